@@ -1,0 +1,225 @@
+"""Artifacts: what components pass to each other, and the types they have.
+
+An artifact is a directory at `uri` and a row in the metadata store. A type is a subclass of `Artifact` that declares its
+properties; the store checks them on write. Names follow TFX's `standard_artifacts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from airflow_provider_mlpipe.exceptions import InvalidValueError
+
+PropertyValue = Any
+"""bool, int (64 bits), float (64 bits), str, or lists and str-keyed dicts of them."""
+
+
+class PropertyType(str, Enum):
+    """The declared type of a property, as the store names it."""
+
+    INT = "int"
+    DOUBLE = "double"
+    STRING = "string"
+    BOOL = "bool"
+    STRUCT = "struct"
+
+    def admits(self, value: PropertyValue) -> bool:
+        """Whether `value` is of this type (an int is no bool, a double may be given as an int)."""
+        return not (isinstance(value, bool) and self is not PropertyType.BOOL) and isinstance(value, _PYTHON[self])
+
+
+_PYTHON: dict[PropertyType, tuple[type, ...]] = {
+    PropertyType.INT: (int,),
+    PropertyType.DOUBLE: (float, int),
+    PropertyType.STRING: (str,),
+    PropertyType.BOOL: (bool,),
+    PropertyType.STRUCT: (dict, list),
+}
+
+
+class ArtifactState(str, Enum):
+    """PENDING while its execution runs, LIVE once published and whole."""
+
+    PENDING = "PENDING"
+    LIVE = "LIVE"
+    MISSING = "MISSING"
+    ABANDONED = "ABANDONED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One artifact. `id`, `digest` and `state` are None/PENDING until it is published.
+
+    Raises InvalidValueError when a declared property has a value of another type.
+    """
+
+    TYPE_NAME: ClassVar[str] = "Artifact"
+    PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {}
+
+    uri: str
+    id: int | None = None
+    digest: str | None = None
+    state: ArtifactState = ArtifactState.PENDING
+    properties: Mapping[str, PropertyValue] = field(default_factory=dict)
+    custom_properties: Mapping[str, PropertyValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.properties.items():
+            declared = self.PROPERTIES.get(name)
+            if declared is None:
+                known = ", ".join(sorted(self.PROPERTIES)) or "none"
+                raise InvalidValueError(
+                    f"{self.TYPE_NAME} has no property {name!r} (it declares: {known}); use custom_properties"
+                )
+            if not declared.admits(value):
+                raise InvalidValueError(
+                    f"property {name!r} of {self.TYPE_NAME} is declared {declared.value}, got {type(value).__name__}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain form that XCom, template rendering and foreign tasks see."""
+        return {
+            "id": self.id,
+            "type": self.TYPE_NAME,
+            "uri": self.uri,
+            "digest": self.digest,
+            "properties": dict(self.properties),
+            "custom_properties": dict(self.custom_properties),
+        }
+
+
+_SPLITS = {"splits": PropertyType.STRUCT}
+
+
+class Examples(Artifact):
+    """tf.Example records, `Split-<name>/*.gz` TFRecord files. `record_counts` is {split: records}."""
+
+    TYPE_NAME = "Examples"
+    PROPERTIES = _SPLITS | {
+        "span": PropertyType.INT,
+        "version": PropertyType.INT,
+        "payload_format": PropertyType.STRING,
+        "file_format": PropertyType.STRING,
+        "record_counts": PropertyType.STRUCT,
+    }
+
+
+class ExampleStatistics(Artifact):
+    """`Split-<name>/FeatureStats.pb`, a binary DatasetFeatureStatisticsList each."""
+
+    TYPE_NAME = "ExampleStatistics"
+    PROPERTIES = _SPLITS | {"span": PropertyType.INT}
+
+
+class Schema(Artifact):
+    """`schema.pbtxt`, a text tensorflow.metadata.v0.Schema."""
+
+    TYPE_NAME = "Schema"
+
+
+class ExampleAnomalies(Artifact):
+    """`Split-<name>/SchemaDiff.pb`, a binary tensorflow.metadata.v0.Anomalies each; `blessed` is {split: 0 or 1}."""
+
+    TYPE_NAME = "ExampleAnomalies"
+    PROPERTIES = _SPLITS | {"span": PropertyType.INT, "blessed": PropertyType.STRUCT}
+
+
+class TransformGraph(Artifact):
+    """What TFT's `TFTransformOutput` reads."""
+
+    TYPE_NAME = "TransformGraph"
+
+
+class TransformCache(Artifact):
+    """TFT's analyzer cache."""
+
+    TYPE_NAME = "TransformCache"
+
+
+class Model(Artifact):
+    """`Format-Serving/`, a SavedModel, and perhaps `Format-TFMA/`."""
+
+    TYPE_NAME = "Model"
+
+
+class ModelRun(Artifact):
+    """What training left beside the model: TensorBoard logs, checkpoints."""
+
+    TYPE_NAME = "ModelRun"
+
+
+class HyperParameters(Artifact):
+    """`best_hyperparameters.txt`, KerasTuner's config as JSON."""
+
+    TYPE_NAME = "HyperParameters"
+
+
+class ModelEvaluation(Artifact):
+    """TFMA's result files and a `summary.json` that needs no TensorFlow to read."""
+
+    TYPE_NAME = "ModelEvaluation"
+
+
+class ModelBlessing(Artifact):
+    """A file BLESSED or NOT_BLESSED. `blessed` is 1 or 0, `reason` says why, `model_digest` of which model."""
+
+    TYPE_NAME = "ModelBlessing"
+    PROPERTIES = {
+        "blessed": PropertyType.INT,
+        "reason": PropertyType.STRING,
+        "model_digest": PropertyType.STRING,
+        "model_id": PropertyType.INT,
+    }
+
+
+class InfraBlessing(Artifact):
+    """A file INFRA_BLESSED or INFRA_NOT_BLESSED. `blessed` is 1 or 0."""
+
+    TYPE_NAME = "InfraBlessing"
+    PROPERTIES = {"blessed": PropertyType.INT, "reason": PropertyType.STRING}
+
+
+class PushedModel(Artifact):
+    """A record of a push. `pushed` is 1 or 0; when 1, `destination` and `version` say where the model went."""
+
+    TYPE_NAME = "PushedModel"
+    PROPERTIES = {
+        "pushed": PropertyType.INT,
+        "destination": PropertyType.STRING,
+        "version": PropertyType.STRING,
+        "reason": PropertyType.STRING,
+        "model_digest": PropertyType.STRING,
+    }
+
+
+class InferenceResult(Artifact):
+    """Predictions, `Split-<name>/*.gz` TFRecord files of PredictionLog."""
+
+    TYPE_NAME = "InferenceResult"
+    PROPERTIES = _SPLITS
+
+
+ARTIFACT_TYPES: dict[str, type[Artifact]] = {
+    cls.TYPE_NAME: cls
+    for cls in (
+        Examples,
+        ExampleStatistics,
+        Schema,
+        ExampleAnomalies,
+        TransformGraph,
+        TransformCache,
+        Model,
+        ModelRun,
+        HyperParameters,
+        ModelEvaluation,
+        ModelBlessing,
+        InfraBlessing,
+        PushedModel,
+        InferenceResult,
+    )
+}
+"""Every standard artifact type by the name it has in the store."""

@@ -1,0 +1,79 @@
+"""Every error of this package, in one tree. The type says whether trying again makes sense.
+
+::
+
+    MlpipeError
+    ├── PermanentError            the same try would fail again: Airflow does not retry
+    │   ├── PipelineError           the DAG is wired wrongly (raised while the DAG file is parsed)
+    │   ├── InvalidInputError       data, a file or a parameter is wrong; names the place
+    │   ├── UserCodeError           a module is missing, does not import or lacks the function
+    │   ├── AnomaliesFoundError     a gate is shut: the data has anomalies at or above `fail_on`
+    │   ├── InvalidValueError       the store cannot hold this value
+    │   └── SchemaVersionError      the store's schema is not the one this code knows
+    └── TransientError            another try may succeed: Airflow retries as the task says
+        ├── StoreUnavailableError   Postgres cannot be reached, or went away
+        ├── LostClaimError          the execution belongs to another try by now, or was ended
+        ├── ExecutorFailedError     user code or a library raised while the executor ran
+        └── ExecutorDiedError       the executor's process ended without a result
+"""
+
+from __future__ import annotations
+
+
+class MlpipeError(Exception):
+    """Base of all errors of this package."""
+
+
+class PermanentError(MlpipeError):
+    """Trying again cannot help."""
+
+
+class PipelineError(PermanentError):
+    """A DAG is wired wrongly; the message names both ends."""
+
+
+class InvalidInputError(PermanentError):
+    """Data, a file or a parameter is wrong; the message names the place and the remedy."""
+
+
+class UserCodeError(PermanentError):
+    """A user module is missing, does not import, or lacks the function that was asked for."""
+
+
+class AnomaliesFoundError(PermanentError):
+    """Anomalies at or above the `fail_on` severity were found (and published)."""
+
+
+class InvalidValueError(PermanentError):
+    """A value cannot be stored exactly; the message names its key."""
+
+
+class SchemaVersionError(PermanentError):
+    """The metadata schema is missing, older or newer than this code knows."""
+
+
+class TransientError(MlpipeError):
+    """Trying again may help."""
+
+
+class StoreUnavailableError(TransientError):
+    """Postgres cannot be reached, or the connection broke inside a transaction."""
+
+
+class LostClaimError(TransientError):
+    """This try no longer owns its execution, so it may not publish."""
+
+
+class ExecutorFailedError(TransientError):
+    """User code or a library raised while the executor ran; the message ends with its traceback."""
+
+
+class ExecutorDiedError(TransientError):
+    """The executor's process ended without a result (killed, out of memory, crashed)."""
+
+
+PERMANENT_ERRORS: dict[str, type[PermanentError]] = {
+    error.__name__: error
+    for error in (PipelineError, InvalidInputError, UserCodeError, AnomaliesFoundError, InvalidValueError)
+}
+"""Errors that keep their type on the way from the executor's process to the task, by name."""

@@ -1,0 +1,1 @@
+"""The metadata store: the ML Metadata model in the Postgres schema `mlpipe`."""

@@ -1,0 +1,1 @@
+"""The generated protobuf module; `make proto` regenerates it."""

@@ -1,0 +1,55 @@
+"""Config messages: given as a protobuf message or as a plain dict, kept as a plain dict, checked against the message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+
+M = TypeVar("M", bound=Message)
+
+
+def config_dict(message: type[M], given: M | Mapping[str, Any] | None, *, parameter: str) -> dict[str, Any] | None:
+    """The plain form of a config; raises PipelineError that names `parameter` when it does not fit `message`.
+
+    Values that are only known at run time (RuntimeParameter, Jinja) are kept as they are and checked by `parse_config`.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Message):
+        if not isinstance(given, message):
+            raise PipelineError(f"{parameter} takes {message.__name__}, got {type(given).__name__}")
+        return json_format.MessageToDict(given, preserving_proto_field_name=True)
+    if not isinstance(given, Mapping):
+        raise PipelineError(f"{parameter} takes {message.__name__} or a dict, got {type(given).__name__}")
+    try:
+        json_format.ParseDict(_known_now(given), message())
+    except json_format.ParseError as error:
+        raise PipelineError(f"{parameter} does not fit {message.__name__}: {error}") from error
+    return dict(given)
+
+
+def parse_config(message: type[M], value: Mapping[str, Any] | None, *, parameter: str) -> M:
+    """The message of a config whose run-time values are resolved; unset is the empty message."""
+    try:
+        return json_format.ParseDict(dict(value or {}), message())
+    except json_format.ParseError as error:
+        raise InvalidInputError(f"{parameter} does not fit {message.__name__}: {error}") from error
+
+
+_LATER = object()
+
+
+def _known_now(value: Any) -> Any:
+    """`value` without what only a run will know."""
+    if isinstance(value, Mapping):
+        return {key: known for key, item in value.items() if (known := _known_now(item)) is not _LATER}
+    if isinstance(value, (list, tuple)):
+        return [known for item in value if (known := _known_now(item)) is not _LATER]
+    if isinstance(value, str) and "{{" in value:
+        return _LATER
+    return value if value is None or isinstance(value, (str, int, float, bool)) else _LATER

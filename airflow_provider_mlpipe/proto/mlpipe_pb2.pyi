@@ -1,0 +1,277 @@
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Value(_message.Message):
+    __slots__ = ("null_value", "bool_value", "int_value", "double_value", "string_value", "list_value", "map_value")
+    NULL_VALUE_FIELD_NUMBER: _ClassVar[int]
+    BOOL_VALUE_FIELD_NUMBER: _ClassVar[int]
+    INT_VALUE_FIELD_NUMBER: _ClassVar[int]
+    DOUBLE_VALUE_FIELD_NUMBER: _ClassVar[int]
+    STRING_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LIST_VALUE_FIELD_NUMBER: _ClassVar[int]
+    MAP_VALUE_FIELD_NUMBER: _ClassVar[int]
+    null_value: _struct_pb2.NullValue
+    bool_value: bool
+    int_value: int
+    double_value: float
+    string_value: str
+    list_value: ListValue
+    map_value: MapValue
+    def __init__(self, null_value: _Optional[_Union[_struct_pb2.NullValue, str]] = ..., bool_value: bool = ..., int_value: _Optional[int] = ..., double_value: _Optional[float] = ..., string_value: _Optional[str] = ..., list_value: _Optional[_Union[ListValue, _Mapping]] = ..., map_value: _Optional[_Union[MapValue, _Mapping]] = ...) -> None: ...
+
+class ListValue(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[Value]
+    def __init__(self, values: _Optional[_Iterable[_Union[Value, _Mapping]]] = ...) -> None: ...
+
+class MapValue(_message.Message):
+    __slots__ = ("fields",)
+    class FieldsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    fields: _containers.MessageMap[str, Value]
+    def __init__(self, fields: _Optional[_Mapping[str, Value]] = ...) -> None: ...
+
+class ComponentSpec(_message.Message):
+    __slots__ = ("component_type", "executor", "inputs", "parameters", "outputs", "libraries")
+    class ParameterKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PARAMETER_KIND_UNSPECIFIED: _ClassVar[ComponentSpec.ParameterKind]
+        VALUE: _ClassVar[ComponentSpec.ParameterKind]
+        CONTENT: _ClassVar[ComponentSpec.ParameterKind]
+        IGNORED: _ClassVar[ComponentSpec.ParameterKind]
+    PARAMETER_KIND_UNSPECIFIED: ComponentSpec.ParameterKind
+    VALUE: ComponentSpec.ParameterKind
+    CONTENT: ComponentSpec.ParameterKind
+    IGNORED: ComponentSpec.ParameterKind
+    class Input(_message.Message):
+        __slots__ = ("artifact_type", "optional")
+        ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
+        OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+        artifact_type: str
+        optional: bool
+        def __init__(self, artifact_type: _Optional[str] = ..., optional: bool = ...) -> None: ...
+    class Parameter(_message.Message):
+        __slots__ = ("kind", "required")
+        KIND_FIELD_NUMBER: _ClassVar[int]
+        REQUIRED_FIELD_NUMBER: _ClassVar[int]
+        kind: ComponentSpec.ParameterKind
+        required: bool
+        def __init__(self, kind: _Optional[_Union[ComponentSpec.ParameterKind, str]] = ..., required: bool = ...) -> None: ...
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ComponentSpec.Input
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ComponentSpec.Input, _Mapping]] = ...) -> None: ...
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ComponentSpec.Parameter
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ComponentSpec.Parameter, _Mapping]] = ...) -> None: ...
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    COMPONENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    EXECUTOR_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    LIBRARIES_FIELD_NUMBER: _ClassVar[int]
+    component_type: str
+    executor: str
+    inputs: _containers.MessageMap[str, ComponentSpec.Input]
+    parameters: _containers.MessageMap[str, ComponentSpec.Parameter]
+    outputs: _containers.ScalarMap[str, str]
+    libraries: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, component_type: _Optional[str] = ..., executor: _Optional[str] = ..., inputs: _Optional[_Mapping[str, ComponentSpec.Input]] = ..., parameters: _Optional[_Mapping[str, ComponentSpec.Parameter]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., libraries: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Artifact(_message.Message):
+    __slots__ = ("type", "uri", "id", "digest", "properties", "custom_properties")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    uri: str
+    id: int
+    digest: str
+    properties: MapValue
+    custom_properties: MapValue
+    def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ...) -> None: ...
+
+class ExecutorInvocation(_message.Message):
+    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "code_roots")
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Artifact
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Artifact, _Mapping]] = ...) -> None: ...
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Artifact
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Artifact, _Mapping]] = ...) -> None: ...
+    EXECUTOR_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_ID_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    TMP_DIR_FIELD_NUMBER: _ClassVar[int]
+    BEAM_PIPELINE_ARGS_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    CODE_ROOTS_FIELD_NUMBER: _ClassVar[int]
+    executor: str
+    component_id: str
+    execution_id: int
+    inputs: _containers.MessageMap[str, Artifact]
+    parameters: MapValue
+    outputs: _containers.MessageMap[str, Artifact]
+    tmp_dir: str
+    beam_pipeline_args: _containers.RepeatedScalarFieldContainer[str]
+    absent_inputs: _containers.RepeatedScalarFieldContainer[str]
+    code_roots: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., code_roots: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExecutorResult(_message.Message):
+    __slots__ = ("success", "error", "user_files")
+    class Output(_message.Message):
+        __slots__ = ("properties", "custom_properties", "digest")
+        PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+        CUSTOM_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+        DIGEST_FIELD_NUMBER: _ClassVar[int]
+        properties: MapValue
+        custom_properties: MapValue
+        digest: str
+        def __init__(self, properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+    class Error(_message.Message):
+        __slots__ = ("type", "message")
+        TYPE_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        type: str
+        message: str
+        def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    class Outputs(_message.Message):
+        __slots__ = ("outputs",)
+        class OutputsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: ExecutorResult.Output
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ExecutorResult.Output, _Mapping]] = ...) -> None: ...
+        OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+        outputs: _containers.MessageMap[str, ExecutorResult.Output]
+        def __init__(self, outputs: _Optional[_Mapping[str, ExecutorResult.Output]] = ...) -> None: ...
+    SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    USER_FILES_FIELD_NUMBER: _ClassVar[int]
+    success: ExecutorResult.Outputs
+    error: ExecutorResult.Error
+    user_files: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, success: _Optional[_Union[ExecutorResult.Outputs, _Mapping]] = ..., error: _Optional[_Union[ExecutorResult.Error, _Mapping]] = ..., user_files: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Input(_message.Message):
+    __slots__ = ("splits",)
+    class Split(_message.Message):
+        __slots__ = ("name", "pattern")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        PATTERN_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        pattern: str
+        def __init__(self, name: _Optional[str] = ..., pattern: _Optional[str] = ...) -> None: ...
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    splits: _containers.RepeatedCompositeFieldContainer[Input.Split]
+    def __init__(self, splits: _Optional[_Iterable[_Union[Input.Split, _Mapping]]] = ...) -> None: ...
+
+class SplitConfig(_message.Message):
+    __slots__ = ("splits", "partition_feature_name")
+    class Split(_message.Message):
+        __slots__ = ("name", "hash_buckets")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        HASH_BUCKETS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        hash_buckets: int
+        def __init__(self, name: _Optional[str] = ..., hash_buckets: _Optional[int] = ...) -> None: ...
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FEATURE_NAME_FIELD_NUMBER: _ClassVar[int]
+    splits: _containers.RepeatedCompositeFieldContainer[SplitConfig.Split]
+    partition_feature_name: str
+    def __init__(self, splits: _Optional[_Iterable[_Union[SplitConfig.Split, _Mapping]]] = ..., partition_feature_name: _Optional[str] = ...) -> None: ...
+
+class Output(_message.Message):
+    __slots__ = ("split_config",)
+    SPLIT_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    split_config: SplitConfig
+    def __init__(self, split_config: _Optional[_Union[SplitConfig, _Mapping]] = ...) -> None: ...
+
+class SplitsConfig(_message.Message):
+    __slots__ = ("analyze", "transform")
+    ANALYZE_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    analyze: _containers.RepeatedScalarFieldContainer[str]
+    transform: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, analyze: _Optional[_Iterable[str]] = ..., transform: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TrainArgs(_message.Message):
+    __slots__ = ("splits", "num_steps")
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    NUM_STEPS_FIELD_NUMBER: _ClassVar[int]
+    splits: _containers.RepeatedScalarFieldContainer[str]
+    num_steps: int
+    def __init__(self, splits: _Optional[_Iterable[str]] = ..., num_steps: _Optional[int] = ...) -> None: ...
+
+class EvalArgs(_message.Message):
+    __slots__ = ("splits", "num_steps")
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    NUM_STEPS_FIELD_NUMBER: _ClassVar[int]
+    splits: _containers.RepeatedScalarFieldContainer[str]
+    num_steps: int
+    def __init__(self, splits: _Optional[_Iterable[str]] = ..., num_steps: _Optional[int] = ...) -> None: ...
+
+class PushDestination(_message.Message):
+    __slots__ = ("filesystem",)
+    class Filesystem(_message.Message):
+        __slots__ = ("base_directory", "versioning")
+        class Versioning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            AUTO: _ClassVar[PushDestination.Filesystem.Versioning]
+            UNIX_TIMESTAMP: _ClassVar[PushDestination.Filesystem.Versioning]
+            PATH: _ClassVar[PushDestination.Filesystem.Versioning]
+        AUTO: PushDestination.Filesystem.Versioning
+        UNIX_TIMESTAMP: PushDestination.Filesystem.Versioning
+        PATH: PushDestination.Filesystem.Versioning
+        BASE_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+        VERSIONING_FIELD_NUMBER: _ClassVar[int]
+        base_directory: str
+        versioning: PushDestination.Filesystem.Versioning
+        def __init__(self, base_directory: _Optional[str] = ..., versioning: _Optional[_Union[PushDestination.Filesystem.Versioning, str]] = ...) -> None: ...
+    FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
+    filesystem: PushDestination.Filesystem
+    def __init__(self, filesystem: _Optional[_Union[PushDestination.Filesystem, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The data plane that executors share: files of records, encodings, splits, Beam."""
