@@ -1,0 +1,1 @@
+"""Pusher: hands a blessed model to a serving folder."""

@@ -1,0 +1,84 @@
+"""Pusher's executor: asks the blessings, then publishes. No TensorFlow: a SavedModel is a folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
+from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
+from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.proto.configs import parse_config
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    *,
+    model: Model,
+    model_blessing: ModelBlessing | None,
+    infra_blessing: InfraBlessing | None,
+    push_destination: Mapping[str, Any],
+    pushed_model: PushedModel,
+    context: ExecutorContext,
+) -> dict[str, Produced]:
+    """Push the model, or say why not. `push.json` in the output repeats the properties.
+
+    Raises InvalidInputError when the model has no `Format-Serving` or the destination cannot be written.
+    """
+    saved_model = Path(model.uri, "Format-Serving")
+    if not (saved_model / "saved_model.pb").is_file():
+        raise InvalidInputError(f"{saved_model} holds no saved_model.pb: this model cannot be served, so not pushed")
+    folder = _serving_folder(push_destination)
+    refusal = _refusal(model, model_blessing, infra_blessing)
+    if refusal:
+        log.warning("Not pushed: %s", refusal)
+        return _record(pushed_model, {"pushed": 0, "reason": refusal} | _digest_of(model), {})
+    version = folder.publish(saved_model)
+    log.info("Pushed as %s", version)
+    properties = {
+        "pushed": 1,
+        "destination": str(version),
+        "version": version.name,
+        "reason": _grounds(model_blessing, infra_blessing),
+    }
+    return _record(pushed_model, properties | _digest_of(model), {"content_digest": tree_digest(version)})
+
+
+def _serving_folder(push_destination: Mapping[str, Any]) -> ServingFolder:
+    destination = parse_config(PushDestination, push_destination, parameter="push_destination")
+    return ServingFolder.of(destination.filesystem.base_directory)
+
+
+def _refusal(model: Model, model_blessing: ModelBlessing | None, infra_blessing: InfraBlessing | None) -> str | None:
+    """Say why the model must not be pushed, or None."""
+    for name, blessing in (("model_blessing", model_blessing), ("infra_blessing", infra_blessing)):
+        if blessing is not None and blessing.properties.get("blessed") != 1:
+            return f"{name} is negative: {blessing.properties.get('reason') or 'it gives no reason'}"
+    blessed_digest = model_blessing.properties.get("model_digest") if model_blessing else None
+    if blessed_digest and model.digest and blessed_digest != model.digest:
+        return f"model_blessing is of another model (digest {blessed_digest[:12]}, not {model.digest[:12]})"
+    return None
+
+
+def _grounds(model_blessing: ModelBlessing | None, infra_blessing: InfraBlessing | None) -> str:
+    given = [name for name, it in (("model_blessing", model_blessing), ("infra_blessing", infra_blessing)) if it]
+    if not given:
+        log.warning("Pushing without any blessing: connect an Evaluator's `blessing` to guard this push")
+        return "no blessing was asked for"
+    return f"{' and '.join(given)} positive"
+
+
+def _digest_of(model: Model) -> dict[str, str]:
+    return {"model_digest": model.digest} if model.digest else {}
+
+
+def _record(pushed_model: PushedModel, properties: dict[str, Any], custom: dict[str, Any]) -> dict[str, Produced]:
+    Path(pushed_model.uri, "push.json").write_text(json.dumps(properties, indent=2, sort_keys=True) + "\n")
+    return {"pushed_model": Produced(properties=properties, custom_properties=custom)}

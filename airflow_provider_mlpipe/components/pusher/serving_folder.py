@@ -1,0 +1,108 @@
+"""A folder in TensorFlow Serving's layout, `<base>/<version>/saved_model.pb`, and how a version gets into it.
+
+The server polls the folder and loads whatever has a numeric name, so a version has to appear whole: it is written
+beside the others under a name that the server ignores, and then renamed. A lock file makes pushers take turns; the
+kernel frees it when its holder dies, so a temporary folder seen by the lock's holder is what a killed push left behind.
+Layout: https://www.tensorflow.org/tfx/serving/serving_basic
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+
+_LOCK = ".mlpipe-push.lock"
+_TEMPORARY = ".mlpipe.tmp-"
+
+
+@dataclass(frozen=True)
+class ServingFolder:
+    """The folder `base`, which TensorFlow Serving takes as a model's `base_path`."""
+
+    base: Path
+
+    @classmethod
+    def of(cls, base_directory: str) -> ServingFolder:
+        """Take a config's `base_directory`; raises InvalidInputError unless it is an absolute path."""
+        if "://" in base_directory or not os.path.isabs(base_directory):
+            raise InvalidInputError(
+                f"push_destination.filesystem.base_directory: {base_directory!r} must be an absolute path "
+                f"of a local or mounted file system"
+            )
+        return cls(Path(base_directory))
+
+    def versions(self) -> list[int]:
+        """List the versions that a server sees, in ascending order."""
+        if not self.base.is_dir():
+            return []
+        return sorted(int(name) for name in os.listdir(self.base) if name.isascii() and name.isdigit())
+
+    def is_current(self, version: str) -> bool:
+        """Tell whether `version` is what a server serves: there, and the highest."""
+        versions = self.versions()
+        return bool(versions) and str(versions[-1]) == version
+
+    def publish(self, saved_model: Path) -> Path:
+        """Copy a SavedModel in as the highest version and return the version's folder.
+
+        The version is the Unix time in seconds, or one above the highest when that is not above it. Raises
+        InvalidInputError when the folder cannot be written.
+        """
+        try:
+            self.base.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                return self._publish(saved_model)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise InvalidInputError(
+                f"cannot push to {self.base}: {error}; make push_destination.filesystem.base_directory a folder that "
+                f"this user can write"
+            ) from error
+
+    def _publish(self, saved_model: Path) -> Path:
+        self._remove_leftovers()
+        temporary = self.base / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        try:
+            shutil.copytree(saved_model, temporary)
+            _sync_tree(temporary)
+            version = self.base / str(max([int(time.time()), *(last + 1 for last in self.versions()[-1:])]))
+            os.rename(temporary, version)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync(self.base)
+        return version
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self.base.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(leftover)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with open(self.base / _LOCK, "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _sync_tree(root: Path) -> None:
+    """Put a tree on the disk, so that after a power cut no version is there with half its bytes."""
+    for folder, _, files in os.walk(root):
+        for name in files:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

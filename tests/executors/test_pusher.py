@@ -1,0 +1,177 @@
+"""Pusher publishes whole versions or none, and only what is blessed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
+from airflow_provider_mlpipe.components.pusher import executor
+from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
+from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    saved_model = tmp_path / "model" / "Format-Serving"
+    (saved_model / "variables").mkdir(parents=True)
+    (saved_model / "saved_model.pb").write_bytes(b"graph")
+    (saved_model / "variables" / "variables.index").write_bytes(b"weights" * 1000)
+    return Model(uri=str(tmp_path / "model"), id=7, digest="d" * 64)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "serving" / "penguins"
+
+
+def blessing(blessed: int, reason: str = "below the bound", digest: str = "d" * 64) -> ModelBlessing:
+    return ModelBlessing(uri="/blessing", properties={"blessed": blessed, "reason": reason, "model_digest": digest})
+
+
+def push(
+    model: Model, base: Path, tmp_path: Path, *, given: ModelBlessing | None = None, infra: InfraBlessing | None = None
+) -> Produced:
+    out = tmp_path / f"pushed-{time.monotonic_ns()}"
+    out.mkdir()
+    produced = executor.run(
+        model=model,
+        model_blessing=given,
+        infra_blessing=infra,
+        push_destination={"filesystem": {"base_directory": str(base)}},
+        pushed_model=PushedModel(uri=str(out)),
+        context=ExecutorContext(component_id="pusher", execution_id=1, tmp_dir=str(tmp_path)),
+    )["pushed_model"]
+    PushedModel(uri=str(out), properties=produced.properties)  # the declared types hold
+    assert json.loads((out / "push.json").read_text()) == produced.properties
+    return produced
+
+
+def test_a_blessed_model_becomes_the_highest_version(model: Model, base: Path, tmp_path: Path) -> None:
+    before = int(time.time())
+    produced = push(model, base, tmp_path, given=blessing(1))
+    version = Path(produced.properties["destination"])
+    assert version.parent == base
+    assert int(version.name) >= before
+    assert produced.properties["pushed"] == 1
+    assert produced.properties["version"] == version.name
+    assert produced.properties["model_digest"] == model.digest
+    assert produced.properties["reason"] == "model_blessing positive"
+    assert tree_digest(version) == tree_digest(Path(model.uri, "Format-Serving"))
+    assert produced.custom_properties["content_digest"] == tree_digest(version)
+
+
+@pytest.mark.parametrize(
+    ("given", "infra", "reason"),
+    [
+        (blessing(0), None, "model_blessing is negative: below the bound"),
+        (
+            blessing(1),
+            InfraBlessing(uri="/i", properties={"blessed": 0, "reason": "does not load"}),
+            "infra_blessing is negative: does not load",
+        ),
+        (ModelBlessing(uri="/b"), None, "model_blessing is negative: it gives no reason"),
+        (
+            blessing(1, digest="e" * 64),
+            None,
+            "model_blessing is of another model (digest eeeeeeeeeeee, not dddddddddddd)",
+        ),
+    ],
+)
+def test_a_refused_model_is_not_pushed(
+    given: ModelBlessing, infra: InfraBlessing | None, reason: str, model: Model, base: Path, tmp_path: Path
+) -> None:
+    produced = push(model, base, tmp_path, given=given, infra=infra)
+    assert produced.properties == {"pushed": 0, "reason": reason, "model_digest": model.digest}
+    assert not base.exists()
+
+
+def test_no_blessing_pushes_with_a_warning(
+    model: Model, base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        produced = push(model, base, tmp_path)
+    assert produced.properties["pushed"] == 1
+    assert "without any blessing" in caplog.text
+
+
+def test_versions_rise_even_within_a_second_and_above_a_future_one(model: Model, base: Path, tmp_path: Path) -> None:
+    (base / "99999999999").mkdir(parents=True)
+    versions = [int(push(model, base, tmp_path).properties["version"]) for _ in range(3)]
+    assert versions == [100000000000, 100000000001, 100000000002]
+
+
+def test_racing_pushers_get_a_version_each(model: Model, base: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        produced = list(pool.map(lambda _: push(model, base, tmp_path), range(16)))
+    versions = {int(one.properties["version"]) for one in produced}
+    assert len(versions) == 16
+    assert ServingFolder(base).versions() == sorted(versions)
+    assert {tree_digest(base / str(version)) for version in versions} == {
+        tree_digest(Path(model.uri, "Format-Serving"))
+    }
+
+
+_PUSH_FOREVER = """
+import sys
+from pathlib import Path
+from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
+while True:
+    ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_pusher_leaves_whole_versions_only(model: Model, base: Path, tmp_path: Path) -> None:
+    saved_model = Path(model.uri, "Format-Serving")
+    for number in range(200):
+        (saved_model / "variables" / f"shard-{number}").write_bytes(b"x" * 100)
+    whole = tree_digest(saved_model)
+    for _ in range(5):
+        pusher = subprocess.Popen([sys.executable, "-c", _PUSH_FOREVER, str(saved_model), str(base)])
+        deadline = time.monotonic() + 30
+        while not list(base.glob(".mlpipe.tmp-*/variables/shard-*")) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        os.kill(pusher.pid, signal.SIGKILL)
+        pusher.wait()
+        assert all(tree_digest(base / str(version)) == whole for version in ServingFolder(base).versions())
+    assert push(model, base, tmp_path).properties["pushed"] == 1  # the lock went with the killed
+    assert not list(base.glob(".mlpipe.tmp-*"))
+
+
+def test_only_the_highest_version_is_current(tmp_path: Path) -> None:
+    folder = ServingFolder(tmp_path)
+    assert not folder.is_current("3")
+    for name in ("3", "20", "notes", "١٢"):
+        (tmp_path / name).mkdir()
+    assert folder.versions() == [3, 20]
+    assert folder.is_current("20")
+    assert not folder.is_current("3")
+
+
+def test_a_model_without_saved_model_is_an_error(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInputError, match=r"Format-Serving holds no saved_model\.pb"):
+        push(Model(uri=str(tmp_path / "empty")), base, tmp_path)
+
+
+@pytest.mark.parametrize("base_directory", ["s3://bucket/models", "models", ""])
+def test_a_destination_that_is_no_absolute_path_is_an_error(base_directory: str) -> None:
+    with pytest.raises(InvalidInputError, match="must be an absolute path"):
+        ServingFolder.of(base_directory)
+
+
+def test_a_destination_that_cannot_be_written_is_an_error(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidInputError, match=r"cannot push to .*file/models"):
+        push(model, tmp_path / "file" / "models", tmp_path)
