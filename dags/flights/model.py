@@ -1,0 +1,184 @@
+"""Will this flight arrive more than 15 minutes late? The features, and the model that learns from them.
+
+`preprocessing_fn` is called by Transform, `run_fn` by Trainer.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx_bsl.public.tfxio import TensorFlowDatasetOptions
+
+SEED = 2013
+BATCH_SIZE = 1024
+EVALUATIONS = 5
+
+LABEL = "late"
+WEIGHT = "weight"
+
+CLOCK = ["sched_dep_time", "sched_arr_time"]
+WEATHER = ["temp", "dewp", "humid", "wind_speed", "pressure", "visib"]
+NONE_MEANS_ZERO = ["precip", "wind_gust"]
+VOCABULARY = ["carrier", "origin", "dest"]
+SMALL_INTEGER = {"month": 13, "day_of_week": 8, "sched_hour": 24}
+DEPARTURE_BUCKETS = 48
+
+WIND = ["wind_north", "wind_east"]
+NUMERIC = [*CLOCK, "distance", *WEATHER, *NONE_MEANS_ZERO, *WIND]
+CATEGORICAL = [*VOCABULARY, *SMALL_INTEGER, "departure_bucket"]
+
+
+# ---- Transform
+
+
+def preprocessing_fn(inputs: dict) -> dict:
+    """Raw columns to model inputs; the label and the weight pass through."""
+    outputs = {}
+    for name in CLOCK:
+        outputs[name] = tft.scale_to_z_score(_minute_of_day(inputs[name]))
+    outputs["distance"] = tft.scale_to_z_score(_float(inputs["distance"]))
+    for name in WEATHER:  # the mean, which is 0 after scaling, stands in for a missing value
+        outputs[name] = _dense(tft.scale_to_z_score(_float(inputs[name])), default=0.0)
+    for name in NONE_MEANS_ZERO:
+        outputs[name] = tft.scale_to_z_score(tf.math.log1p(100.0 * _dense(_float(inputs[name]), default=0.0)))
+    outputs |= _wind(inputs)
+
+    for name in VOCABULARY:
+        outputs[name] = tft.compute_and_apply_vocabulary(inputs[name], num_oov_buckets=1, vocab_filename=name)
+    for name, size in SMALL_INTEGER.items():
+        outputs[name] = tf.clip_by_value(inputs[name], 0, size - 1)
+    outputs["departure_bucket"] = tft.bucketize(_minute_of_day(inputs["sched_dep_time"]), DEPARTURE_BUCKETS)
+
+    # A flight that never arrived has no label; its weight of 0 makes the -1 count for nothing.
+    outputs[LABEL] = _dense(_float(inputs[LABEL]), default=-1.0)
+    outputs[WEIGHT] = _float(inputs[WEIGHT])
+    return outputs
+
+
+def _minute_of_day(clock: tf.Tensor) -> tf.Tensor:
+    """1745 is a quarter to six: minute 1,065 of the day."""
+    return tf.cast(clock // 100 * 60 + clock % 100, tf.float32)
+
+
+def _wind(inputs: dict) -> dict:
+    """The wind as a vector, so that 350° is near 10°; no wind where none is known."""
+    speed = _dense(_float(inputs["wind_speed"]), default=0.0) / 10.0
+    angle = _dense(_float(inputs["wind_dir"]), default=0.0) * (3.141592653589793 / 180.0)
+    return {"wind_north": speed * tf.cos(angle), "wind_east": speed * tf.sin(angle)}
+
+
+def _float(values: tf.Tensor | tf.SparseTensor) -> tf.Tensor | tf.SparseTensor:
+    return tf.cast(values, tf.float32)
+
+
+def _dense(values: tf.SparseTensor, default: float) -> tf.Tensor:
+    """A column in which a row may be empty, as [rows, 1]."""
+    one_column = tf.SparseTensor(values.indices, values.values, [values.dense_shape[0], 1])
+    return tf.sparse.to_dense(one_column, default_value=default)
+
+
+# ---- Trainer
+
+
+def run_fn(fn_args) -> None:
+    """Trains on the transformed examples and saves a model that takes raw ones."""
+    keras.utils.set_random_seed(SEED)
+    transform = tft.TFTransformOutput(fn_args.transform_output)
+    train = _load(fn_args, fn_args.train_files, transform)
+    evaluation = _load(fn_args, fn_args.eval_files, transform)
+
+    steps = fn_args.train_steps or _rows(train) // BATCH_SIZE
+    model = build_model(transform, learning_rate=fn_args.custom_config.get("learning_rate", 2e-3), steps=steps)
+    model.fit(
+        _shuffled(train),
+        epochs=EVALUATIONS,
+        steps_per_epoch=-(-steps // EVALUATIONS),
+        validation_data=_batches(evaluation).take(fn_args.eval_steps or -1),
+        callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir)],
+        verbose=2,
+    )
+    export(model, transform, fn_args.serving_model_dir)
+
+
+def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: int) -> keras.Model:
+    """A small network over scaled numbers and learned embeddings of the categories."""
+    sizes = {name: transform.vocabulary_size_by_name(name) + 1 for name in VOCABULARY}
+    sizes |= SMALL_INTEGER | {"departure_bucket": DEPARTURE_BUCKETS}
+
+    numbers = {name: keras.Input((1,), name=name) for name in NUMERIC}
+    categories = {name: keras.Input((1,), name=name, dtype="int64") for name in CATEGORICAL}
+    embedded = [
+        keras.layers.Flatten()(keras.layers.Embedding(sizes[name], min(16, sizes[name] // 2 + 2))(categories[name]))
+        for name in CATEGORICAL
+    ]
+    hidden = keras.layers.Concatenate()([*numbers.values(), *embedded])
+    for units in (128, 64):
+        hidden = keras.layers.Dense(units, activation="relu")(hidden)
+    late = keras.layers.Dense(1, activation="sigmoid", name="late")(hidden)
+
+    model = keras.Model(numbers | categories, late)
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        loss="binary_crossentropy",
+        weighted_metrics=[keras.metrics.AUC(name="auc")],
+    )
+    return model
+
+
+def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> dict[str, tf.Tensor]:
+    """All transformed rows of a split: some 20 MB, so training need not read them from disk again."""
+    options = TensorFlowDatasetOptions(batch_size=8192, num_epochs=1, shuffle=False)
+    schema = transform.transformed_metadata.schema
+    parts = list(fn_args.data_accessor.tf_dataset_factory(files, options, schema))
+    return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
+def _shuffled(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    """Batches of rows without end, each pass in another order."""
+    rows = _rows(columns)
+    order = tf.data.Dataset.range(rows).shuffle(rows, seed=SEED).repeat().batch(BATCH_SIZE)
+    return order.map(
+        lambda batch: _model_input({name: tf.gather(column, batch) for name, column in columns.items()}),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def _batches(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(columns).batch(8192).map(_model_input)
+
+
+def _rows(columns: dict[str, tf.Tensor]) -> int:
+    return int(columns[LABEL].shape[0])
+
+
+def _model_input(columns: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    features = {name: columns[name] for name in (*NUMERIC, *CATEGORICAL)}
+    return features, columns[LABEL], columns[WEIGHT]
+
+
+# ---- what is served
+
+
+class ServedModel(tf.Module):
+    """The model behind the transformation it was trained with: raw tf.Examples in, probabilities out."""
+
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput) -> None:
+        super().__init__()
+        self.model = model
+        self.transform = transform.transform_features_layer()
+        self.request = transform.raw_feature_spec()
+        for outcome in (LABEL, WEIGHT):  # nobody who asks knows them
+            self.request.pop(outcome)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def __call__(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The probability of each flight to arrive late."""
+        features = self.transform(tf.io.parse_example(examples, self.request))
+        return {"late": self.model({name: features[name] for name in (*NUMERIC, *CATEGORICAL)})}
+
+
+def export(model: keras.Model, transform: tft.TFTransformOutput, folder: str) -> None:
+    """Saves `model` with the signature that TensorFlow Serving and the Evaluator call."""
+    served = ServedModel(model, transform)
+    tf.saved_model.save(served, folder, signatures={"serving_default": served.__call__})
