@@ -251,9 +251,11 @@ class EmbeddedPostgres:
         return found
 
     def _spawn_guard(self) -> int:
+        """Start the process that runs `_guard`, with `holders` as its standard input."""
         command = [sys.executable, "-m", __name__, str(self.state_dir)]
-        quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
-        return os.posix_spawn(sys.executable, command, os.environ, file_actions=quiet, setsid=True)
+        files = (str(self.state_dir / "holders"), os.devnull, os.devnull)
+        actions = [(os.POSIX_SPAWN_OPEN, fd, file, os.O_RDWR, 0) for fd, file in enumerate(files)]
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
 
     def _dismiss_guard(self) -> None:
         if self._guard_pid is not None:
@@ -263,8 +265,8 @@ class EmbeddedPostgres:
 
     def _guard(self) -> None:
         """Wait until every holder is gone, then stop the server."""
-        with _exclusive(self.state_dir / "holders"):
-            self._shut_down()
+        fcntl.flock(sys.stdin, fcntl.LOCK_EX)
+        self._shut_down()
 
     def _server_user(self) -> _User:
         return _User.for_data(self.data_dir)
@@ -337,7 +339,7 @@ class _User:
 
 
 def _binaries(state_dir: Path, user: _User) -> Path:
-    """Return the folder of the Postgres programs: the wheel's, or its copy in the state folder for a `user` it shuts out."""
+    """Return the folder of Postgres' programs: the wheel's, or its copy in the state folder if `user` cannot use it."""
     spec = importlib.util.find_spec(_WHEEL)
     package = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
     if package is None or not (package / _INSTALL / "bin" / "postgres").exists():

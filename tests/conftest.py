@@ -1,0 +1,51 @@
+"""Fixtures that every test may use: a real Postgres, and a migrated database of one's own."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+
+_TEMPLATE = "migrated"
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """A temporary folder which another user can enter; pytest's own is closed."""
+    with tempfile.TemporaryDirectory(prefix="mlpipe-test-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """One Postgres for all tests of the session."""
+    state_dir = Path(tempfile.mkdtemp(prefix="mlpipe-postgres-"))
+    state_dir.chmod(0o755)
+    with EmbeddedPostgres(state_dir, durable=False) as server:
+        yield server
+    shutil.rmtree(state_dir)
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgres_server: EmbeddedPostgres) -> str:
+    from airflow_provider_mlpipe.metadata.schema import upgrade
+
+    upgrade(postgres_server.create_database(_TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def database(postgres_server: EmbeddedPostgres, _migrated: str) -> Iterator[str]:
+    """The DSN of a fresh, migrated database; dropped afterwards, whoever is still connected."""
+    name = f"test_{next(_numbers)}"
+    yield postgres_server.create_database(name, template=_migrated)
+    postgres_server.drop_database(name)
