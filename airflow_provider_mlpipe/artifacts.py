@@ -6,12 +6,13 @@ properties; the store checks them on write. Names follow TFX's `standard_artifac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar
 
-from airflow_provider_mlpipe.exceptions import InvalidValueError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
 
 PropertyValue = Any
 """bool, int (64 bits), float (64 bits), str, or lists and str-keyed dicts of them."""
@@ -223,3 +224,25 @@ ARTIFACT_TYPES: dict[str, type[Artifact]] = {
     )
 }
 """Every standard artifact type by the name it has in the store."""
+
+
+def split_dir(artifact: Artifact, split: str) -> Path:
+    """Return the directory of one split of `artifact`."""
+    return Path(artifact.uri) / f"Split-{split}"
+
+
+def select_splits(artifact: Artifact, exclude: Sequence[str], parameter: str) -> list[str]:
+    """Return the splits of `artifact` but those that `parameter` excludes.
+
+    Raises InvalidInputError that lists the known ones when `exclude` names another, or when none is left.
+    """
+    known = list(artifact.properties.get("splits", ()))
+    if unknown := [name for name in exclude if name not in known]:
+        raise InvalidInputError(
+            f"{parameter} names the split {unknown[0]!r}, which {artifact.TYPE_NAME} {artifact.uri} does not have; "
+            f"it has: {', '.join(known) or 'none'}"
+        )
+    selected = [name for name in known if name not in exclude]
+    if not selected:
+        raise InvalidInputError(f"{artifact.TYPE_NAME} {artifact.uri} has no split left; {parameter} excludes {known}")
+    return selected
