@@ -42,12 +42,11 @@ _PYTHON: dict[PropertyType, tuple[type, ...]] = {
 
 
 class ArtifactState(str, Enum):
-    """PENDING while its execution runs, LIVE once published and whole."""
+    """PENDING until published (then it has no row yet), LIVE, or MISSING or DELETED when its files are gone."""
 
     PENDING = "PENDING"
     LIVE = "LIVE"
     MISSING = "MISSING"
-    ABANDONED = "ABANDONED"
     DELETED = "DELETED"
 
 

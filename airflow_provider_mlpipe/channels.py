@@ -7,9 +7,10 @@ not from XCom: skipped tasks push no XCom and cleared ones leave a stale one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from airflow.sdk import DAG, Param
 from airflow.sdk.definitions._internal.mixins import DependencyMixin, ResolveMixin
 
 from airflow_provider_mlpipe.artifacts import Artifact
@@ -109,3 +110,26 @@ class RuntimeParameter(ResolveMixin):
         """The schema of the Airflow Param; null is admitted when there is no default."""
         json_type = self.JSON_TYPES[self.ptype]
         return {"type": json_type if self.default is not None else [json_type, "null"]} | self.schema
+
+
+def runtime_parameters(value: Any) -> Iterator[RuntimeParameter]:
+    """Every RuntimeParameter in a value, in nested lists and dicts too."""
+    if isinstance(value, RuntimeParameter):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from runtime_parameters(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from runtime_parameters(item)
+
+
+def declare_params(dag: DAG, values: Sequence[Any]) -> None:
+    """Makes an Airflow Param of every RuntimeParameter in `values`, so that the trigger form asks for it.
+
+    A Param of that name that the DAG already declares is kept: it is the author's own word on it.
+    """
+    for parameter in runtime_parameters(values):
+        if parameter.name not in dag.params:
+            dag.params[parameter.name] = Param(
+                parameter.default, description=parameter.description, **parameter.json_schema()
+            )

@@ -1,4 +1,4 @@
-"""What Airflow asks of a provider package."""
+"""What Airflow asks of a provider package, in the form of its `provider_info.schema.json`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,51 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's description, in the form of Airflow's `provider_info.schema.json`."""
+    """The provider's hook, connection form, configuration section and command."""
     return {
         "package-name": "airflow-provider-mlpipe",
         "name": "ML pipelines",
         "description": "TFX-style ML pipelines: every component an operator, every artifact a row in Postgres.",
+        "hooks": [
+            {"integration-name": "ML pipelines", "python-modules": ["airflow_provider_mlpipe.metadata.hook"]},
+        ],
+        "connection-types": [_CONNECTION],
+        "config": {"mlpipe": _CONFIG},
+        "cli": ["airflow_provider_mlpipe.cli.get_cli_commands"],
     }
+
+
+_CONNECTION = {
+    "connection-type": "mlpipe",
+    "hook-class-name": "airflow_provider_mlpipe.metadata.hook.MlpipeHook",
+    "hook-name": "ML pipeline metadata (Postgres)",
+    "ui-field-behaviour": {
+        "hidden-fields": ["extra"],
+        "relabeling": {"schema": "Database"},
+        "placeholders": {"host": "localhost", "port": "5432", "schema": "mlpipe", "login": "mlpipe"},
+    },
+    "conn-fields": {
+        "sslmode": {
+            "label": "SSL mode",
+            "schema": {
+                "type": ["string", "null"],
+                "enum": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full", None],
+            },
+        },
+        "sslrootcert": {"label": "SSL root certificate (path)", "schema": {"type": ["string", "null"]}},
+    },
+}
+
+_CONFIG = {
+    "description": "ML pipelines (airflow-provider-mlpipe)",
+    "options": {
+        "pipeline_root": {
+            "description": "Folder below which components write their outputs when neither they nor their DAG name "
+            "one. Every worker must see it under this path. Empty: the folder `mlpipe` in Airflow's home.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "example": "/srv/mlpipe",
+            "default": "",
+        },
+    },
+}

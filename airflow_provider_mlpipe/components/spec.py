@@ -11,42 +11,84 @@
             self.examples = examples
             ...
 
-`Input` and `OptionalInput` are channels; `Value`, `Content` and `Ignored` are parameters and say what they mean for the
-fingerprint. Nothing is declared twice: `component_spec` reads the signature, and the template fields follow from it.
+`Input` and `OptionalInput` are channels; the others are parameters and say what they mean for the fingerprint. Nothing
+is declared twice: `component_spec` reads the signature, and the template fields follow from it.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
-if TYPE_CHECKING:
-    from airflow_provider_mlpipe.components.base import NodeOperator
-
 A = TypeVar("A", bound=Artifact)
 T = TypeVar("T")
 
 
-class _InputRole:
-    def __init__(self, optional: bool) -> None:
-        self.optional = optional
+@dataclass(frozen=True)
+class InputRole:
+    """Marks an annotation as an input."""
+
+    optional: bool
 
 
-Input = Annotated[Channel[A], _InputRole(optional=False)]
+Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
 """Exactly one artifact of type A; without one in this run the task is skipped."""
 
-OptionalInput = Annotated[Channel[A] | None, _InputRole(optional=True)]
+OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)]
 """One artifact of type A, or None."""
 
-Value = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
+Value: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
 """A parameter whose value is part of the fingerprint."""
 
-Content = Annotated[T | RuntimeParameter, ComponentSpec.CONTENT]
-"""A path whose content is part of the fingerprint, and the path itself is not."""
+Content: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.CONTENT]
+"""A path whose content is part of the fingerprint; the path itself is not. A `.py` file counts with its local imports."""
 
-Ignored = Annotated[T | RuntimeParameter, ComponentSpec.IGNORED]
+Function: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.FUNCTION]
+"""A dotted name of a function: the name counts, and its module's source with its local imports."""
+
+Ignored: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.IGNORED]
 """A parameter that cannot change the output."""
+
+
+def component_spec(
+    operator: type, *, executor: str, outputs: Mapping[str, type[Artifact]], libraries: tuple[str, ...]
+) -> ComponentSpec:
+    """Reads the spec of an operator class off its `__init__`; arguments without a marker are Airflow's own."""
+    spec = ComponentSpec(
+        component_type=operator.__name__.removesuffix("Operator"),
+        executor=executor,
+        outputs={key: artifact.TYPE_NAME for key, artifact in outputs.items()},
+        libraries=sorted(libraries),
+    )
+    init = operator.__dict__.get("__init__")
+    if init is None:
+        return spec
+    hints = get_type_hints(init, include_extras=True)
+    for name, argument in inspect.signature(init).parameters.items():
+        _add_argument(spec, name, hints.get(name), argument.default is inspect.Parameter.empty)
+    return spec
+
+
+def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> None:
+    if get_origin(hint) is not Annotated:
+        return
+    declared, marker = get_args(hint)[:2]
+    if isinstance(marker, InputRole):
+        spec.inputs[name].CopyFrom(
+            ComponentSpec.Input(artifact_type=_channel_type(declared).TYPE_NAME, optional=marker.optional)
+        )
+    else:
+        spec.parameters[name].CopyFrom(ComponentSpec.Parameter(kind=marker, required=required))
+
+
+def _channel_type(declared: Any) -> type[Artifact]:
+    """The artifact type A of `Channel[A]` or `Channel[A] | None`."""
+    channel = declared if get_origin(declared) is Channel else get_args(declared)[0]
+    artifact_type: type[Artifact] = get_args(channel)[0]
+    return artifact_type

@@ -52,10 +52,12 @@ class ComponentSpec(_message.Message):
         VALUE: _ClassVar[ComponentSpec.ParameterKind]
         CONTENT: _ClassVar[ComponentSpec.ParameterKind]
         IGNORED: _ClassVar[ComponentSpec.ParameterKind]
+        FUNCTION: _ClassVar[ComponentSpec.ParameterKind]
     PARAMETER_KIND_UNSPECIFIED: ComponentSpec.ParameterKind
     VALUE: ComponentSpec.ParameterKind
     CONTENT: ComponentSpec.ParameterKind
     IGNORED: ComponentSpec.ParameterKind
+    FUNCTION: ComponentSpec.ParameterKind
     class Input(_message.Message):
         __slots__ = ("artifact_type", "optional")
         ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,90 @@
+"""`airflow mlpipe …`: what the commands are. Their code is in `cli_impl.py`, so that `airflow` starts without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
+
+_CONN_ID = Arg(
+    ("--conn-id",), help="the Airflow connection of type mlpipe", default="mlpipe_default", metavar="CONN_ID"
+)
+_LIMIT = Arg(("--limit",), help="how many rows at most, newest first", type=int, default=50)
+_DAG_ID = Arg(("--dag-id",), help="only this DAG's", default=None)
+
+
+def get_cli_commands() -> list[CLICommand]:
+    """The group `mlpipe` for Airflow's command line."""
+    return [
+        GroupCommand(
+            name="mlpipe",
+            help="ML pipelines: the metadata store, what ran and what came out",
+            subcommands=(
+                GroupCommand(name="db", help="The metadata schema", subcommands=_DB),
+                ActionCommand(
+                    name="runs",
+                    help="List what ran: one line per execution",
+                    func=_impl("runs"),
+                    args=(
+                        _DAG_ID,
+                        Arg(("--run-id",), help="only this run's", default=None),
+                        _LIMIT,
+                        ARG_OUTPUT,
+                        _CONN_ID,
+                    ),
+                ),
+                ActionCommand(
+                    name="artifacts",
+                    help="List what came out",
+                    func=_impl("artifacts"),
+                    args=(
+                        Arg(("--type",), help="only this artifact type, e.g. Model", default=None),
+                        _DAG_ID,
+                        _LIMIT,
+                        ARG_OUTPUT,
+                        _CONN_ID,
+                    ),
+                ),
+                ActionCommand(
+                    name="lineage",
+                    help="What an artifact was made from, or what was made from it",
+                    func=_impl("lineage"),
+                    args=(
+                        Arg(("artifact_id",), help="the artifact's id", type=int),
+                        Arg(
+                            ("--down",),
+                            help="what was made from it, instead of what it was made from",
+                            action="store_true",
+                        ),
+                        Arg(("--depth",), help="how many steps at most", type=int, default=20),
+                        ARG_OUTPUT,
+                        _CONN_ID,
+                    ),
+                ),
+                ActionCommand(
+                    name="demo",
+                    help="Run the example pipeline through a real Airflow on an embedded Postgres",
+                    func=_impl("demo"),
+                    args=(
+                        Arg(("--once",), help="exit with the run's status instead of staying up", action="store_true"),
+                        Arg(("--dag-id",), help="the example to run", default="flight_delays"),
+                    ),
+                ),
+            ),
+        )
+    ]
+
+
+def _impl(name: str) -> Callable[..., Any]:
+    return lazy_load_command(f"airflow_provider_mlpipe.cli_impl.{name}")
+
+
+_DB = (
+    ActionCommand(
+        name="upgrade", help="Create or upgrade the metadata schema", func=_impl("db_upgrade"), args=(_CONN_ID,)
+    ),
+    ActionCommand(
+        name="check", help="Say whether the metadata schema is current", func=_impl("db_check"), args=(_CONN_ID,)
+    ),
+)

@@ -1,0 +1,320 @@
+"""The operators that all components are: a node knows its inputs, outputs and store; a component also has an executor.
+
+What a task does: resolve inputs → decide (driver) → on a miss start an execution, launch the executor, publish; on a hit
+record that it was one → look whether a gate is shut. Errors of this package that a retry cannot help end the task without
+one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_provider_mlpipe import driver, fingerprint, publisher
+from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.channels import Channel, declare_params
+from airflow_provider_mlpipe.components.spec import component_spec
+from airflow_provider_mlpipe.driver import CacheMode, ComponentRun, Decision
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError, PipelineError, TransientError
+from airflow_provider_mlpipe.launcher import Launcher
+from airflow_provider_mlpipe.metadata.hook import MlpipeHook
+from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
+from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
+from airflow_provider_mlpipe.proto.values import to_map
+from airflow_provider_mlpipe.settings import default_pipeline_root
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+Published = Mapping[str, Sequence[Artifact]]
+
+
+class NodeOperator(BaseOperator):
+    """A task that reads and writes artifacts. `task_id`, the component's id, is its type unless given.
+
+    :param pipeline_root: folder below which outputs are written (default: the DAG's, then `[mlpipe] pipeline_root`)
+    :param metadata_conn_id: Airflow connection of type `mlpipe` (default: the DAG's, then `mlpipe_default`)
+    """
+
+    OUTPUTS: ClassVar[Mapping[str, type[Artifact]]] = {}
+    LIBRARIES: ClassVar[tuple[str, ...]] = ()
+    EXECUTOR: ClassVar[str] = ""
+    SPEC: ClassVar[pb.ComponentSpec]
+
+    ui_color = "#e8f0fe"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.SPEC = component_spec(cls, executor=cls.EXECUTOR, outputs=cls.OUTPUTS, libraries=cls.LIBRARIES)
+        cls.template_fields = (*cls.SPEC.inputs, *cls.SPEC.parameters, "pipeline_root")
+
+    def __init__(
+        self,
+        *,
+        task_id: str | None = None,
+        pipeline_root: str | None = None,
+        metadata_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(task_id=task_id or self.SPEC.component_type, **kwargs)
+        self.pipeline_root = pipeline_root
+        self.metadata_conn_id = metadata_conn_id
+
+    # ---- authoring
+
+    @functools.cached_property
+    def outputs(self) -> Mapping[str, Channel[Any]]:
+        """A channel per output; an unknown key is a PipelineError that lists the known ones."""
+        return _Outputs(self, {key: Channel(self, key, artifact) for key, artifact in self.output_types().items()})
+
+    def output_types(self) -> Mapping[str, type[Artifact]]:
+        """The artifact type per output key."""
+        return self.OUTPUTS
+
+    def input_channels(self) -> dict[str, Channel[Any]]:
+        """The channels given as inputs, by input name; raises PipelineError when one does not fit."""
+        given = {name: getattr(self, name, None) for name in self.SPEC.inputs}
+        for name, channel in given.items():
+            self._check_input(name, channel)
+        return {name: channel for name, channel in given.items() if channel is not None}
+
+    def gated_channels(self) -> list[Channel[Any]]:
+        """Channels whose other readers must wait for this node, since `check_gate` may find them unfit."""
+        return []
+
+    def wire(self) -> None:
+        """Checks the inputs, draws this task's edges and declares its parameters on the DAG."""
+        self.input_channels()
+        super()._set_xcomargs_dependencies()
+        declare_params(self.dag, [getattr(self, name) for name in self.template_fields])
+
+    def _set_xcomargs_dependencies(self) -> None:
+        """Airflow calls this when an operator has been constructed; without a DAG yet, `create_dag` wires it later."""
+        if self.has_dag():
+            self.wire()
+
+    def _check_input(self, name: str, channel: Any) -> None:
+        declared = self.SPEC.inputs[name]
+        end = f"{self.task_id}.{name} ({declared.artifact_type})"
+        if channel is None:
+            if declared.optional:
+                return
+            raise PipelineError(f"{end} needs a channel and got None; pass e.g. {name}=producer.outputs[...]")
+        if not isinstance(channel, Channel):
+            raise PipelineError(f"{end} needs a channel and got {channel!r}; pass e.g. {name}=producer.outputs[...]")
+        wanted = ARTIFACT_TYPES.get(declared.artifact_type, Artifact)
+        if not issubclass(channel.artifact_type, wanted):
+            raise PipelineError(f"{end} cannot take {channel!r}: it is {channel.artifact_type.TYPE_NAME}")
+
+    # ---- running
+
+    @functools.cached_property
+    def store(self) -> MetadataStore:
+        """The metadata store of this operator's connection."""
+        return MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
+
+    def published_outputs(self, context: Context, key: str) -> list[Artifact]:
+        """What this operator's newest complete or cached execution in the context's run published under `key`."""
+        ti = context["ti"]
+        return self.store.run_outputs(pipeline=ti.dag_id, run_id=ti.run_id, component_id=self.task_id, key=key)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Runs the node; returns plain dicts of the published artifacts, by output key."""
+        with _airflow_errors():
+            published = self.run_node(self.component_run(context))
+            self.check_gate(published)
+        return {key: [artifact.to_dict() for artifact in artifacts] for key, artifacts in published.items()}
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """Does the node's work and publishes it."""
+        raise NotImplementedError
+
+    def check_gate(self, outputs: Published) -> None:
+        """Raises a PermanentError when what was published (or hit) must stop the run; by default nothing does."""
+
+    def component_run(self, context: Context) -> ComponentRun:
+        """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
+        ti, dag_run = context["ti"], context["dag_run"]
+        parameters = {name: _plain(getattr(self, name)) for name in self.SPEC.parameters}
+        return ComponentRun(
+            spec=self.SPEC,
+            pipeline=ti.dag_id,
+            run_id=ti.run_id,
+            component_id=self.task_id,
+            map_index=ti.map_index if ti.map_index is not None else -1,
+            try_number=ti.try_number,
+            triggered_by=getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type),
+            inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
+            parameters=parameters,
+            external=self.external_inputs(parameters),
+            cache=False,
+            cache_files=(),
+        )
+
+    def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """The digests of what this node reads outside the store, by name: by default its Content parameters'."""
+        return fingerprint.content_digests(self.SPEC, parameters)
+
+    def _input_artifact(self, name: str) -> Artifact | None:
+        """The one artifact of an input; the template field holds the plain dicts its channel resolved to."""
+        found: Sequence[Mapping[str, Any]] = getattr(self, name) or ()
+        if len(found) > 1:
+            raise InvalidInputError(f"{self.task_id}.{name} takes one artifact, its channel has {len(found)}")
+        if found:
+            return _artifact(found[0])
+        if self.SPEC.inputs[name].optional:
+            return None
+        raise AirflowSkipException(f"{self.task_id}.{name}: its producer published nothing in this run")
+
+
+class ComponentOperator(NodeOperator):
+    """A node whose work is done by an executor in another process, and may be skipped when it was done before.
+
+    :param cache: True, False, or "refresh" (run, and let later runs hit the new result)
+    :param cache_files: further files whose content is part of the fingerprint
+    :param beam_pipeline_args: for the components that use Beam (default: the DAG's; none is the in-memory runner)
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "EXECUTOR" not in cls.__dict__:
+            cls.EXECUTOR = f"{cls.__module__.rpartition('.')[0]}.executor:run"
+        super().__init_subclass__(**kwargs)
+
+    def __init__(
+        self,
+        *,
+        cache: CacheMode | None = None,
+        cache_files: Sequence[str] = (),
+        beam_pipeline_args: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cache = cache
+        self.cache_files = tuple(cache_files)
+        self.beam_pipeline_args = beam_pipeline_args
+        self._launcher = Launcher()
+
+    def component_run(self, context: Context) -> ComponentRun:
+        """As a node's, with this component's cache settings."""
+        run = super().component_run(context)
+        return driver.replace(run, cache=True if self.cache is None else self.cache, cache_files=self.cache_files)
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """A hit is recorded; a miss runs the executor."""
+        decision = driver.decide(self.store, run, problem_with=self.cached_outputs_problem)
+        if decision.cached is not None:
+            self.log.info("%s: cached, %s", self.task_id, decision.reason)
+            return publisher.publish_hit(self.store, decision, decision.cached)
+        self.log.info("%s: runs, %s", self.task_id, decision.reason)
+        return self._run_executor(run, decision)
+
+    def cached_outputs_problem(self, outputs: Published) -> str | None:
+        """Why these outputs of an equal execution cannot be used after all, or None."""
+        return None
+
+    def on_kill(self) -> None:
+        """Airflow ends the task: the executor ends with it."""
+        self._launcher.kill()
+
+    def _run_executor(self, run: ComponentRun, decision: Decision) -> Published:
+        barrier("driver.before_start")
+        claim = self.store.start_execution(decision.start)
+        barrier("driver.started")
+        try:
+            pending = self._make_outputs(claim)
+            result = self._launcher.launch(
+                self._invocation(run, claim, pending),
+                log=self.log.info,
+                heartbeat=functools.partial(self.store.heartbeat, claim),
+            )
+            return publisher.publish(self.store, claim, decision, pending, result)
+        except BaseException as error:
+            self._record_failure(claim, error)
+            raise
+
+    def _make_outputs(self, claim: Claim) -> dict[str, Artifact]:
+        root = self.pipeline_root or default_pipeline_root()
+        outputs = {
+            key: artifact(uri=publisher.output_uri(root, self.task_id, key, claim.execution_id))
+            for key, artifact in self.output_types().items()
+        }
+        for artifact in outputs.values():
+            try:
+                Path(artifact.uri).mkdir(parents=True)
+            except OSError as error:
+                raise InvalidInputError(
+                    f"pipeline_root {root} cannot be written: {error}. Let the Airflow worker's user write there, or "
+                    "give another pipeline_root."
+                ) from error
+        return outputs
+
+    def _invocation(self, run: ComponentRun, claim: Claim, pending: Mapping[str, Artifact]) -> pb.ExecutorInvocation:
+        return pb.ExecutorInvocation(
+            executor=self.SPEC.executor,
+            component_id=self.task_id,
+            execution_id=claim.execution_id,
+            inputs={name: _message(artifact) for name, artifact in run.inputs.items() if artifact is not None},
+            absent_inputs=[name for name, artifact in run.inputs.items() if artifact is None],
+            parameters=to_map(run.parameters, self.task_id),
+            outputs={key: _message(artifact) for key, artifact in pending.items()},
+            beam_pipeline_args=self.beam_pipeline_args or (),
+        )
+
+    def _record_failure(self, claim: Claim, error: BaseException) -> None:
+        try:
+            self.store.fail(claim, f"{type(error).__name__}: {error}")
+        except TransientError as lost:  # the store is away: the next try finds this execution and ends it
+            self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
+
+
+class _Outputs(dict[str, Channel[Any]]):
+    def __init__(self, operator: NodeOperator, channels: Mapping[str, Channel[Any]]) -> None:
+        super().__init__(channels)
+        self._operator = operator
+
+    def __missing__(self, key: str) -> NoReturn:
+        known = ", ".join(sorted(self)) or "none"
+        raise PipelineError(f"{self._operator.task_id} has no output {key!r}; it has: {known}")
+
+
+@contextlib.contextmanager
+def _airflow_errors() -> Iterator[None]:
+    """The type of an error decides whether Airflow retries: a permanent one fails the task at once."""
+    try:
+        yield
+    except PermanentError as error:
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Tuples become lists, so that a value is the same before and after it crossed to the executor."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _artifact(plain: Mapping[str, Any]) -> Artifact:
+    """The inverse of `Artifact.to_dict` for a published artifact."""
+    return ARTIFACT_TYPES.get(plain["type"], Artifact)(
+        **{key: value for key, value in plain.items() if key != "type"}, state=ArtifactState.LIVE
+    )
+
+
+def _message(artifact: Artifact) -> pb.Artifact:
+    return pb.Artifact(
+        type=artifact.TYPE_NAME,
+        uri=artifact.uri,
+        id=artifact.id or 0,
+        digest=artifact.digest or "",
+        properties=to_map(artifact.properties),
+        custom_properties=to_map(artifact.custom_properties),
+    )

@@ -1,0 +1,1 @@
+"""Importer: external content becomes an artifact."""

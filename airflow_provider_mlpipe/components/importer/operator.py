@@ -1,0 +1,65 @@
+"""ImporterOperator: registers a folder that exists already as an artifact, without copying it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlpipe import driver, fingerprint
+from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
+from airflow_provider_mlpipe.components.base import NodeOperator, Published
+from airflow_provider_mlpipe.components.spec import Content, Ignored, Value
+from airflow_provider_mlpipe.driver import ComponentRun
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+
+
+class ImporterOperator(NodeOperator):
+    """Publishes `source_uri` under `result`. Equal content of one type at one place is the same artifact again.
+
+    :param source_uri: the folder; its content is the artifact's digest
+    :param artifact_type: an artifact class, or the name of a standard one
+    :param properties: declared properties of the type
+    :param custom_properties: any others
+    :param reimport: register a new artifact even where an equal one is there
+    """
+
+    def __init__(
+        self,
+        *,
+        source_uri: Content[str],
+        artifact_type: Ignored[type[Artifact] | str],
+        properties: Value[Mapping[str, Any] | None] = None,
+        custom_properties: Value[Mapping[str, Any] | None] = None,
+        reimport: Ignored[bool] = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source_uri = source_uri
+        self.artifact_type = artifact_type if isinstance(artifact_type, str) else artifact_type.TYPE_NAME
+        self.properties = properties
+        self.custom_properties = custom_properties
+        self.reimport = reimport
+
+    def output_types(self) -> Mapping[str, type[Artifact]]:
+        """`result`, of the given type."""
+        try:
+            return {"result": ARTIFACT_TYPES[self.artifact_type]}
+        except KeyError:
+            known = ", ".join(sorted(ARTIFACT_TYPES))
+            raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}") from None
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """Hashes the content and publishes it."""
+        uri = Path(run.parameters["source_uri"])
+        if not uri.is_dir():
+            raise InvalidInputError(f"{run.component_id}.source_uri: {uri} is not a folder")
+        computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external=run.external)
+        artifact = self.output_types()["result"](
+            uri=str(uri),
+            digest=run.external["source_uri"],
+            properties=run.parameters["properties"] or {},
+            custom_properties=run.parameters["custom_properties"] or {},
+        )
+        start = driver.execution_start(run, computed.digest, computed.parts)
+        return self.store.publish_node(start, {"result": [artifact]}, reuse=not run.parameters["reimport"])

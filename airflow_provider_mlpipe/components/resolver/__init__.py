@@ -1,0 +1,1 @@
+"""Resolver: an artifact of earlier runs becomes an input of this one."""

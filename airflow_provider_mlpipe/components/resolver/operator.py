@@ -1,0 +1,70 @@
+"""ResolverOperator: finds an artifact of earlier runs in the store. A strategy is one named SQL query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from airflow_provider_mlpipe import driver, fingerprint
+from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, Model
+from airflow_provider_mlpipe.components.base import NodeOperator, Published
+from airflow_provider_mlpipe.components.spec import OptionalInput, Value
+from airflow_provider_mlpipe.driver import ComponentRun
+from airflow_provider_mlpipe.exceptions import PipelineError
+
+Strategy = Literal["LatestArtifact", "LatestBlessedModel"]
+
+
+class ResolverOperator(NodeOperator):
+    """Publishes what it found in this DAG's earlier runs, under `model` or `result`; nothing found publishes nothing.
+
+    Never cached: what is latest changes without any input changing.
+
+    :param strategy: "LatestBlessedModel" (output `model`) or "LatestArtifact" (output `result`, of `artifact_type`)
+    :param other_than: a candidate model; models with its content are passed over, so that a rerun compares alike
+    :param artifact_type: for LatestArtifact, an artifact class or the name of a standard one
+    """
+
+    def __init__(
+        self,
+        *,
+        strategy: Value[Strategy],
+        other_than: OptionalInput[Model] = None,
+        artifact_type: Value[type[Artifact] | str | None] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.strategy = strategy
+        self.other_than = other_than
+        named = artifact_type if isinstance(artifact_type, str) or artifact_type is None else artifact_type.TYPE_NAME
+        self.artifact_type = named
+
+    def output_types(self) -> Mapping[str, type[Artifact]]:
+        """`model` or `result`, by strategy; raises PipelineError for an unknown strategy or type."""
+        if self.strategy == "LatestBlessedModel":
+            return {"model": Model}
+        if self.strategy != "LatestArtifact":
+            raise PipelineError(
+                f"{self.task_id}: no strategy {self.strategy!r}; known: LatestArtifact, LatestBlessedModel"
+            )
+        if self.artifact_type not in ARTIFACT_TYPES:
+            known = ", ".join(sorted(ARTIFACT_TYPES))
+            raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}")
+        return {"result": ARTIFACT_TYPES[self.artifact_type]}
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """Asks the store and records the answer."""
+        computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external={})
+        start = driver.execution_start(run, computed.digest, computed.parts)
+        (key,) = self.output_types()
+        found = self._find(run)
+        self.log.info("%s: %s", run.component_id, ", ".join(f"{a.TYPE_NAME} {a.id}" for a in found) or "nothing found")
+        return self.store.publish_node(start, {key: found})
+
+    def _find(self, run: ComponentRun) -> list[Artifact]:
+        if self.strategy == "LatestArtifact":
+            return list(self.store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, limit=1))
+        candidate = run.inputs["other_than"]
+        other_than = candidate.digest if candidate else None
+        model = self.store.latest_blessed_model(pipeline=run.pipeline, other_than=other_than)
+        return [model] if model else []

@@ -1,0 +1,143 @@
+"""`create_dag`: components in, an Airflow DAG out, wired by who reads whose artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import DAG
+
+from airflow_provider_mlpipe.channels import Channel
+from airflow_provider_mlpipe.components.base import ComponentOperator, NodeOperator
+from airflow_provider_mlpipe.driver import CacheMode
+from airflow_provider_mlpipe.exceptions import PipelineError
+
+
+def create_dag(
+    dag_id: str,
+    components: Iterable[NodeOperator],
+    *,
+    pipeline_root: str | None = None,
+    schedule: Any = None,
+    metadata_conn_id: str | None = None,
+    beam_pipeline_args: Sequence[str] = (),
+    params: Mapping[str, Any] | None = None,
+    cache: CacheMode = True,
+    **dag_kwargs: Any,
+) -> DAG:
+    """A DAG of the components, in any order; what a component sets itself wins over the DAG's settings.
+
+    :param pipeline_root: folder below which outputs are written (default `[mlpipe] pipeline_root`)
+    :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
+    :param beam_pipeline_args: for the components that use Beam
+    :param params: further Airflow Params, or other settings for those that RuntimeParameters declare
+    :param cache: True, False, or "refresh" (run, and let later runs hit the new results)
+    :param dag_kwargs: anything else that `airflow.sdk.DAG` takes
+
+    Foreign tasks are added afterwards: `with dag: prepare() >> dag.get_task("CsvExampleGen")`.
+    Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
+    """
+    ordered = _in_order(_by_id(dag_id, components))
+    dag = DAG(
+        dag_id,
+        schedule=schedule,
+        params=dict(params or {}),
+        doc_md=dag_kwargs.pop("doc_md", None) or _doc(dag_id, ordered),
+        **dag_kwargs,
+    )
+    for component in ordered:
+        _apply_defaults(component, pipeline_root, metadata_conn_id, beam_pipeline_args, cache)
+        dag.add_task(component)
+    for component in ordered:
+        component.wire()
+    for component in ordered:
+        _order_by_gate(component, ordered)
+    return dag
+
+
+def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOperator]:
+    by_id: dict[str, NodeOperator] = {}
+    for component in components:
+        if component.task_id in by_id:
+            raise PipelineError(
+                f"{dag_id}: two components have the id {component.task_id!r} ({type(by_id[component.task_id]).__name__} "
+                f"and {type(component).__name__}); give one of them another task_id"
+            )
+        by_id[component.task_id] = component
+    return by_id
+
+
+def _in_order(by_id: Mapping[str, NodeOperator]) -> list[NodeOperator]:
+    """Producers before consumers, otherwise as given; raises PipelineError naming the ends of what does not fit."""
+    producers = {task_id: _producers(component, by_id) for task_id, component in by_id.items()}
+    ordered: dict[str, NodeOperator] = {}
+    while len(ordered) < len(by_id):
+        ready = [task_id for task_id in by_id if task_id not in ordered and producers[task_id] <= ordered.keys()]
+        if not ready:
+            raise PipelineError(f"the components read each other's outputs in a cycle: {_cycle(producers, ordered)}")
+        ordered |= {task_id: by_id[task_id] for task_id in ready}
+    return list(ordered.values())
+
+
+def _producers(component: NodeOperator, by_id: Mapping[str, NodeOperator]) -> set[str]:
+    for name, channel in component.input_channels().items():
+        if by_id.get(channel.producer.task_id) is not channel.producer:
+            raise PipelineError(
+                f"{component.task_id}.{name} reads {channel!r}, but {channel.producer.task_id} is not among the "
+                "components given to create_dag; add it to the list"
+            )
+    return {channel.producer.task_id for channel in component.input_channels().values()}
+
+
+def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str:
+    """One cycle among the components that are not in order, as "A → B → A" (A reads B)."""
+    path = [next(task_id for task_id in producers if task_id not in ordered)]
+    while path.count(path[-1]) == 1:
+        path.append(min(producers[path[-1]] - ordered.keys()))
+    return " → ".join(path[path.index(path[-1]) :])
+
+
+def _apply_defaults(
+    component: NodeOperator,
+    pipeline_root: str | None,
+    metadata_conn_id: str | None,
+    beam_pipeline_args: Sequence[str],
+    cache: CacheMode,
+) -> None:
+    component.pipeline_root = component.pipeline_root or pipeline_root
+    component.metadata_conn_id = component.metadata_conn_id or metadata_conn_id
+    if isinstance(component, ComponentOperator):
+        component.cache = cache if component.cache is None else component.cache
+        if component.beam_pipeline_args is None:
+            component.beam_pipeline_args = beam_pipeline_args
+
+
+def _order_by_gate(gate: NodeOperator, components: Sequence[NodeOperator]) -> None:
+    """A gate that may fail on anomalies holds back everything else that reads the Examples it vouches for."""
+    for channel in gate.gated_channels():
+        above = gate.get_flat_relative_ids(upstream=True)
+        for component in components:
+            if component is not gate and component.task_id not in above and channel in _read(component):
+                component.set_upstream(gate)
+
+
+def _read(component: NodeOperator) -> list[Channel[Any]]:
+    return list(component.input_channels().values())
+
+
+def _doc(dag_id: str, components: Sequence[NodeOperator]) -> str:
+    """A table of the components with what they read and write, for the DAG's page in the UI."""
+    rows = "\n".join(
+        f"| {component.task_id} | {type(component).__name__} | {_inputs(component)} | {_outputs(component)} |"
+        for component in components
+    )
+    return f"# {dag_id}\n\n| component | operator | reads | writes |\n|---|---|---|---|\n{rows}\n"
+
+
+def _inputs(component: NodeOperator) -> str:
+    channels = component.input_channels().items()
+    return ", ".join(f"{name} ← {channel.producer.task_id}.{channel.key}" for name, channel in channels)
+
+
+def _outputs(component: NodeOperator) -> str:
+    return ", ".join(f"{key} ({channel.artifact_type.TYPE_NAME})" for key, channel in component.outputs.items())

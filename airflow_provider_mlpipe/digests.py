@@ -1,0 +1,42 @@
+"""Content digests: sha256 in hex, of files and of directories."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+def text_digest(text: str) -> str:
+    """sha256 of the text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes; raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def files_digest(files: Iterable[tuple[str, str]]) -> str:
+    """sha256 over (relative path, sha256) pairs in sorted order, so that only names and contents count."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files):
+        digest.update(f"{len(name.encode())}:{name}={content}\n".encode())
+    return digest.hexdigest()
+
+
+def tree_digest(root: Path) -> str:
+    """`files_digest` of all files below a directory; raises OSError."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return files_digest((path.relative_to(root).as_posix(), file_digest(path)) for path in files)
+
+
+def path_digest(path: Path) -> str:
+    """The digest of a file or of a directory; raises FileNotFoundError when there is neither."""
+    return tree_digest(path) if path.is_dir() else file_digest(path)

@@ -1,0 +1,174 @@
+"""The fingerprint of an execution: what must be equal for an earlier execution's outputs to be this one's.
+
+It is made of named parts, each a short text. Equal parts, equal fingerprint; the parts that differ are the reasons for a
+miss. Neither the pipeline, the component's id, the run nor any artifact id is a part: a rename or another pipeline hits.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.digests import path_digest, text_digest
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
+from airflow_provider_mlpipe.user_code import (
+    PACKAGE_ROOT,
+    Source,
+    find_module,
+    local_roots,
+    module_source,
+    package_source,
+)
+
+# An input's digest says what it holds; of its properties, these say how it is to be read.
+_PROPERTIES_THAT_MATTER = ("splits", "span", "version", "payload_format", "file_format")
+_ENTRY = "user code of "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """`parts` by name, and the local source files (absolute paths) that were hashed into them."""
+
+    parts: Mapping[str, str]
+    source_files: frozenset[str]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the parts, in hex."""
+        return text_digest(canonical_json(dict(self.parts)))
+
+
+def compute(
+    spec: ComponentSpec,
+    *,
+    inputs: Mapping[str, Artifact | None],
+    parameters: Mapping[str, Any],
+    external: Mapping[str, str],
+    cache_files: Sequence[str] = (),
+) -> Fingerprint:
+    """The fingerprint of one execution.
+
+    `external` holds the digests of inputs outside the store by name (`content_digests`, or an operator's own
+    `external_inputs`). Raises InvalidInputError or UserCodeError when a file cannot be read.
+    """
+    parts = {"component": spec.component_type}
+    executor = _executor_source(spec.executor)
+    parts |= {"executor": executor.entry}
+    parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
+    parts |= {f"library {name}": importlib.metadata.version(name) for name in spec.libraries}
+    parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items()}
+    parts |= {f"content of {name}": digest for name, digest in external.items()}
+    parts |= {f"file {Path(path).name}": _path_digest("cache_files", path) for path in cache_files}
+    sources = [executor]
+    for name, parameter in spec.parameters.items():
+        more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
+        parts |= more
+        sources += [source] if source else []
+    return Fingerprint(parts=parts, source_files=frozenset().union(*(source.paths for source in sources)))
+
+
+def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of what each Content parameter's file or folder holds; modules (`.py`) count as code instead."""
+    return {
+        name: _path_digest(name, parameters[name])
+        for name, parameter in spec.parameters.items()
+        if parameter.kind == ComponentSpec.CONTENT and parameters.get(name) and not _is_code(parameters[name])
+    }
+
+
+def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
+    """In words, why `new` differs from the parts of an earlier execution of the same component."""
+    if old is None:
+        return "first run"
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in sorted(changed)) or "no change"
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: keys sorted, no spaces, NaN and infinities by their JavaScript names."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _executor_source(executor: str) -> Source:
+    """The code of an "package.module:function" executor: ours by package, a user's by its local imports."""
+    module = executor.partition(":")[0]
+    path = find_module(module, [PACKAGE_ROOT.parent]) if module.split(".")[0] == PACKAGE_ROOT.name else None
+    return package_source(path) if path else _dotted_source(module, f"executor {executor}")
+
+
+def _dotted_source(module: str, what: str) -> Source:
+    roots = local_roots(Path.cwd() / "_")
+    path = find_module(module, roots)
+    if path is None:  # installed: its version speaks for its source
+        distribution = importlib.metadata.packages_distributions().get(module.partition(".")[0])
+        if not distribution:
+            raise UserCodeError(f"{what}: no module {module!r} on the import path")
+        version = importlib.metadata.version(distribution[0])
+        return Source(entry=version, files={}, libraries={}, paths=frozenset())
+    return module_source(path, roots=roots)
+
+
+def _parameter_parts(name: str, kind: int, value: Any) -> tuple[dict[str, str], Source | None]:
+    if kind == ComponentSpec.VALUE or value is None:
+        return ({} if kind == ComponentSpec.IGNORED else {f"parameter {name}": canonical_json(value)}), None
+    if kind == ComponentSpec.FUNCTION:
+        source = _dotted_source(str(value).rpartition(".")[0], f"{name}={value!r}")
+        return {f"parameter {name}": canonical_json(value)} | _source_parts(name, source), source
+    if kind == ComponentSpec.CONTENT and _is_code(value):
+        source = module_source(Path(value))
+        return _source_parts(name, source), source
+    return {}, None
+
+
+def _is_code(value: Any) -> bool:
+    return str(value).endswith(".py")
+
+
+def _source_parts(name: str, source: Source) -> dict[str, str]:
+    return (
+        {f"{_ENTRY}{name}": source.entry}
+        | {f"user code {file}": digest for file, digest in source.files.items()}
+        | {f"library {library}": version for library, version in source.libraries.items()}
+    )
+
+
+def _path_digest(name: str, value: str) -> str:
+    try:
+        return path_digest(Path(value))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"{name}: {value} does not exist") from error
+    except OSError as error:
+        raise InvalidInputError(f"{name}: {value} cannot be read: {error}") from error
+
+
+def _input_part(artifact: Artifact | None) -> str:
+    if artifact is None:
+        return "none"
+    matters = {key: artifact.properties[key] for key in _PROPERTIES_THAT_MATTER if key in artifact.properties}
+    return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, **matters})
+
+
+def _change(name: str, old: str | None, new: str | None, parameters: Mapping[str, Any]) -> str:
+    if name.startswith(_ENTRY):
+        path = parameters.get(name.removeprefix(_ENTRY))
+        return f"user code changed: {Path(str(path)).name}"
+    for prefix, words in _DIGESTS.items():
+        if name.startswith(prefix):
+            return f"{words}{name.removeprefix(prefix)} changed"
+    return f"{name} {old or 'unset'} → {new or 'unset'}"
+
+
+_DIGESTS: Mapping[str, str] = {
+    "executor": "executor",
+    "input ": "input ",
+    "content of ": "content of ",
+    "user code ": "user code ",
+    "file ": "file ",
+}
+"""Parts whose values are digests: only that they changed is worth saying."""

@@ -1,0 +1,54 @@
+"""From an Airflow connection of type `mlpipe` to the metadata store."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from airflow.sdk import BaseHook
+from psycopg2.extensions import make_dsn
+
+from airflow_provider_mlpipe.metadata.store import MetadataStore
+
+
+class MlpipeHook(BaseHook):
+    """The metadata store behind an Airflow connection: host, port, login, password, and the database as its schema."""
+
+    conn_name_attr = "metadata_conn_id"
+    default_conn_name = "mlpipe_default"
+    conn_type = "mlpipe"
+    hook_name = "ML pipeline metadata (Postgres)"
+
+    def __init__(self, metadata_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.metadata_conn_id = metadata_conn_id
+
+    def get_conn(self) -> MetadataStore:
+        """The store; raises StoreUnavailableError or SchemaVersionError at its first use."""
+        return self.store
+
+    @functools.cached_property
+    def dsn(self) -> str:
+        """The libpq connection string; extras such as `sslmode` are passed on."""
+        connection = self.get_connection(self.metadata_conn_id)
+        known = {
+            "host": connection.host,
+            "port": connection.port,
+            "user": connection.login,
+            "password": connection.password,
+            "dbname": connection.schema,
+        }
+        return str(make_dsn(**{key: value for key, value in known.items() if value}, **connection.extra_dejson))
+
+    @functools.cached_property
+    def store(self) -> MetadataStore:
+        """The store of this connection."""
+        return MetadataStore(self.dsn)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """For the "Test" button of Airflow's connection form."""
+        try:
+            self.store.check()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the form shows it
+            return False, str(error)
+        return True, "The metadata store answers and its schema is current."

@@ -1,0 +1,52 @@
+"""Records what happened: one transaction makes an execution's outputs LIVE. Files never move; the row publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.driver import Decision
+from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, MetadataStore
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
+from airflow_provider_mlpipe.proto.values import from_map
+
+
+def publish(
+    store: MetadataStore, claim: Claim, decision: Decision, pending: Mapping[str, Artifact], result: ExecutorResult
+) -> dict[str, list[Artifact]]:
+    """Publishes the outputs of an executor that ran.
+
+    Raises LostClaimError when this try was superseded: its outputs then stay unpublished.
+    """
+    outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
+    unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
+    reason = f"imported while it ran, but not hashed: {', '.join(unhashed)}" if unhashed else None
+    barrier("publisher.before")
+    published = store.publish(claim, outputs, not_reusable_reason=reason)
+    barrier("publisher.after")
+    return published
+
+
+def publish_hit(store: MetadataStore, decision: Decision, cached: CachedExecution) -> dict[str, list[Artifact]]:
+    """Records a CACHED execution whose outputs are those of the earlier one."""
+    barrier("publisher.before_hit")
+    _, outputs = store.publish_cached(decision.start, cached.execution_id)
+    barrier("publisher.after_hit")
+    return outputs
+
+
+def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: int) -> str:
+    """Where an execution writes an output: a path that no other execution ever has."""
+    return str(Path(pipeline_root, component_id, key, str(execution_id)))
+
+
+def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:
+    return replace(
+        artifact,
+        digest=output.digest,
+        properties=from_map(output.properties),
+        custom_properties=from_map(output.custom_properties),
+    )

@@ -1,0 +1,206 @@
+"""Code as content: which source files a module consists of, and how an executor loads a user's function.
+
+What a module *is* for the cache: its source, the source of its local imports (transitively), and the versions of the
+distributions it imports. Imports are read from the syntax tree, so nothing runs and no heavy library loads.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from airflow_provider_mlpipe.digests import file_digest
+from airflow_provider_mlpipe.exceptions import UserCodeError
+
+PACKAGE_ROOT = Path(__file__).resolve().parent
+PACKAGE = PACKAGE_ROOT.name
+# Only names things lazily; hashing it would make every cached result stale at every release.
+_NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The code a module consists of: {display name: sha256} of local files, {distribution: version} of the rest."""
+
+    entry: str
+    files: dict[str, str]
+    libraries: dict[str, str]
+    paths: frozenset[str]
+
+
+def module_source(entry: Path, *, roots: Sequence[Path] | None = None) -> Source:
+    """The code that `entry` consists of. `roots` are where local imports are looked for (default: `local_roots`).
+
+    Raises UserCodeError when the file is missing or has a syntax error.
+    """
+    roots = local_roots(entry) if roots is None else roots
+    files, external = _closure(entry.resolve(), tuple(roots))
+    return Source(
+        entry=file_digest(entry),
+        files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
+        libraries=_versions(external),
+        paths=frozenset(str(path) for path in files),
+    )
+
+
+def package_source(executor_file: Path) -> Source:
+    """The code that a module of this package consists of; libraries are declared by the operator, not read here."""
+    return module_source(executor_file, roots=[PACKAGE_ROOT.parent])
+
+
+def local_roots(entry: Path) -> list[Path]:
+    """Where a user module's own imports live: its folder and the import path outside the Python installation."""
+    folders = [entry.resolve().parent, *(Path(item).resolve() for item in sys.path if item)]
+    return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not _installed(folder)))
+
+
+def find_module(dotted: str, roots: Sequence[Path]) -> Path | None:
+    """The file of a module below one of the roots, or None."""
+    for root in roots:
+        base = root.joinpath(*dotted.split("."))
+        for candidate in (base / "__init__.py", base.with_suffix(".py")):
+            if candidate.is_file():
+                return candidate.resolve()
+    return None
+
+
+def load_function(module_file: str | None, function: str | None, default_name: str) -> Callable[..., Any]:
+    """The user's function: `default_name` of the file `module_file`, or the dotted `function`.
+
+    Raises UserCodeError, with the user's own line when the import fails.
+    """
+    if (module_file is None) == (function is None):
+        raise UserCodeError(f"give either module_file or {default_name} (module_file={module_file!r}, {function!r})")
+    if module_file is not None:
+        module, name = _import_file(Path(module_file)), default_name
+    else:
+        module_name, _, name = str(function).rpartition(".")
+        module = _import(module_name or str(function), f"{default_name}={function!r}")
+    loaded = getattr(module, name, None)
+    if not callable(loaded):
+        functions = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
+        raise UserCodeError(
+            f"{module.__file__} has no function {name}(); it defines: {', '.join(functions) or 'none'}. "
+            f"Add `def {name}(...)` there."
+        )
+    return loaded  # type: ignore[no-any-return]
+
+
+def imported_user_files() -> list[str]:
+    """Local source files that this process has imported: neither installed, nor the standard library, nor ours."""
+    paths = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    resolved = {Path(path).resolve() for path in paths if path and path.endswith(".py")}
+    return sorted(str(path) for path in resolved if not _installed(path) and PACKAGE_ROOT not in path.parents)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserCodeError(f"module file {path} does not exist; give its full path, e.g. Path(__file__).parent / ...")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = _import(path.stem, f"module file {path}")
+    if Path(module.__file__ or "").resolve() != path.resolve():
+        raise UserCodeError(
+            f"module file {path}: the name {path.stem!r} is already taken by {module.__file__}; rename the file"
+        )
+    return module
+
+
+def _import(name: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise UserCodeError(f"{what} does not import: {error!r}\n{traceback.format_exc()}") from error
+
+
+def _closure(entry: Path, roots: tuple[Path, ...]) -> tuple[frozenset[Path], frozenset[str]]:
+    """All local files reached from `entry`, and the top-level names of what is imported from elsewhere."""
+    files: set[Path] = set()
+    external: set[str] = set()
+    queue = [entry]
+    while queue:
+        path = queue.pop()
+        if path in files or path in _NOT_CODE:
+            continue
+        files.add(path)
+        for name in _imports(path, roots):
+            found = _files(name, roots)
+            queue.extend(found)
+            if not found:
+                external.add(name.partition(".")[0])
+    return frozenset(files), frozenset(external)
+
+
+def _files(dotted: str, roots: Sequence[Path]) -> list[Path]:
+    """The files that importing `dotted` runs: its packages' `__init__` and itself, where they are local."""
+    parts = dotted.split(".")
+    if parts[0] == PACKAGE and roots[0] != PACKAGE_ROOT.parent:
+        return []  # seen from user code this package is a library, even in a checkout that is on the import path
+    names = (".".join(parts[: i + 1]) for i in range(len(parts)))
+    return [path for name in names if (path := find_module(name, roots))]
+
+
+def _imports(path: Path, roots: Sequence[Path]) -> Iterator[str]:
+    """The dotted names a file imports; `from a import b` gives both a and a.b."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except FileNotFoundError as error:
+        raise UserCodeError(f"module file {path} does not exist") from error
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise UserCodeError(f"{path}{f', line {line}' if line else ''}: not valid Python: {error}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, path, roots)
+            yield from ([base] if base else [])
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+
+
+def _absolute(node: ast.ImportFrom, path: Path, roots: Sequence[Path]) -> str:
+    """The dotted name that `from … import` refers to, relative ones resolved against the file's place."""
+    if not node.level:
+        return node.module or ""
+    folder = path.parents[node.level - 1]
+    root = next((root for root in roots if folder == root or root in folder.parents), folder)
+    package = ".".join(folder.relative_to(root).parts)
+    return ".".join(part for part in (package, node.module) if part)
+
+
+@functools.cache
+def _installation() -> tuple[Path, ...]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({Path(sysconfig.get_paths()[key]).resolve() for key in keys} | {Path(sys.prefix).resolve()})
+
+
+def _installed(path: Path) -> bool:
+    return any(path == root or root in path.parents for root in _installation()) or "site-packages" in path.parts
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
+def _versions(names: frozenset[str]) -> dict[str, str]:
+    distributions = {d for name in names - sys.stdlib_module_names for d in _distributions().get(name, [])}
+    return {distribution: importlib.metadata.version(distribution) for distribution in sorted(distributions)}
+
+
+def _display(path: Path, roots: Sequence[Path]) -> str:
+    """A file's name as its imports spell it: relative to the root it was found under."""
+    root = next((root for root in roots if root in path.parents), path.parent)
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,224 @@
+"""Flips, one at a time, everything that must change a fingerprint and everything that must not, across processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.fingerprint import canonical_json, explain
+
+CHILD = """
+import json, os, sys
+from airflow_provider_mlpipe import fingerprint
+from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
+
+types = {"Examples": Examples, "Schema": Schema, "Artifact": Artifact}
+
+def compute(case):
+    os.chdir(case["folder"])
+    spec = ComponentSpec(
+        component_type=case["component_type"],
+        executor=case["executor"],
+        libraries=case["libraries"],
+        parameters={
+            name: ComponentSpec.Parameter(kind=ComponentSpec.ParameterKind.Value(kind))
+            for name, kind in case["kinds"].items()
+        },
+    )
+    inputs = {key: types[a.pop("type")](**a) if a else None for key, a in case["inputs"].items()}
+    external = fingerprint.content_digests(spec, case["parameters"])
+    result = fingerprint.compute(
+        spec, inputs=inputs, parameters=case["parameters"], external=external, cache_files=case["cache_files"]
+    )
+    return result.digest, dict(result.parts)
+
+json.dump([compute(case) for case in json.load(sys.stdin)], sys.stdout)
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A component's try, as JSON for the child, and the folder with its files."""
+
+    folder: Path
+    component_type: str = "Trainer"
+    executor: str = "my_executor:run"
+    libraries: tuple[str, ...] = ("protobuf",)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    cache_files: tuple[str, ...] = ()
+
+    def write(self, name: str, text: str) -> Case:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return self
+
+    def parameter(self, **values: Any) -> Case:
+        return replace(self, parameters=self.parameters | values)
+
+    def input(self, key: str, **values: Any) -> Case:
+        return replace(self, inputs=self.inputs | {key: self.inputs[key] | values})
+
+
+Answer = tuple[str, dict[str, str]]
+
+
+def fingerprints(cases: list[Case]) -> list[Answer]:
+    """The fingerprint and its parts of each case, all in one new process."""
+    request = json.dumps([vars(case) | {"folder": str(case.folder)} for case in cases])
+    result = subprocess.run([sys.executable, "-c", CHILD], input=request, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return [(digest, parts) for digest, parts in json.loads(result.stdout)]
+
+
+def base(folder: Path) -> Case:
+    examples = {
+        "type": "Examples",
+        "uri": "/data/1",
+        "id": 1,
+        "digest": "d1",
+        "properties": {"splits": ["train", "eval"], "span": 3, "version": 0, "record_counts": {"train": 5}},
+        "custom_properties": {"note": "x"},
+    }
+    case = Case(
+        folder=folder,
+        inputs={"examples": examples, "schema": None},
+        parameters={
+            "train_args": {"num_steps": 200, "splits": ["train"]},
+            "rate": 0.1,
+            "module_file": str(folder / "code/model.py"),
+            "run_fn": "library_of_mine.run_fn",
+            "input_base": str(folder / "data"),
+            "fail_on": "ERROR",
+        },
+        kinds={
+            "train_args": "VALUE",
+            "rate": "VALUE",
+            "module_file": "CONTENT",
+            "run_fn": "FUNCTION",
+            "input_base": "CONTENT",
+            "fail_on": "IGNORED",
+        },
+        cache_files=(str(folder / "extra.txt"),),
+    )
+    case.write("my_executor.py", "import executor_helper\ndef run(): pass").write("executor_helper.py", "x = 1")
+    case.write("code/model.py", "import features, pytest").write("code/features.py", "import deep").write(
+        "code/deep.py", ""
+    )
+    case.write("library_of_mine.py", "import dotted_helper\ndef run_fn(): pass").write("dotted_helper.py", "")
+    return case.write("data/a.csv", "1").write("data/b.csv", "2").write("extra.txt", "e")
+
+
+def renamed(case: Case, parameter: str, new: str) -> Case:
+    old = Path(case.parameters[parameter])
+    target = case.folder / new
+    target.parent.mkdir(exist_ok=True)
+    old.rename(target)
+    return case.parameter(**{parameter: str(target)})
+
+
+MUST_CHANGE: dict[str, Callable[[Case], Case]] = {
+    "component type": lambda c: replace(c, component_type="Tuner"),
+    "executor source": lambda c: c.write("my_executor.py", "import executor_helper\ndef run(): return 1"),
+    "module the executor imports": lambda c: c.write("executor_helper.py", "x = 2"),
+    "declared library": lambda c: replace(c, libraries=("protobuf", "hypothesis")),
+    "user code": lambda c: c.write("code/model.py", "import features, pytest; x = 1"),
+    "local import of user code": lambda c: c.write("code/features.py", "import deep; x = 1"),
+    "import of an import": lambda c: c.write("code/deep.py", "x = 1"),
+    "distribution that user code imports": lambda c: c.write("code/features.py", "import deep, hypothesis"),
+    "function named by its module": lambda c: c.write("library_of_mine.py", "def run_fn(): return 1"),
+    "local import of that module": lambda c: c.write("dotted_helper.py", "x = 1"),
+    "nested parameter": lambda c: c.parameter(train_args={"num_steps": 400, "splits": ["train"]}),
+    "order within a list": lambda c: c.parameter(train_args={"num_steps": 200, "splits": ["eval", "train"]}),
+    "int is no float": lambda c: c.parameter(train_args={"num_steps": 200.0, "splits": ["train"]}),
+    "float in its last bit": lambda c: c.parameter(rate=0.1 + 2**-55),
+    "parameter unset": lambda c: c.parameter(rate=None),
+    "content of a file": lambda c: c.write("data/a.csv", "11"),
+    "one more file": lambda c: c.write("data/c.csv", ""),
+    "cache file": lambda c: c.write("extra.txt", "other"),
+    "input content": lambda c: c.input("examples", digest="d2"),
+    "input splits": lambda c: c.input("examples", properties={"splits": ["train"], "span": 3, "version": 0}),
+    "input span": lambda c: c.input("examples", properties={"splits": ["train", "eval"], "span": 4, "version": 0}),
+    "input type": lambda c: c.input("examples", type="Artifact", properties={}),
+    "optional input given": lambda c: replace(
+        c, inputs=c.inputs | {"schema": {"type": "Schema", "uri": "/s", "digest": "s"}}
+    ),
+}
+
+MUST_NOT_CHANGE: dict[str, Callable[[Case], Case]] = {
+    "nothing at all": lambda c: c,
+    "ignored parameter": lambda c: c.parameter(fail_on="WARNING"),
+    "artifact id": lambda c: c.input("examples", id=99),
+    "artifact uri": lambda c: c.input("examples", uri="/elsewhere"),
+    "property that does not matter": lambda c: c.input("examples", custom_properties={"note": "y"}),
+    "order of keys": lambda c: c.parameter(train_args={"splits": ["train"], "num_steps": 200}),
+    "name of the module file": lambda c: renamed(c, "module_file", "code/other_name.py"),
+    "place of the data": lambda c: renamed(c, "input_base", "elsewhere"),
+    "unrelated file beside the code": lambda c: c.write("code/unrelated.py", "x = 1"),
+    "touch": lambda c: c.write("data/a.csv", "1"),
+}
+
+
+@pytest.fixture(scope="module")
+def unflipped(tmp_path_factory: pytest.TempPathFactory) -> Answer:
+    return fingerprints([base(tmp_path_factory.mktemp("base"))])[0]
+
+
+@pytest.fixture(scope="module")
+def flipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Case, Answer]]:
+    cases = {
+        what: flip(base(tmp_path_factory.mktemp("flip"))) for what, flip in {**MUST_CHANGE, **MUST_NOT_CHANGE}.items()
+    }
+    return dict(zip(cases, zip(cases.values(), fingerprints(list(cases.values())), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("what", MUST_CHANGE)
+def test_what_must_change_it(what: str, unflipped: Answer, flipped: dict[str, tuple[Case, Answer]]) -> None:
+    case, (digest, parts) = flipped[what]
+    assert digest != unflipped[0]
+    assert explain(unflipped[1], parts, case.parameters) not in ("no change", "first run")
+
+
+@pytest.mark.parametrize("what", MUST_NOT_CHANGE)
+def test_what_must_not_change_it(what: str, unflipped: Answer, flipped: dict[str, tuple[Case, Answer]]) -> None:
+    assert flipped[what][1] == unflipped
+
+
+def test_a_library_version_counts(tmp_path: Path) -> None:
+    case = replace(base(tmp_path), libraries=("fingerprint-probe",))
+    versions = []
+    for version in ("1.0", "1.1"):
+        metadata = f"Metadata-Version: 2.1\nName: fingerprint-probe\nVersion: {version}\n"
+        case.write("fingerprint_probe.dist-info/METADATA", metadata)
+        versions += fingerprints([case])
+    (before, old), (after, new) = versions
+    assert before != after
+    assert explain(old, new, {}) == "library fingerprint-probe 1.0 → 1.1"
+
+
+def test_reasons_are_plain_words() -> None:
+    old = {"parameter steps": "200", "user code of module_file": "a", "input examples": "x", "library tf": "2.16"}
+    new = {"parameter steps": "400", "user code of module_file": "b", "input examples": "y", "library tf": "2.17"}
+    assert explain(old, new, {"module_file": "/dags/flights_model.py"}).split("; ") == [
+        "input examples changed",
+        "library tf 2.16 → 2.17",
+        "parameter steps 200 → 400",
+        "user code changed: flights_model.py",
+    ]
+    assert explain(None, new, {}) == "first run"
+    assert explain({}, {"parameter a": "1"}, {}) == "parameter a unset → 1"
+
+
+def test_canonical_json_is_one_text_per_value() -> None:
+    assert canonical_json({"b": [1, 1.0, None], "a": "é"}) == '{"a":"é","b":[1,1.0,null]}'
+    assert len({canonical_json(value) for value in (0.0, -0.0, 0, float("nan"), float("inf"), "0", False)}) == 7

@@ -1,0 +1,134 @@
+"""The table "who may import whom" of CONTRIBUTING.md, held against every module's syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlpipe.user_code import PACKAGE, PACKAGE_ROOT
+
+HEAVY = {
+    "apache_beam",
+    "keras",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "tensorflow",
+    "tensorflow_data_validation",
+    "tensorflow_metadata",
+    "tensorflow_model_analysis",
+    "tensorflow_transform",
+    "tfx_bsl",
+}
+LIGHT = ["exceptions", "artifacts", "proto.*", "digests", "barriers"]
+CODE = [*LIGHT, "fingerprint", "user_code", "sources"]
+STORE = ["metadata.values", "metadata.connection", "metadata.schema", "metadata.store"]
+DRIVE = [*CODE, *STORE, "driver", "publisher"]
+OPERATE = [*DRIVE, "channels", "launcher", "settings", "metadata.hook", "components.spec", "components.base"]
+EXECUTE = [*LIGHT, "user_code", "executors", "records.*"]
+
+MAY_IMPORT: dict[str, list[str]] = {
+    "__init__": ["*"],  # names, lazily
+    "exceptions": [],
+    "barriers": [],
+    "settings": [],
+    "artifacts": ["exceptions"],
+    "digests": ["exceptions"],
+    "executors": ["artifacts"],
+    "proto.*": ["exceptions", "proto.*"],
+    "channels": ["artifacts", "exceptions"],
+    "fingerprint": CODE,
+    "user_code": CODE,
+    "sources": CODE,
+    "metadata.hook": [*STORE, "exceptions"],
+    "metadata.*": ["artifacts", "exceptions", *STORE],
+    "driver": [*CODE, *STORE],
+    "publisher": DRIVE,
+    "launcher": DRIVE,
+    "runner": EXECUTE,
+    "components.spec": ["artifacts", "channels", "proto.*", "exceptions"],
+    "components.base": OPERATE,
+    "components.*.operator": [*OPERATE, "components.*"],
+    "components.*.executor": [*EXECUTE, "components.*"],
+    "components.*": [*EXECUTE, "components.*"],
+    "records.*": EXECUTE,
+    "dag_factory": OPERATE,
+    "provider_info": [],
+    "embedded": ["exceptions"],
+    "cli": [],
+    "cli_impl": ["*"],
+    "local_airflow": ["*"],
+    "demo": ["*"],
+}
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts): path
+    for path in sorted(PACKAGE_ROOT.rglob("*.py"))
+    if "migrations" not in path.parts
+}
+
+
+def rule(module: str) -> list[str]:
+    name = module.removesuffix(".__init__")
+    return next(allowed for pattern, allowed in MAY_IMPORT.items() if fnmatch(name, pattern))
+
+
+def imported(path: Path) -> set[str]:
+    """The package's own modules that a file imports for running, not for type checking only."""
+    names: set[str] = set()
+    for node in _nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            module = node.module
+            names |= {f"{module}.{alias.name}" if _is_package(module) else module for alias in node.names}
+    return {name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")}
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    return [node for node in ast.walk(tree) if node not in guarded]
+
+
+def _is_package(dotted: str) -> bool:
+    return PACKAGE_ROOT.parent.joinpath(*dotted.split("."), "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_imports_uphill(module: str) -> None:
+    allowed = rule(module)
+    wrong = {name for name in imported(MODULES[module]) if not any(fnmatch(name, pattern) for pattern in allowed)}
+    assert not wrong, f"{module} may import only {allowed}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.endswith("executor") or m.startswith("records.")))
+def test_executors_know_neither_airflow_nor_the_store(module: str) -> None:
+    text = MODULES[module].read_text()
+    names = {
+        alias.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for alias in node.names
+    } | {node.module or "" for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
+    assert not {name for name in names if name.split(".")[0] in ("airflow", "psycopg2")}
+
+
+def test_the_rule_bites(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(f"from {PACKAGE} import driver\nif True:\n    from {PACKAGE}.metadata.store import MetadataStore")
+    assert imported(path) == {"driver", "metadata.store"}
+
+
+def test_authoring_loads_no_heavy_library() -> None:
+    code = f"import {PACKAGE}\nfor name in {PACKAGE}.__all__: getattr({PACKAGE}, name)\nimport sys; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in result.stdout.split()}
+    assert "airflow" in loaded
+    assert not loaded & HEAVY

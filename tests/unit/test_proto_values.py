@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, PipelineError
+from airflow_provider_mlpipe.proto.configs import config_dict, parse_config
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination, TrainArgs, Value
+from airflow_provider_mlpipe.proto.values import from_map, from_value, to_map, to_value
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in type and in every bit: 1 is not 1.0, 0.0 is not -0.0, nan is nan."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+@given(VALUES)
+def test_values_come_back_exactly(value: Any) -> None:
+    assert same(from_value(Value.FromString(to_value(value).SerializeToString())), value)
+
+
+def test_maps_come_back_sorted() -> None:
+    assert list(from_map(to_map({"b": 1, "a": (1, 2)})).items()) == [("a", [1, 2]), ("b", 1)]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": [1, {2}]}, r"T\.a\[1\]: set"),
+        ({"a": {"b": 2**63}}, r"T\.a\.b: 9223372036854775808 does not fit 64 bits"),
+        ({1: 2}, "the key 1 is no str"),
+    ],
+)
+def test_what_has_no_message_is_named(value: Any, words: str) -> None:
+    with pytest.raises(InvalidValueError, match=words):
+        to_map(value, "T")
+
+
+def test_configs_are_dicts_or_messages() -> None:
+    message = TrainArgs(splits=["train"], num_steps=5)
+    as_dict = config_dict(TrainArgs, message, parameter="train_args")
+    assert as_dict == {"splits": ["train"], "num_steps": 5}
+    assert parse_config(TrainArgs, as_dict, parameter="train_args") == message
+    assert config_dict(TrainArgs, None, parameter="train_args") is None
+    assert parse_config(TrainArgs, None, parameter="train_args") == TrainArgs()
+
+
+def test_a_config_with_a_wrong_field_is_refused_at_once() -> None:
+    with pytest.raises(PipelineError, match=r"train_args does not fit TrainArgs.*num_stepz"):
+        config_dict(TrainArgs, {"num_stepz": 5}, parameter="train_args")
+    with pytest.raises(PipelineError, match="push_destination takes PushDestination, got TrainArgs"):
+        config_dict(PushDestination, TrainArgs(), parameter="push_destination")
+    with pytest.raises(PipelineError, match="or a dict, got str"):
+        config_dict(TrainArgs, "5", parameter="train_args")
+    with pytest.raises(InvalidInputError, match="train_args does not fit"):
+        parse_config(TrainArgs, {"num_steps": "many"}, parameter="train_args")
+
+
+def test_values_that_only_a_run_knows_are_left_alone() -> None:
+    later = object()
+    given_ = {"splits": ["{{ params.split }}"], "num_steps": later}
+    assert config_dict(TrainArgs, given_, parameter="train_args") == given_

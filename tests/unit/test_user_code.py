@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlpipe.exceptions import UserCodeError
+from airflow_provider_mlpipe.user_code import PACKAGE_ROOT, load_function, module_source, package_source
+
+
+def write(folder: Path, modules: dict[str, str] | None = None, **more: str) -> Path:
+    for name, text in {**(modules or {}), **more}.items():
+        path = folder / f"{name}.py"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text)
+    return folder
+
+
+def test_source_holds_local_imports_transitively(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "code",
+        {
+            "model": "import features\nimport json\nimport pytest\n",
+            "features": "def f():\n    from helpers.text import clean\n",
+            "helpers/__init__": "",
+            "helpers/text": "from . import numbers\nfrom .more import x\n",
+            "helpers/numbers": "",
+            "helpers/more": "x = 1",
+            "unrelated": "",
+        },
+    )
+    source = module_source(folder / "model.py")
+    assert set(source.files) == {
+        "features.py",
+        "helpers/__init__.py",
+        "helpers/text.py",
+        "helpers/numbers.py",
+        "helpers/more.py",
+    }
+    assert source.libraries == {"pytest": pytest.__version__}
+    assert str(folder / "model.py") in source.paths
+
+
+def test_import_cycle_ends(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", a="import b", b="import a")
+    assert set(module_source(folder / "a.py").files) == {"b.py"}
+
+
+def test_an_executor_is_hashed_with_the_package_modules_it_imports() -> None:
+    source = package_source(PACKAGE_ROOT / "runner.py")
+    assert "airflow_provider_mlpipe/artifacts.py" in source.files
+    assert "airflow_provider_mlpipe/exceptions.py" in source.files
+    assert "airflow_provider_mlpipe/dag_factory.py" not in source.files
+    assert "airflow_provider_mlpipe/__init__.py" not in source.files
+
+
+def test_syntax_error_names_file_and_line(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", model="x = 1\ndef f(:\n")
+    with pytest.raises(UserCodeError, match=r"model\.py, line 2"):
+        module_source(folder / "model.py")
+
+
+def load(code: str, folder: Path) -> str:
+    """Runs `code` in a fresh process, since loading imports modules for good; returns what it printed."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
+    return result.stdout.strip()
+
+
+def test_load_function_from_a_file_and_by_name(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", model="import part\ndef run_fn(): return part.x", part="x = 42")
+    by_file = "from airflow_provider_mlpipe.user_code import *; print(load_function('model.py', None, 'run_fn')())"
+    by_name = "from airflow_provider_mlpipe.user_code import *; print(load_function(None, 'model.run_fn', 'run_fn')())"
+    assert load(by_file, folder) == "42"
+    assert load(by_name, folder) == "42"
+
+
+def test_files_imported_dynamically_are_seen(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", model="import importlib\ndef f(): importlib.import_module('hidden')", hidden="")
+    code = (
+        "from airflow_provider_mlpipe.user_code import *; load_function('model.py', None, 'f')();"
+        "print(*(path.rpartition('/')[2] for path in imported_user_files()))"
+    )
+    assert load(code, folder) == "hidden.py model.py"
+    assert not module_source(folder / "model.py").files
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "does not exist"),
+        ("raise ValueError('broken here')", "broken here"),
+        ("import not_there_at_all", "not_there_at_all"),
+        ("def other_fn(): pass", r"has no function run_fn\(\); it defines: other_fn"),
+        ("run_fn = 3", "has no function"),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / f"module_{abs(hash(text))}.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserCodeError, match=words) as error:
+        load_function(str(path), None, "run_fn")
+    assert str(path) in str(error.value)
+
+
+def test_a_name_that_is_taken_is_no_silent_wrong_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / "json.py"
+    path.write_text("def run_fn(): pass")
+    with pytest.raises(UserCodeError, match="already taken"):
+        load_function(str(path), None, "run_fn")
+
+
+def test_exactly_one_way_to_name_a_function() -> None:
+    for module_file, function in [(None, None), ("a.py", "b.c")]:
+        with pytest.raises(UserCodeError, match="either"):
+            load_function(module_file, function, "run_fn")
