@@ -1,0 +1,171 @@
+"""The connection to Postgres: the only module that touches psycopg2. Its errors are translated here, once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors, extensions
+
+from airflow_provider_mlpipe.exceptions import (
+    InvalidInputError,
+    InvalidValueError,
+    MlpipeError,
+    PermanentError,
+    SchemaVersionError,
+    StoreUnavailableError,
+    TransientError,
+)
+
+Row = dict[str, Any]
+
+_DEFAULTS = {"connect_timeout": "10", "application_name": "mlpipe"}
+
+
+class _Session(threading.local):
+    """What a thread has open."""
+
+    raw: extensions.connection | None = None
+    pid = 0
+    in_transaction = False
+
+
+class Connection:
+    """A lazy connection, one per thread and process, so that neither threads nor forks share a session.
+
+    Outside a transaction a statement whose connection broke is sent once more over a new one. Its first sending may
+    have been carried out although the reply was lost, **so every statement run outside a transaction must be
+    idempotent**: the store's are, by claim token.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        """Take a libpq connection string or URL.
+
+        Raises InvalidInputError when it is neither (without repeating it: it may hold a password).
+        """
+        try:
+            self._arguments = _DEFAULTS | extensions.parse_dsn(dsn)
+        except psycopg2.ProgrammingError:
+            raise InvalidInputError(
+                "the store's address is no Postgres connection string; it looks like postgresql://user@host:5432/dbname"
+            ) from None
+        self._session = _Session()
+
+    def run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run one statement, committed at once unless in a transaction, and returns its rows.
+
+        Raises StoreUnavailableError, TransientError (deadlock, timeout), SchemaVersionError (no such table), or
+        InvalidValueError (a value or reference that Postgres refuses).
+        """
+        session = self._session
+        if session.in_transaction:
+            return self._send(self._opened(), statement, parameters)
+        raw = self._opened()
+        try:
+            return self._send(raw, statement, parameters)
+        except StoreUnavailableError:
+            return self._send(self._opened(), statement, parameters)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the statements of the `with` block one transaction (of this thread).
+
+        When the connection breaks inside, nothing is sent again: StoreUnavailableError, and nothing was committed
+        unless it broke during the commit itself.
+        """
+        self.run("BEGIN")
+        self._session.in_transaction = True
+        try:
+            yield
+            self.run("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._session.in_transaction = False
+
+    def close(self) -> None:
+        """Close this thread's connection; the next statement opens a new one."""
+        session = self._session
+        if session.raw is not None and session.pid == os.getpid():
+            session.raw.close()
+        session.raw = None
+
+    def new_raw(self) -> extensions.connection:
+        """Open a connection of its own for Alembic, which brings its own transactions.
+
+        Raises StoreUnavailableError.
+        """
+        raw = self._connected()
+        raw.autocommit = False
+        return raw
+
+    def _opened(self) -> extensions.connection:
+        session = self._session
+        if session.raw is not None and session.pid == os.getpid():
+            return session.raw
+        # After a fork the parent's connection is only forgotten: psycopg2 leaves its socket alone in a child.
+        if session.in_transaction:
+            raise StoreUnavailableError(f"the connection to {self._where} was lost inside a transaction")
+        session.raw, session.pid = self._connected(), os.getpid()
+        return session.raw
+
+    def _connected(self) -> extensions.connection:
+        try:
+            raw: extensions.connection = psycopg2.connect(**self._arguments)
+        except psycopg2.OperationalError as error:
+            raise StoreUnavailableError(
+                f"cannot connect to the metadata store at {self._where}: {_text(error)}. "
+                "Check that Postgres runs there and that the Airflow connection names it"
+            ) from error
+        raw.autocommit = True
+        return raw
+
+    def _send(self, raw: extensions.connection, statement: str, parameters: Mapping[str, Any] | None) -> list[Row]:
+        try:
+            with raw.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                if cursor.description is None:
+                    return []
+                names = [column.name for column in cursor.description]
+                return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+        except psycopg2.Error as error:
+            if raw.closed:
+                self._session.raw = None
+                raise StoreUnavailableError(f"the connection to {self._where} broke: {_text(error)}") from error
+            raise translated(error) from error
+        except ValueError as error:  # psycopg2 refuses a NUL before it sends anything
+            raise InvalidValueError(f"the store cannot hold this text: {error}") from error
+
+    def _roll_back(self) -> None:
+        raw, self._session.in_transaction = self._session.raw, False
+        if raw is None:
+            return
+        with suppress(MlpipeError):  # a broken connection has rolled back already; the first error counts
+            self._send(raw, "ROLLBACK", None)
+
+    @property
+    def _where(self) -> str:
+        known = self._arguments
+        host, port, database = known.get("host", "local socket"), known.get("port", "5432"), known.get("dbname", "")
+        return f"{host}:{port}, database {database!r}"
+
+
+def translated(error: BaseException | None) -> MlpipeError:
+    """Return the error of this package that a driver error means."""
+    text = _text(error)
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
+        return SchemaVersionError(f"the metadata schema does not fit: {text}. Run `airflow mlpipe db upgrade`")
+    if isinstance(error, psycopg2.OperationalError | errors.ReadOnlySqlTransaction):
+        return TransientError(f"Postgres gave up on a statement: {text}")
+    if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
+        return InvalidValueError(f"Postgres refused a value: {text}")
+    return PermanentError(f"Postgres refused a statement: {text}")
+
+
+def _text(error: BaseException | None) -> str:
+    return " ".join(str(error).split())

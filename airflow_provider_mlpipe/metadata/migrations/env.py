@@ -1,0 +1,27 @@
+"""Alembic's entry: runs the migrations in one transaction, one process at a time."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+
+from airflow_provider_mlpipe.metadata.connection import Connection
+
+_LOCK = 6_357_041_928_301  # any number that nobody else takes
+
+
+def run() -> None:
+    """Upgrade the database of the DSN in `config.attributes`."""
+    store = Connection(context.config.attributes["dsn"])
+    engine = create_engine("postgresql+psycopg2://", creator=store.new_raw, poolclass=pool.NullPool)
+    with engine.begin() as connection:
+        # Alembic reads the version only after this, so the second process finds the work done.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS mlpipe"))
+        # Airflow's own table is called alembic_version, too.
+        context.configure(connection=connection, version_table_schema="mlpipe")
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+run()

@@ -1,0 +1,194 @@
+"""What the store takes and gives: frozen rows, each made by `from_row` from what a query returned."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState, PropertyType, PropertyValue
+from airflow_provider_mlpipe.metadata import values
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class ExecutionState(str, Enum):
+    """RUNNING, until its try publishes (COMPLETE), fails, or is found dead (ABANDONED); CACHED reuses outputs."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    CACHED = "CACHED"
+    FAILED = "FAILED"
+    ABANDONED = "ABANDONED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionStart:
+    """What is known when a try begins. `inputs` holds artifact ids by key, `properties` the parameters."""
+
+    component_type: str
+    pipeline: str
+    run_id: str
+    component_id: str
+    map_index: int = -1
+    try_number: int = 1
+    fingerprint: str
+    fingerprint_parts: Mapping[str, str]
+    inputs: Mapping[str, Sequence[int]]
+    properties: Mapping[str, PropertyValue]
+    triggered_by: str | None
+    environment: Mapping[str, PropertyValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to publish an execution, as long as it is RUNNING."""
+
+    execution_id: int
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedExecution:
+    """A COMPLETE execution that a hit may reuse, and its outputs by key."""
+
+    execution_id: int
+    outputs: Mapping[str, list[Artifact]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """One try of one component. Times are the database's."""
+
+    id: int
+    type: str
+    pipeline: str
+    run_id: str
+    component_id: str
+    map_index: int
+    try_number: int
+    state: ExecutionState
+    fingerprint: str
+    fingerprint_parts: Mapping[str, str]
+    reusable: bool
+    not_reusable_reason: str | None
+    cached_from: int | None
+    triggered_by: str | None
+    environment: Mapping[str, PropertyValue]
+    properties: Mapping[str, PropertyValue]
+    error: str | None
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Execution:
+        """Make one of a row of `execution` with its type's name."""
+        decoded = {name: values.decode(row[name]) for name in ("fingerprint_parts", "environment", "properties")}
+        plain = {name: row[name] for name in cls.__dataclass_fields__ if name not in decoded}
+        return cls(**plain | decoded | {"state": ExecutionState(row["state"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A pipeline, one of its runs ("<pipeline>/<run>") or one of its nodes ("<pipeline>/<component>")."""
+
+    id: int
+    type: str
+    name: str
+    properties: Mapping[str, PropertyValue]
+    custom_properties: Mapping[str, PropertyValue]
+    created_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row) -> Context:
+        """Make one of a row of `context` with its type's name."""
+        decoded = {name: values.decode(row[name]) for name in ("properties", "custom_properties")}
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__} | decoded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[T]):
+    """Some items, newest first, and the cursor that the next page begins after; None when this is the last."""
+
+    items: list[T]
+    cursor: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageNode:
+    """An artifact (its label is the URI) or execution (the component's id), `depth` steps from where it began."""
+
+    kind: Literal["artifact", "execution"]
+    id: int
+    depth: int
+    type: str
+    state: str
+    label: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> LineageNode:
+        """Make one of a row of the query `lineage`."""
+        return cls(**row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageEdge:
+    """An event: the execution had the artifact as INPUT or OUTPUT, under this key and index."""
+
+    execution_id: int
+    artifact_id: int
+    type: Literal["INPUT", "OUTPUT"]
+    key: str
+    index: int
+
+    @classmethod
+    def from_row(cls, row: Row) -> LineageEdge:
+        """Make one of a row of `event`."""
+        return cls(**row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Nodes, nearest first, and the edges between them; `truncated` if there are more nodes."""
+
+    nodes: list[LineageNode]
+    edges: list[LineageEdge]
+    truncated: bool
+
+
+def artifact_from_row(row: Row) -> Artifact:
+    """Make an artifact, of its own class where this package has one, of a row of the view `typed_artifact`."""
+    cls = _artifact_class(row["type"], tuple(sorted(row["declared"].items())))
+    return cls(
+        id=row["id"],
+        uri=row["uri"],
+        digest=row["digest"],
+        state=ArtifactState(row["state"]),
+        properties=values.decode(row["properties"]),
+        custom_properties=values.decode(row["custom_properties"]),
+    )
+
+
+def artifacts_by_key(rows: Sequence[Row]) -> dict[str, list[Artifact]]:
+    """Group rows of events with their artifacts, in order; a row without an artifact counts for nothing."""
+    grouped: dict[str, list[Artifact]] = {}
+    for row in rows:
+        if row["id"] is not None:
+            grouped.setdefault(row["key"], []).append(artifact_from_row(row))
+    return grouped
+
+
+@functools.cache
+def _artifact_class(type_name: str, declared: tuple[tuple[str, str], ...]) -> type[Artifact]:
+    """Find the class of a stored type; one to which newer code gave properties is widened, so old code reads it."""
+    known = ARTIFACT_TYPES.get(type_name, Artifact)
+    properties = {name: PropertyType(kind) for name, kind in declared}
+    if type_name == known.TYPE_NAME and not properties.keys() - known.PROPERTIES.keys():
+        return known
+    attributes = {"TYPE_NAME": type_name, "PROPERTIES": {**properties, **known.PROPERTIES}, "__doc__": known.__doc__}
+    return cast(type[Artifact], type(type_name, (known,), attributes))

@@ -1,0 +1,405 @@
+-- Every statement of the store, each with one method in store.py. Parameters are bound, never formatted in.
+--
+-- Data-modifying parts of one statement all see the same snapshot, so a part reads what another wrote only from its
+-- RETURNING, and rows that a concurrent transaction committed meanwhile not at all. Hence types and contexts, which
+-- several publishers may create at once, are ensured by statements of their own, before the one that refers to them.
+-- Rows are written in a fixed order wherever two transactions may write the same ones: so none waits in a circle.
+
+-- name: ensure_contexts
+-- The execution type, the three contexts of an execution, and who is whose parent; writes only what is not there yet.
+-- DO UPDATE, unlike DO NOTHING, returns the row also when a concurrent transaction was quicker.
+WITH new_type AS (
+    INSERT INTO mlpipe.execution_type (name)
+    SELECT %(component_type)s
+    WHERE NOT EXISTS (SELECT FROM mlpipe.execution_type WHERE name = %(component_type)s)
+    ON CONFLICT (name) DO NOTHING
+), wanted AS (
+    SELECT type.id AS type_id, type.name AS type, names.name
+    FROM (VALUES ('pipeline', %(pipeline)s), ('pipeline_run', %(pipeline_run)s), ('node', %(node)s)) AS names (type, name)
+    JOIN mlpipe.context_type type ON type.name = names.type
+), existing AS (
+    SELECT context.id, context.type_id
+    FROM wanted JOIN mlpipe.context ON context.type_id = wanted.type_id AND context.name = wanted.name
+), created AS (
+    INSERT INTO mlpipe.context (type_id, name)
+    SELECT type_id, name FROM wanted
+    WHERE type_id NOT IN (SELECT type_id FROM existing)
+    ORDER BY type_id
+    ON CONFLICT (type_id, name) DO UPDATE SET name = EXCLUDED.name
+    RETURNING id, type_id
+), found AS (
+    SELECT both_kinds.id, wanted.type
+    FROM (SELECT * FROM existing UNION ALL SELECT * FROM created) AS both_kinds JOIN wanted USING (type_id)
+)
+INSERT INTO mlpipe.parent_context (context_id, parent_id)
+SELECT child.id, parent.id
+FROM found child JOIN found parent ON child.type <> 'pipeline' AND parent.type = 'pipeline'
+WHERE NOT EXISTS (SELECT FROM mlpipe.parent_context link WHERE link.context_id = child.id AND link.parent_id = parent.id)
+ORDER BY child.id
+ON CONFLICT DO NOTHING
+
+-- name: ensure_artifact_types
+-- Types grow: properties that are new are added, those that are there keep their type (the caller compares).
+WITH wanted AS (
+    SELECT name, properties FROM jsonb_to_recordset(%(types)s::jsonb) AS declared (name text, properties jsonb)
+), grown AS (
+    INSERT INTO mlpipe.artifact_type AS type (name, properties)
+    SELECT name, properties FROM wanted
+    WHERE NOT EXISTS (
+        SELECT FROM mlpipe.artifact_type known WHERE known.name = wanted.name AND known.properties @> wanted.properties
+    )
+    ORDER BY name
+    ON CONFLICT (name) DO UPDATE SET properties = EXCLUDED.properties || type.properties
+    RETURNING name, properties
+)
+SELECT name, properties FROM grown
+UNION ALL
+SELECT name, known.properties FROM mlpipe.artifact_type known JOIN wanted USING (name)
+WHERE name NOT IN (SELECT name FROM grown)
+
+-- name: start_execution
+-- One row for a try, its contexts and its inputs, after ending what earlier tries left RUNNING. Sent twice it finds its
+-- row by its token. It returns no row when another try of the same task starts at this very moment: then send it again.
+WITH superseded AS (
+    UPDATE mlpipe.execution
+    SET state = 'FAILED', claim_token = NULL, ended_at = clock_timestamp(), error = %(superseded_error)s
+    WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
+        AND map_index = %(map_index)s AND state = 'RUNNING' AND claim_token <> %(token)s::uuid
+    RETURNING id
+), started AS (
+    -- Counting the superseded makes them end first: only one may be RUNNING.
+    INSERT INTO mlpipe.execution (
+        type_id, pipeline, run_id, component_id, map_index, try_number, state, claim_token, fingerprint,
+        fingerprint_parts, cached_from, triggered_by, environment, properties, ended_at
+    )
+    SELECT
+        type.id, %(pipeline)s, %(run_id)s, %(component_id)s, %(map_index)s, %(try_number)s, %(state)s, %(token)s::uuid,
+        %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(cached_from)s::bigint, %(triggered_by)s,
+        %(environment)s::jsonb, %(properties)s::jsonb,
+        CASE WHEN %(state)s <> 'RUNNING' THEN statement_timestamp() END
+    FROM mlpipe.execution_type type, (SELECT count(*) FROM superseded) AS ended_first
+    WHERE type.name = %(component_type)s
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), associated AS (
+    INSERT INTO mlpipe.association (context_id, execution_id)
+    SELECT context.id, started.id
+    FROM started, mlpipe.context JOIN mlpipe.context_type type ON type.id = context.type_id
+    WHERE (type.name, context.name)
+        IN (('pipeline', %(pipeline)s), ('pipeline_run', %(pipeline_run)s), ('node', %(node)s))
+), used AS (
+    INSERT INTO mlpipe.event (execution_id, artifact_id, type, key, index)
+    SELECT started.id, input.artifact_id, 'INPUT', input.key, input.index
+    FROM started, jsonb_to_recordset(%(inputs)s::jsonb) AS input (key text, index integer, artifact_id bigint)
+)
+SELECT id FROM started
+UNION ALL
+SELECT id FROM mlpipe.execution WHERE claim_token = %(token)s::uuid
+
+-- name: heartbeat
+-- By the database's clock, and only for whoever holds the claim.
+UPDATE mlpipe.execution SET heartbeat_at = clock_timestamp()
+WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state = 'RUNNING'
+RETURNING id
+
+-- name: fail
+-- Keeps the token, so that a second sending is told the same.
+UPDATE mlpipe.execution
+SET state = 'FAILED', error = %(error)s, ended_at = coalesce(ended_at, clock_timestamp())
+WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state IN ('RUNNING', 'FAILED')
+RETURNING id
+
+-- name: abandon_stale
+-- Ends executions whose worker died: without a token it cannot publish should it come back.
+UPDATE mlpipe.execution
+SET state = 'ABANDONED', claim_token = NULL, ended_at = clock_timestamp(),
+    error = 'no heartbeat since ' || heartbeat_at
+WHERE state = 'RUNNING' AND heartbeat_at < clock_timestamp() - %(older_than)s::interval
+RETURNING id
+
+-- name: lock_uris
+-- Before two importers look whether an artifact is there already, so that only one of them creates it.
+SELECT pg_advisory_xact_lock(hashtextextended(uri, 0))
+FROM (SELECT DISTINCT uri FROM jsonb_array_elements_text(%(uris)s::jsonb) AS uri ORDER BY uri) AS ordered
+
+-- name: publish
+-- All of a publication, if the claim still holds; the claim's token gives way to the receipt of this publication.
+-- With an id an output is an artifact that is there; with `reuse` an equal LIVE one is taken instead of a new row.
+WITH claimed AS (
+    UPDATE mlpipe.execution
+    SET state = 'COMPLETE', claim_token = %(receipt)s::uuid, ended_at = clock_timestamp(),
+        reusable = %(not_reusable_reason)s::text IS NULL, not_reusable_reason = %(not_reusable_reason)s
+    WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state = 'RUNNING'
+    RETURNING id
+), given AS MATERIALIZED (
+    SELECT output.*, type.id AS type_id, coalesce(output.id, (
+        SELECT same.id FROM mlpipe.artifact same
+        WHERE %(reuse)s AND same.uri = output.uri AND same.type_id = type.id AND same.digest = output.digest
+            AND same.properties = output.properties AND same.custom_properties = output.custom_properties
+            AND same.state = 'LIVE'
+        ORDER BY same.id LIMIT 1
+    )) AS existing_id
+    FROM claimed, jsonb_to_recordset(%(outputs)s::jsonb) AS output (
+        key text, index integer, id bigint, type text, uri text, digest text, properties jsonb, custom_properties jsonb
+    ) JOIN mlpipe.artifact_type type ON type.name = output.type
+), output AS MATERIALIZED (
+    SELECT ordered.*, coalesce(existing_id, nextval('mlpipe.artifact_id_seq')) AS artifact_id
+    FROM (SELECT * FROM given ORDER BY key, index) AS ordered
+), created AS (
+    INSERT INTO mlpipe.artifact (id, type_id, uri, digest, properties, custom_properties) OVERRIDING SYSTEM VALUE
+    SELECT artifact_id, type_id, uri, digest, properties, custom_properties FROM output WHERE existing_id IS NULL
+), produced AS (
+    INSERT INTO mlpipe.event (execution_id, artifact_id, type, key, index)
+    SELECT claimed.id, output.artifact_id, 'OUTPUT', output.key, output.index FROM claimed, output
+), attributed AS (
+    INSERT INTO mlpipe.attribution (context_id, artifact_id)
+    SELECT DISTINCT association.context_id, output.artifact_id
+    FROM claimed JOIN mlpipe.association ON association.execution_id = claimed.id, output
+    ORDER BY association.context_id, output.artifact_id
+    ON CONFLICT DO NOTHING
+)
+SELECT output.key, output.index, output.artifact_id FROM claimed LEFT JOIN output ON true
+
+-- name: published
+-- What a publication whose reply was lost had published.
+SELECT event.key, event.index, event.artifact_id
+FROM mlpipe.execution LEFT JOIN mlpipe.event ON event.execution_id = execution.id AND event.type = 'OUTPUT'
+WHERE execution.id = %(execution_id)s AND execution.claim_token = %(receipt)s::uuid
+
+-- name: copy_outputs
+-- Outputs of an earlier execution as those of a CACHED one. FOR SHARE: none of them is marked MISSING meanwhile.
+WITH hit AS (
+    SELECT id FROM mlpipe.execution WHERE id = %(cached_from)s AND state = 'COMPLETE'
+), output AS MATERIALIZED (
+    SELECT event.key, event.index, artifact.id AS artifact_id
+    FROM hit
+    JOIN mlpipe.event ON event.execution_id = hit.id AND event.type = 'OUTPUT'
+    JOIN mlpipe.artifact ON artifact.id = event.artifact_id
+    WHERE artifact.state = 'LIVE'
+    ORDER BY artifact.id
+    FOR SHARE OF artifact
+), produced AS (
+    INSERT INTO mlpipe.event (execution_id, artifact_id, type, key, index)
+    SELECT %(execution_id)s, artifact_id, 'OUTPUT', key, index FROM output
+), attributed AS (
+    INSERT INTO mlpipe.attribution (context_id, artifact_id)
+    SELECT DISTINCT association.context_id, output.artifact_id
+    FROM mlpipe.association, output
+    WHERE association.execution_id = %(execution_id)s
+    ORDER BY association.context_id, output.artifact_id
+    ON CONFLICT DO NOTHING
+)
+SELECT
+    (SELECT count(*) FROM mlpipe.event WHERE execution_id = hit.id AND type = 'OUTPUT') AS expected,
+    output.key, output.index, typed_artifact.*
+FROM hit LEFT JOIN (
+    output JOIN mlpipe.typed_artifact ON typed_artifact.id = output.artifact_id
+) ON true
+ORDER BY output.key, output.index
+
+-- name: find_cached
+-- The one look-up that decides a hit: an index scan of the fingerprint's executions, newest first.
+WITH hit AS (
+    SELECT id FROM mlpipe.execution
+    WHERE fingerprint = %(fingerprint)s AND state = 'COMPLETE' AND reusable
+        AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
+        AND (%(max_age)s::interval IS NULL OR ended_at > clock_timestamp() - %(max_age)s::interval)
+        AND NOT EXISTS (
+            SELECT FROM mlpipe.event JOIN mlpipe.artifact ON artifact.id = event.artifact_id
+            WHERE event.execution_id = execution.id AND event.type = 'OUTPUT' AND artifact.state <> 'LIVE'
+        )
+    ORDER BY execution.id DESC
+    LIMIT 1
+)
+SELECT hit.id AS execution_id, event.key, event.index, typed_artifact.*
+FROM hit LEFT JOIN (
+    mlpipe.event JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
+) ON event.execution_id = hit.id AND event.type = 'OUTPUT'
+ORDER BY event.key, event.index
+
+-- name: run_outputs
+-- What a channel resolves to: per map index, the outputs of the task's newest usable execution in this run.
+WITH newest AS (
+    SELECT DISTINCT ON (map_index) id, map_index FROM mlpipe.execution
+    WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
+        AND state IN ('COMPLETE', 'CACHED') AND (%(map_index)s::integer IS NULL OR map_index = %(map_index)s)
+    ORDER BY map_index, id DESC
+)
+SELECT typed_artifact.*
+FROM newest
+JOIN mlpipe.event ON event.execution_id = newest.id AND event.type = 'OUTPUT' AND event.key = %(key)s
+JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
+ORDER BY newest.map_index, event.index
+
+-- name: previous_parts
+-- What the last fingerprint of a node was made of, to say what changed.
+SELECT fingerprint_parts FROM mlpipe.execution
+WHERE pipeline = %(pipeline)s AND component_id = %(component_id)s AND state IN ('COMPLETE', 'CACHED')
+ORDER BY id DESC
+LIMIT 1
+
+-- name: mark_artifacts
+-- Only what is LIVE or MISSING changes, rows in a fixed order.
+UPDATE mlpipe.artifact SET state = %(state)s, updated_at = clock_timestamp()
+WHERE id IN (
+    SELECT id FROM mlpipe.artifact
+    WHERE id = ANY (%(artifact_ids)s::bigint[]) AND state IN ('LIVE', 'MISSING') AND state <> %(state)s
+    ORDER BY id
+    FOR NO KEY UPDATE
+)
+RETURNING id
+
+-- name: latest_artifacts
+-- The newest LIVE artifacts of a type, perhaps only those of a pipeline or of one of its nodes.
+SELECT artifact.*
+FROM mlpipe.typed_artifact artifact
+WHERE artifact.type = %(artifact_type)s AND artifact.state = 'LIVE'
+    AND (%(context_name)s::text IS NULL OR artifact.id IN (
+        SELECT attribution.artifact_id
+        FROM mlpipe.attribution
+        JOIN mlpipe.context ON context.id = attribution.context_id
+        JOIN mlpipe.context_type ON context_type.id = context.type_id
+        WHERE context_type.name = %(context_type)s AND context.name = %(context_name)s
+    ))
+ORDER BY artifact.id DESC
+LIMIT %(limit)s
+
+-- name: latest_blessed_model
+-- A model is blessed if an execution that had it as its input "model" put out a ModelBlessing that says so.
+SELECT artifact.*
+FROM mlpipe.typed_artifact artifact
+WHERE artifact.type = 'Model' AND artifact.state = 'LIVE'
+    AND (%(other_than)s::text IS NULL OR artifact.digest IS DISTINCT FROM %(other_than)s)
+    AND (%(pipeline)s::text IS NULL OR artifact.id IN (
+        SELECT attribution.artifact_id
+        FROM mlpipe.attribution
+        JOIN mlpipe.context ON context.id = attribution.context_id
+        JOIN mlpipe.context_type ON context_type.id = context.type_id
+        WHERE context_type.name = 'pipeline' AND context.name = %(pipeline)s
+    ))
+    AND EXISTS (
+        SELECT FROM mlpipe.event used
+        JOIN mlpipe.execution ON execution.id = used.execution_id
+        JOIN mlpipe.event gave ON gave.execution_id = execution.id AND gave.type = 'OUTPUT'
+        JOIN mlpipe.typed_artifact blessing ON blessing.id = gave.artifact_id
+        WHERE used.artifact_id = artifact.id AND used.type = 'INPUT' AND used.key = 'model'
+            AND execution.state IN ('COMPLETE', 'CACHED')
+            AND blessing.type = 'ModelBlessing' AND blessing.properties @> '{"blessed": 1}'
+    )
+ORDER BY artifact.id DESC
+LIMIT 1
+
+-- name: latest_pushed
+-- What is at a destination now, as far as the store knows.
+SELECT artifact.*
+FROM mlpipe.typed_artifact artifact
+WHERE artifact.type = 'PushedModel' AND artifact.state = 'LIVE' AND artifact.properties @> %(properties)s::jsonb
+ORDER BY artifact.id DESC
+LIMIT 1
+
+-- name: artifact
+-- One artifact.
+SELECT artifact.*
+FROM mlpipe.typed_artifact artifact
+WHERE artifact.id = %(artifact_id)s
+
+-- name: artifacts
+-- Artifacts by what is asked, newest first, one page after another.
+SELECT artifact.*
+FROM mlpipe.typed_artifact artifact
+WHERE (%(cursor)s::bigint IS NULL OR artifact.id < %(cursor)s)
+    AND (%(artifact_type)s::text IS NULL OR artifact.type = %(artifact_type)s)
+    AND (%(state)s::text IS NULL OR artifact.state = %(state)s)
+    AND (%(uri)s::text IS NULL OR artifact.uri = %(uri)s)
+    AND (%(digest)s::text IS NULL OR artifact.digest = %(digest)s)
+    AND (%(properties)s::jsonb IS NULL OR artifact.properties || artifact.custom_properties @> %(properties)s)
+    AND (%(context_id)s::bigint IS NULL OR artifact.id IN (
+        SELECT artifact_id FROM mlpipe.attribution WHERE context_id = %(context_id)s
+    ))
+ORDER BY artifact.id DESC
+LIMIT %(limit)s
+
+-- name: execution
+-- One execution.
+SELECT execution.*, type.name AS type
+FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
+WHERE execution.id = %(execution_id)s
+
+-- name: executions
+-- Executions by what is asked, newest first, one page after another.
+SELECT execution.*, type.name AS type
+FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
+WHERE (%(cursor)s::bigint IS NULL OR execution.id < %(cursor)s)
+    AND (%(component_type)s::text IS NULL OR type.name = %(component_type)s)
+    AND (%(state)s::text IS NULL OR execution.state = %(state)s)
+    AND (%(pipeline)s::text IS NULL OR execution.pipeline = %(pipeline)s)
+    AND (%(run_id)s::text IS NULL OR execution.run_id = %(run_id)s)
+    AND (%(component_id)s::text IS NULL OR execution.component_id = %(component_id)s)
+    AND (%(fingerprint)s::text IS NULL OR execution.fingerprint = %(fingerprint)s)
+    AND (%(properties)s::jsonb IS NULL OR execution.properties @> %(properties)s)
+    AND (%(context_id)s::bigint IS NULL OR execution.id IN (
+        SELECT execution_id FROM mlpipe.association WHERE context_id = %(context_id)s
+    ))
+ORDER BY execution.id DESC
+LIMIT %(limit)s
+
+-- name: contexts
+-- Contexts by what is asked, newest first, one page after another.
+SELECT context.*, type.name AS type
+FROM mlpipe.context JOIN mlpipe.context_type type ON type.id = context.type_id
+WHERE (%(cursor)s::bigint IS NULL OR context.id < %(cursor)s)
+    AND (%(context_type)s::text IS NULL OR type.name = %(context_type)s)
+    AND (%(name)s::text IS NULL OR context.name = %(name)s)
+    AND (%(parent_id)s::bigint IS NULL OR context.id IN (
+        SELECT context_id FROM mlpipe.parent_context WHERE parent_id = %(parent_id)s
+    ))
+ORDER BY context.id DESC
+LIMIT %(limit)s
+
+-- name: execution_artifacts
+-- What an execution had as inputs, or put out.
+SELECT event.key, event.index, typed_artifact.*
+FROM mlpipe.event
+JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
+WHERE event.execution_id = %(execution_id)s AND event.type = %(event_type)s
+ORDER BY event.key, event.index
+
+-- name: lineage
+-- What a node came from (up) or what came of it (down). UNION drops what a depth holds already, so a ladder of diamonds
+-- costs nodes times depth, not paths. Up from an artifact leads only to the execution that made it (its first OUTPUT
+-- event), not to the many that reused it.
+WITH RECURSIVE walk (kind, id, depth) AS (
+    SELECT %(kind)s::text, %(id)s::bigint, 0
+    UNION
+    SELECT next.kind, next.id, walk.depth + 1
+    FROM walk, LATERAL (
+        SELECT 'artifact' AS kind, event.artifact_id AS id FROM mlpipe.event
+        WHERE walk.kind = 'execution' AND event.execution_id = walk.id
+            AND event.type = CASE WHEN %(up)s THEN 'INPUT' ELSE 'OUTPUT' END
+        UNION ALL
+        SELECT 'execution', event.execution_id FROM mlpipe.event
+        WHERE NOT %(up)s AND walk.kind = 'artifact' AND event.artifact_id = walk.id AND event.type = 'INPUT'
+        UNION ALL
+        SELECT 'execution', min(event.execution_id) FROM mlpipe.event
+        WHERE %(up)s AND walk.kind = 'artifact' AND event.artifact_id = walk.id AND event.type = 'OUTPUT'
+        HAVING count(*) > 0
+    ) AS next
+    WHERE walk.depth < %(max_depth)s
+), node AS (
+    SELECT kind, id, min(depth) AS depth FROM walk GROUP BY kind, id
+)
+SELECT node.kind, node.id, node.depth, execution_type.name AS type, execution.state, execution.component_id AS label
+FROM node
+JOIN mlpipe.execution ON node.kind = 'execution' AND execution.id = node.id
+JOIN mlpipe.execution_type ON execution_type.id = execution.type_id
+UNION ALL
+SELECT node.kind, node.id, node.depth, artifact.type, artifact.state, artifact.uri
+FROM node JOIN mlpipe.typed_artifact artifact ON node.kind = 'artifact' AND artifact.id = node.id
+ORDER BY depth, kind, id
+LIMIT %(max_nodes)s
+
+-- name: lineage_edges
+-- The events between the nodes of a lineage.
+SELECT execution_id, artifact_id, type, key, index FROM mlpipe.event
+WHERE execution_id = ANY (%(execution_ids)s::bigint[]) AND artifact_id = ANY (%(artifact_ids)s::bigint[])
+ORDER BY execution_id, type, key, index

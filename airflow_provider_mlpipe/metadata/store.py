@@ -1,0 +1,454 @@
+"""The metadata store: one method per question, the only caller of `sql/queries.sql`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, PropertyType, PropertyValue
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, LostClaimError, TransientError
+from airflow_provider_mlpipe.metadata import schema, sql
+from airflow_provider_mlpipe.metadata.connection import Connection, Row
+from airflow_provider_mlpipe.metadata.rows import (
+    CachedExecution,
+    Claim,
+    Context,
+    Execution,
+    ExecutionStart,
+    ExecutionState,
+    Lineage,
+    LineageEdge,
+    LineageNode,
+    Page,
+    artifact_from_row,
+    artifacts_by_key,
+)
+from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, encoded, printable, to_json
+
+__all__ = [
+    "CachedExecution",
+    "Claim",
+    "Context",
+    "Execution",
+    "ExecutionStart",
+    "ExecutionState",
+    "Lineage",
+    "LineageEdge",
+    "LineageNode",
+    "MetadataStore",
+    "Page",
+]
+
+Outputs = Mapping[str, Sequence[Artifact]]
+T = TypeVar("T")
+
+_STATEMENTS = sql.load()
+_ROUNDS = 20  # of two tries of one task that begin at the same moment; each round ends one of them
+_checked: set[str] = set()
+
+
+class MetadataStore:
+    """Executions, artifacts, events and contexts in Postgres.
+
+    Every method may raise StoreUnavailableError, and TransientError (a deadlock or timeout). The first use in a process
+    checks the schema's version: SchemaVersionError. Threads and forks may share a store.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        """Connect at first use. Raises InvalidInputError when `dsn` is no Postgres connection string."""
+        self._dsn = dsn
+        self._connection = Connection(dsn)
+
+    def check(self) -> None:
+        """Raise SchemaVersionError unless the schema is the one this code knows."""
+        schema.check_with(self._connection)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._connection.close()
+
+    # Recording
+
+    def start_execution(self, start: ExecutionStart) -> Claim:
+        """Record a RUNNING execution; earlier ones of the same task in this run end as FAILED and lose their claim.
+
+        Raises InvalidValueError for a value that cannot be kept, or an input that is no artifact.
+        """
+        self._ensure_contexts(start)
+        token = _new_token()
+        return Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token)
+
+    def heartbeat(self, claim: Claim) -> None:
+        """Say that the execution's worker lives. Raises LostClaimError."""
+        if not self._run("heartbeat", execution_id=claim.execution_id, token=claim.token):
+            raise self._lost(claim)
+
+    def publish(
+        self, claim: Claim, outputs: Outputs, *, not_reusable_reason: str | None = None
+    ) -> dict[str, list[Artifact]]:
+        """Make the execution COMPLETE and its outputs LIVE, in one statement; returns them with their ids.
+
+        Raises LostClaimError, and InvalidValueError for a property that cannot be kept or is not declared so.
+        """
+        self._ensure_artifact_types(outputs)
+        return self._publish(claim, outputs, not_reusable_reason, reuse=False)
+
+    def publish_cached(self, start: ExecutionStart, cached_from: int) -> tuple[int, dict[str, list[Artifact]]]:
+        """Record a CACHED execution whose outputs are those of `cached_from`; returns its id and the outputs.
+
+        Raises TransientError if they are not all LIVE any more: the next try looks again, and runs.
+        """
+        self._ensure_contexts(start)
+        # Unlike a publication, a transaction that breaks is not sent again: the task's next try is.
+        with self._connection.transaction():
+            execution_id = self._start(start, ExecutionState.CACHED, _new_token(), cached_from=cached_from)
+            rows = self._run("copy_outputs", cached_from=cached_from, execution_id=execution_id)
+            outputs = artifacts_by_key(rows)
+            if not rows or rows[0]["expected"] > sum(map(len, outputs.values())):
+                raise TransientError(f"execution {cached_from} cannot be reused: its outputs are not all LIVE any more")
+        return execution_id, outputs
+
+    def publish_node(
+        self, start: ExecutionStart, outputs: Outputs, *, not_reusable_reason: str = "it is resolved anew in every run"
+    ) -> tuple[int, dict[str, list[Artifact]]]:
+        """Record a COMPLETE execution of a node that only names artifacts (Importer, Resolver); returns its id, too.
+
+        An artifact with an id is referred to. One without is taken from the store if a LIVE one has the same type, URI,
+        digest and properties, else created. Raises what `publish` raises.
+        """
+        self._ensure_contexts(start)
+        self._ensure_artifact_types(outputs)
+        token = _new_token()
+        with self._connection.transaction():
+            self._run("lock_uris", uris=to_json([artifact.uri for _, _, artifact in _flat(outputs)]))
+            claim = Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token)
+            return claim.execution_id, self._publish(claim, outputs, not_reusable_reason, reuse=True)
+
+    def fail(self, claim: Claim, error: str) -> bool:
+        """End the execution as FAILED; returns False, and does nothing, if the claim is lost."""
+        return bool(self._run("fail", execution_id=claim.execution_id, token=claim.token, error=printable(error)))
+
+    def abandon_stale(self, older_than: timedelta) -> list[int]:
+        """End RUNNING executions without a heartbeat for so long as ABANDONED; returns their ids."""
+        return [row["id"] for row in self._run("abandon_stale", older_than=older_than)]
+
+    def mark_missing(self, artifact_ids: Collection[int]) -> list[int]:
+        """Mark LIVE artifacts whose files are gone; returns the ids of those that it changed."""
+        return self._mark(artifact_ids, ArtifactState.MISSING)
+
+    def mark_deleted(self, artifact_ids: Collection[int]) -> list[int]:
+        """Mark artifacts whose files were deleted on purpose; returns the ids of those that it changed."""
+        return self._mark(artifact_ids, ArtifactState.DELETED)
+
+    # Deciding
+
+    def find_cached(
+        self, fingerprint: str, *, pipeline: str | None = None, max_age: timedelta | None = None
+    ) -> CachedExecution | None:
+        """Return the newest COMPLETE reusable execution of a fingerprint whose outputs are all LIVE."""
+        rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age)
+        return CachedExecution(execution_id=rows[0]["execution_id"], outputs=artifacts_by_key(rows)) if rows else None
+
+    def previous_parts(self, *, pipeline: str, component_id: str) -> Mapping[str, str] | None:
+        """Return what the fingerprint of the node's last successful execution was made of."""
+        rows = self._run("previous_parts", pipeline=pipeline, component_id=component_id)
+        return {name: str(part) for name, part in decode(rows[0]["fingerprint_parts"]).items()} if rows else None
+
+    def run_outputs(
+        self, *, pipeline: str, run_id: str, component_id: str, key: str, map_index: int | None = None
+    ) -> list[Artifact]:
+        """Return an output of a task's newest successful execution in a run.
+
+        Of a mapped task it returns those of every map index, in order, unless one is asked for.
+        """
+        return self._artifacts(
+            "run_outputs", pipeline=pipeline, run_id=run_id, component_id=component_id, key=key, map_index=map_index
+        )
+
+    def latest_artifacts(
+        self, artifact_type: str, *, pipeline: str | None = None, component_id: str | None = None, limit: int = 1
+    ) -> list[Artifact]:
+        """Return the newest LIVE artifacts of a type: of all, of a pipeline, or of one of its nodes.
+
+        Raises InvalidInputError when a `component_id` is given without its pipeline.
+        """
+        if component_id is not None and pipeline is None:
+            raise InvalidInputError(f"component_id {component_id!r} needs the pipeline that it is in")
+        is_node = component_id is not None
+        return self._artifacts(
+            "latest_artifacts",
+            artifact_type=artifact_type,
+            context_type="node" if is_node else "pipeline",
+            context_name=f"{pipeline}/{component_id}" if is_node else pipeline,
+            limit=limit,
+        )
+
+    def latest_blessed_model(self, *, pipeline: str | None = None, other_than: str | None = None) -> Artifact | None:
+        """Return the newest LIVE Model with a blessing, and another digest than `other_than`."""
+        return _first(self._artifacts("latest_blessed_model", pipeline=pipeline, other_than=other_than))
+
+    def latest_pushed(self, *, destination: str) -> Artifact | None:
+        """Return the PushedModel of the last push to a destination that took place."""
+        pushed = encode({"pushed": 1, "destination": destination})
+        return _first(self._artifacts("latest_pushed", properties=pushed))
+
+    # Looking
+
+    def artifact(self, artifact_id: int) -> Artifact | None:
+        """Return one artifact."""
+        return _first(self._artifacts("artifact", artifact_id=artifact_id))
+
+    def execution(self, execution_id: int) -> Execution | None:
+        """Return one execution."""
+        return _first([Execution.from_row(row) for row in self._run("execution", execution_id=execution_id)])
+
+    def execution_artifacts(
+        self, execution_id: int, event_type: Literal["INPUT", "OUTPUT"]
+    ) -> dict[str, list[Artifact]]:
+        """Return the inputs or outputs of an execution, by key."""
+        return artifacts_by_key(self._run("execution_artifacts", execution_id=execution_id, event_type=event_type))
+
+    def artifacts(
+        self,
+        *,
+        artifact_type: str | None = None,
+        state: ArtifactState | None = None,
+        uri: str | None = None,
+        digest: str | None = None,
+        properties: Mapping[str, PropertyValue] | None = None,
+        context_id: int | None = None,
+        cursor: int | None = None,
+        limit: int = 100,
+    ) -> Page[Artifact]:
+        """Return a page of artifacts that have all of what is given; `properties` looks at the custom ones, too."""
+        return self._page(
+            "artifacts",
+            artifact_from_row,
+            artifact_type=artifact_type,
+            state=state and state.value,
+            uri=uri,
+            digest=digest,
+            properties=None if properties is None else encode(properties),
+            context_id=context_id,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    def executions(
+        self,
+        *,
+        component_type: str | None = None,
+        state: ExecutionState | None = None,
+        pipeline: str | None = None,
+        run_id: str | None = None,
+        component_id: str | None = None,
+        fingerprint: str | None = None,
+        properties: Mapping[str, PropertyValue] | None = None,
+        context_id: int | None = None,
+        cursor: int | None = None,
+        limit: int = 100,
+    ) -> Page[Execution]:
+        """Return a page of executions that have all of what is given."""
+        return self._page(
+            "executions",
+            Execution.from_row,
+            component_type=component_type,
+            state=state and state.value,
+            pipeline=pipeline,
+            run_id=run_id,
+            component_id=component_id,
+            fingerprint=fingerprint,
+            properties=None if properties is None else encode(properties),
+            context_id=context_id,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    def contexts(
+        self,
+        *,
+        context_type: Literal["pipeline", "pipeline_run", "node"] | None = None,
+        name: str | None = None,
+        parent_id: int | None = None,
+        cursor: int | None = None,
+        limit: int = 100,
+    ) -> Page[Context]:
+        """Return a page of contexts that have all of what is given."""
+        return self._page(
+            "contexts",
+            Context.from_row,
+            context_type=context_type,
+            name=name,
+            parent_id=parent_id,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    def lineage(
+        self,
+        *,
+        artifact_id: int | None = None,
+        execution_id: int | None = None,
+        direction: Literal["up", "down"],
+        max_depth: int = 20,
+        max_nodes: int = 1000,
+    ) -> Lineage:
+        """Return what an artifact or execution came from (up), or what came of it (down), at most so far and so many.
+
+        Raises InvalidInputError unless exactly one of the two ids is given.
+        """
+        if (artifact_id is None) == (execution_id is None):
+            raise InvalidInputError("lineage needs either an artifact_id or an execution_id")
+        rows = self._run(
+            "lineage",
+            kind="execution" if artifact_id is None else "artifact",
+            id=execution_id if artifact_id is None else artifact_id,
+            up=direction == "up",
+            max_depth=max_depth,
+            max_nodes=max_nodes + 1,
+        )
+        nodes = [LineageNode.from_row(row) for row in rows[:max_nodes]]
+        ids = {f"{kind}_ids": [node.id for node in nodes if node.kind == kind] for kind in ("artifact", "execution")}
+        edges = [LineageEdge.from_row(row) for row in self._run("lineage_edges", **ids)]
+        return Lineage(nodes=nodes, edges=edges, truncated=len(rows) > max_nodes)
+
+    # How
+
+    def _run(self, statement: str, /, **parameters: Any) -> list[Row]:
+        if self._dsn not in _checked:
+            self.check()
+            _checked.add(self._dsn)
+        return self._connection.run(_STATEMENTS[statement], parameters)
+
+    def _artifacts(self, statement: str, /, **parameters: Any) -> list[Artifact]:
+        return [artifact_from_row(row) for row in self._run(statement, **parameters)]
+
+    def _page(self, statement: str, from_row: Callable[[Row], T], /, *, limit: int, **parameters: Any) -> Page[T]:
+        rows = self._run(statement, limit=limit + 1, **parameters)
+        cursor = rows[limit - 1]["id"] if len(rows) > limit else None
+        return Page(items=[from_row(row) for row in rows[:limit]], cursor=cursor)
+
+    def _mark(self, artifact_ids: Collection[int], state: ArtifactState) -> list[int]:
+        rows = self._run("mark_artifacts", artifact_ids=list(artifact_ids), state=state.value)
+        return sorted(row["id"] for row in rows)
+
+    def _ensure_contexts(self, start: ExecutionStart) -> None:
+        self._run("ensure_contexts", component_type=start.component_type, **_context_names(start))
+
+    def _ensure_artifact_types(self, outputs: Outputs) -> None:
+        wanted = {artifact.TYPE_NAME: _declared(artifact) for _, _, artifact in _flat(outputs)}
+        types = [{"name": name, "properties": properties} for name, properties in wanted.items()]
+        for row in self._run("ensure_artifact_types", types=to_json(types)) if types else []:
+            for name, kind in wanted[row["name"]].items():
+                if (stored := row["properties"][name]) != kind:
+                    raise InvalidValueError(
+                        f"property {name!r} of {row['name']} is declared {kind} here and {stored} in the store, "
+                        "where a property keeps its type: give it another name"
+                    )
+
+    def _start(self, start: ExecutionStart, state: ExecutionState, token: str, cached_from: int | None = None) -> int:
+        inputs = [
+            {"key": check_text(key, "an input's key"), "index": index, "artifact_id": artifact_id}
+            for key, ids in start.inputs.items()
+            for index, artifact_id in enumerate(ids)
+        ]
+        parameters = _context_names(start) | {
+            "component_type": start.component_type,
+            "run_id": start.run_id,
+            "component_id": start.component_id,
+            "map_index": start.map_index,
+            "try_number": start.try_number,
+            "state": state.value,
+            "token": token,
+            "fingerprint": start.fingerprint,
+            "fingerprint_parts": encode(start.fingerprint_parts, "fingerprint_parts"),
+            "cached_from": cached_from,
+            "triggered_by": start.triggered_by,
+            "environment": encode(start.environment, "environment"),
+            "properties": encode(start.properties, "properties"),
+            "superseded_error": f"superseded by try {start.try_number}",
+            "inputs": to_json(inputs),
+        }
+        for _ in range(_ROUNDS):
+            if rows := self._run("start_execution", **parameters):
+                return int(rows[0]["id"])
+        raise TransientError(
+            f"task {start.component_id!r} of run {start.run_id!r} is being started over and over by others"
+        )
+
+    def _publish(
+        self, claim: Claim, outputs: Outputs, not_reusable_reason: str | None, *, reuse: bool
+    ) -> dict[str, list[Artifact]]:
+        receipt = _new_token()
+        rows = self._run(
+            "publish",
+            execution_id=claim.execution_id,
+            token=claim.token,
+            receipt=receipt,
+            not_reusable_reason=not_reusable_reason,
+            reuse=reuse,
+            outputs=to_json([_output(key, index, artifact) for key, index, artifact in _flat(outputs)]),
+        )
+        # No row: the claim is lost; or the reply was, the statement was sent twice, and the store has the receipt.
+        rows = rows or self._run("published", execution_id=claim.execution_id, receipt=receipt)
+        if not rows:
+            raise self._lost(claim)
+        ids = {(row["key"], row["index"]): row["artifact_id"] for row in rows}
+        return {
+            key: [
+                replace(artifact, id=ids[key, index], state=ArtifactState.LIVE)
+                for index, artifact in enumerate(artifacts)
+            ]
+            for key, artifacts in outputs.items()
+        }
+
+    def _lost(self, claim: Claim) -> LostClaimError:
+        execution = self.execution(claim.execution_id)
+        why = f"{execution.state.value}, {execution.error or 'under another claim'}" if execution else "gone"
+        return LostClaimError(f"this try no longer owns execution {claim.execution_id}, which is {why}")
+
+
+def _new_token() -> str:
+    return str(uuid.uuid4())
+
+
+def _context_names(start: ExecutionStart) -> dict[str, Any]:
+    return {
+        "pipeline": start.pipeline,
+        "pipeline_run": f"{start.pipeline}/{start.run_id}",
+        "node": f"{start.pipeline}/{start.component_id}",
+    }
+
+
+def _flat(outputs: Outputs) -> Iterable[tuple[str, int, Artifact]]:
+    return ((key, index, artifact) for key, artifacts in outputs.items() for index, artifact in enumerate(artifacts))
+
+
+def _declared(artifact: Artifact) -> dict[str, str]:
+    return {name: kind.value for name, kind in artifact.PROPERTIES.items()}
+
+
+def _output(key: str, index: int, artifact: Artifact) -> dict[str, Any]:
+    where = f"{check_text(key, 'an output key')}[{index}]"
+    for name, value in artifact.properties.items():
+        # Checked when the artifact was made; but a dict can have been changed since.
+        declared = artifact.PROPERTIES.get(name)
+        if not isinstance(declared, PropertyType) or not declared.admits(value):
+            raise InvalidValueError(f"{where}.properties.{name}: {artifact.TYPE_NAME} does not declare it so")
+    return {
+        "key": key,
+        "index": index,
+        "id": artifact.id,
+        "type": artifact.TYPE_NAME,
+        "uri": check_text(artifact.uri, f"{where}.uri"),
+        "digest": artifact.digest,
+        "properties": encoded(artifact.properties, f"{where}.properties"),
+        "custom_properties": encoded(artifact.custom_properties, f"{where}.custom_properties"),
+    }
+
+
+def _first(items: Sequence[T]) -> T | None:
+    return items[0] if items else None

@@ -1,0 +1,109 @@
+"""Property values to JSON text for `jsonb`, and back, without changing one.
+
+`jsonb` knows no NaN, ±inf and -0.0, and prints 1e16 like the int: such a float is stored as `{"$double": "<repr>"}`. So
+that this tag cannot be mistaken, a key that starts with "$" gets another "$".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_mlpipe.artifacts import PropertyValue
+from airflow_provider_mlpipe.exceptions import InvalidValueError
+
+_TAG = "$double"
+_MAX_DEPTH = 100
+_INT64 = range(-(2**63), 2**63)
+
+
+def encode(values: Mapping[str, PropertyValue], where: str = "") -> str:
+    """Return the JSON text of a property mapping; raises what `encoded` raises."""
+    return to_json(encoded(values, where))
+
+
+def to_json(objects: Any) -> str:
+    """Return the JSON text of what `encoded` returned, and of what holds it."""
+    return json.dumps(objects, ensure_ascii=False, allow_nan=False)
+
+
+def encoded(values: Mapping[str, PropertyValue], where: str = "") -> dict[str, Any]:
+    """Return a property mapping as JSON can hold it.
+
+    Raises InvalidValueError for what cannot be kept exactly: NUL bytes, ints beyond 64 bits, other types, deep nesting.
+    The message begins with the path to it, which begins with `where`.
+    """
+    return _encoded_dict(values, where, 0)
+
+
+def decode(stored: Any) -> Any:
+    """Return what was encoded, from the objects that the driver parsed."""
+    if isinstance(stored, dict):
+        if stored.keys() == {_TAG}:
+            return float(stored[_TAG])
+        return {key[1:] if key.startswith("$") else key: decode(value) for key, value in stored.items()}
+    if isinstance(stored, list):
+        return [decode(value) for value in stored]
+    return stored
+
+
+def check_text(text: str, where: str) -> str:
+    """Return `text`; raises InvalidValueError if Postgres cannot hold it (NUL bytes, lone surrogates)."""
+    if "\0" in text:
+        raise InvalidValueError(f"{where}: the store cannot hold a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(f"{where}: the store cannot hold a lone surrogate (text that is no Unicode)") from None
+    return text
+
+
+def printable(text: str) -> str:
+    """Return `text` with what Postgres cannot hold replaced: for messages, which must always be kept."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="backslashreplace").decode()
+
+
+def _encoded(value: PropertyValue, where: str, depth: int) -> Any:
+    if depth > _MAX_DEPTH:
+        raise InvalidValueError(f"{where[:200]}: nested deeper than {_MAX_DEPTH} levels")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return _encoded_int(value, where)
+    if isinstance(value, float):
+        return _encoded_float(value)
+    if isinstance(value, str):
+        return check_text(value, where)
+    if isinstance(value, list):
+        return [_encoded(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return _encoded_dict(value, where, depth)
+    raise InvalidValueError(
+        f"{where}: the store cannot hold a {type(value).__name__}, only bool, int, float, str, None, "
+        "and lists and dicts of them"
+    )
+
+
+def _encoded_int(value: int, where: str) -> int:
+    if value not in _INT64:
+        raise InvalidValueError(f"{where}: the store holds ints of 64 bits, not {value:#x}")
+    return value
+
+
+def _encoded_float(value: float) -> Any:
+    # A float that jsonb (a decimal number) would give back as an int has an exponent in its repr, from 1e16 on.
+    is_kept = math.isfinite(value) and abs(value) < 1e16 and (value != 0 or math.copysign(1, value) > 0)
+    return value if is_kept else {_TAG: float.__repr__(value)}
+
+
+def _encoded_dict(values: Mapping[str, PropertyValue], where: str, depth: int) -> dict[str, Any]:
+    result = {}
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise InvalidValueError(f"{where}: the key {key!r} is a {type(key).__name__}, and the store holds only str")
+        path = f"{where}.{key}" if where else key
+        check_text(key, f"the key {path!r}")
+        result[f"${key}" if key.startswith("$") else key] = _encoded(value, path, depth + 1)
+    return result
