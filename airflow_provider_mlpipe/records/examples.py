@@ -1,0 +1,159 @@
+"""Arrow record batches to serialized tf.Examples, without a Python loop over rows.
+
+The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: features ordered by name, repeated
+numbers packed. The messages are those of tensorflow/core/example/{example,feature}.proto::
+
+    Example  { Features features = 1; }
+    Features { map<string, Feature> feature = 1; }      # an entry is { string key = 1; Feature value = 2; }
+    Feature  { oneof kind { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3; } }
+    *List    { repeated value = 1; }
+
+A column is flat (one value a row; null is an empty list of the column's kind), or a list (null leaves the feature out),
+or of Arrow's null type (a feature without a kind). A dictionary column is flat and encoded once per distinct value.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+
+Numbers: TypeAlias = npt.NDArray[np.number[Any]]
+
+_FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"  # tag bytes: field number << 3 | 2 (length-delimited)
+
+
+def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
+    """Serialize every row of `batch` as a tf.Example.
+
+    Values are integers of up to 64 bits, float32, float64 (rounded to 32 bits), strings or bytes.
+    Raises InvalidInputError that names the column when it holds anything else, or a null within a list.
+    """
+    names = sorted(batch.schema.names, key=str.encode)
+    entries = [_entries(name, batch.column(batch.schema.get_field_index(name))) for name in names]
+    return _delimited(_FIELD_1, _joined(*entries) if entries else _repeated(b"", batch.num_rows))
+
+
+def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
+    """Serialize every row of `column` as a tf.train.Feature; null where a list column leaves the feature out.
+
+    Raises InvalidInputError as `encode_examples` does; `name` is for its message.
+    """
+    if pa.types.is_null(column.type):
+        return _repeated(b"", len(column))
+    if pa.types.is_dictionary(column.type):
+        features = encode_features(name, _with_null(column.dictionary))
+        return features.take(column.indices.fill_null(len(column.dictionary)))
+    if _is_list(column.type):
+        return _list_features(name, column)
+    tag, encoded = _encoded_values(name, column)
+    content = encoded if tag == _FIELD_1 else _delimited(_FIELD_1, encoded)
+    return _delimited(tag, content.fill_null(b""))
+
+
+def bytes_list(array: pa.BinaryArray) -> list[bytes]:
+    """Return the values of an array without nulls; several times faster than `to_pylist`, which makes scalars first."""
+    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1].tolist()
+    data = array.buffers()[2].to_pybytes() if offsets[-1] else b""
+    return [data[start:end] for start, end in itertools.pairwise(offsets)]
+
+
+def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:
+    values = column.flatten()
+    if values.null_count:
+        raise InvalidInputError(f"column {name!r} has a list with a null in it, which a tf.Example cannot hold")
+    tag, encoded = _encoded_values(name, values)
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy()
+    lists = pa.ListArray.from_arrays(pa.array(_offsets(lengths)), encoded)
+    content = pc.binary_join(lists, pa.scalar(b"", pa.binary()))
+    if tag != _FIELD_1:  # packed, and an empty packed field is not written at all
+        content = pc.if_else(pc.equal(pc.binary_length(content), 0), content, _delimited(_FIELD_1, content))
+    return _null_where_null_in(column, _delimited(tag, content))
+
+
+def _entries(name: str, column: pa.Array) -> pa.BinaryArray:
+    """Make per row the column's entry in the map of Features, or nothing where the feature is left out."""
+    if pa.types.is_dictionary(column.type):
+        entries = _entries(name, _with_null(column.dictionary))
+        return entries.take(column.indices.fill_null(len(column.dictionary)))
+    key = _repeated(name.encode(), 1)
+    fields = _joined(_delimited(_FIELD_1, key)[0], _delimited(_FIELD_2, encode_features(name, column)))
+    return _delimited(_FIELD_1, fields).fill_null(b"")
+
+
+def _encoded_values(name: str, values: pa.Array) -> tuple[bytes, pa.BinaryArray]:
+    """Return the tag of the Feature's kind, and every value as its list holds it."""
+    if pa.types.is_integer(values.type):
+        return _FIELD_3, _varints(values)
+    if pa.types.is_floating(values.type):
+        return _FIELD_2, _floats(values)
+    if any(is_bytes(values.type) for is_bytes in _BYTES):
+        return _FIELD_1, _delimited(_FIELD_1, values.cast(pa.binary()))
+    raise InvalidInputError(
+        f"column {name!r} has the Arrow type {values.type}; a tf.Example holds integers, floats and bytes"
+    )
+
+
+_BYTES = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
+
+
+def _varints(values: pa.Array) -> pa.BinaryArray:
+    """Base-128 varints: seven bits a byte, least significant first, the high bit set on all but the last byte.
+
+    A negative number is written as its 64-bit two's complement (https://protobuf.dev/programming-guides/encoding).
+    """
+    numbers = values.fill_null(0).cast(pa.int64()).to_numpy().view(np.uint64)
+    width = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
+    shifts = np.arange(width, dtype=np.uint64) * np.uint64(7)
+    sevens = (numbers[:, None] >> shifts).astype(np.uint8) & 0x7F
+    sizes = 1 + ((numbers[:, None] >> shifts[1:]) != 0).sum(axis=1)
+    place = np.arange(width)
+    sevens[place < sizes[:, None] - 1] |= 0x80
+    return _null_where_null_in(values, _binary(_offsets(sizes), sevens[place < sizes[:, None]]))
+
+
+def _floats(values: pa.Array) -> pa.BinaryArray:
+    with np.errstate(over="ignore"):  # beyond float32 is infinity, as in protobuf
+        numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False).astype("<f4")
+    offsets = np.arange(len(numbers) + 1, dtype=np.int32) * np.int32(4)
+    return _null_where_null_in(values, _binary(offsets, numbers))
+
+
+def _delimited(tag: bytes, contents: pa.BinaryArray) -> pa.BinaryArray:
+    """Every content as a length-delimited field: tag, length, content. Null stays null."""
+    return _joined(pa.scalar(tag, pa.binary()), _varints(pc.binary_length(contents)), contents)
+
+
+def _joined(*parts: pa.BinaryArray | pa.BinaryScalar) -> pa.BinaryArray:
+    return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
+
+
+def _repeated(value: bytes, count: int) -> pa.BinaryArray:
+    return pa.array([value], pa.binary()).take(pa.array(np.zeros(count, np.int32)))
+
+
+def _with_null(values: pa.Array) -> pa.Array:
+    return pa.concat_arrays([values, pa.nulls(1, values.type)])
+
+
+def _null_where_null_in(column: pa.Array, values: pa.BinaryArray) -> pa.BinaryArray:
+    return pc.if_else(column.is_valid(), values, pa.scalar(None, pa.binary())) if column.null_count else values
+
+
+def _offsets(lengths: Numbers) -> Numbers:
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+
+
+def _binary(offsets: Numbers, data: Numbers) -> pa.BinaryArray:
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+
+
+def _is_list(arrow_type: pa.DataType) -> bool:
+    return bool(pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type))

@@ -1,0 +1,173 @@
+"""CSV files: what is a row, what a cell means, and what is said of a bad file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, infer_type
+
+INT, FLOAT, STRING, UNKNOWN = ColumnType.INT, ColumnType.FLOAT, ColumnType.STRING, ColumnType.UNKNOWN
+
+
+def write(tmp_path: Path, *contents: bytes) -> list[Path]:
+    paths = [tmp_path / f"{number}.csv" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def read(paths: list[Path], **options: int) -> tuple[list[ColumnType], list[list[object]]]:
+    split = CsvSplit(paths, **options)
+    types, count = split.infer()
+    rows = [list(row.values()) for batch in split.batches(types) for row in batch.to_pylist()]
+    assert count == len(rows)
+    return types, rows
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (b"7", INT),
+        (b"007", INT),
+        (b"+5", INT),
+        (b" 5 ", INT),
+        (b"1_000", INT),
+        (b"-9223372036854775808", INT),
+        (b"9223372036854775807", INT),
+        (b"9223372036854775808", STRING),
+        (b"-9223372036854775809", STRING),
+        (b"1e5", FLOAT),
+        (b"1.", FLOAT),
+        (b".5", FLOAT),
+        (b"NaN", FLOAT),
+        (b"-inf", FLOAT),
+        (b"Infinity", FLOAT),
+        (b"1e999", FLOAT),
+        (b"0x1F", STRING),
+        (b"nan(1)", STRING),
+        (b"1,5", STRING),
+        (b"NA", STRING),
+        (b"true", STRING),
+        (b" ", STRING),
+        ("\u0663".encode(), STRING),  # a digit to str, not to bytes
+    ],
+)
+def test_the_type_of_a_cell(cell: bytes, expected: ColumnType) -> None:
+    assert infer_type([cell]) is expected
+
+
+def test_a_column_has_the_greatest_type_of_its_cells() -> None:
+    assert infer_type([b"1", b"2.5", b"3"]) is FLOAT
+    assert infer_type([b"2.5", b"x"]) is STRING
+    assert infer_type([b"1"], known=FLOAT) is FLOAT
+    assert infer_type([]) is UNKNOWN
+
+
+def test_types_are_inferred_over_all_files(tmp_path: Path) -> None:
+    types, rows = read(write(tmp_path, b"a,b,c,d\n1,1,1,\n", b"a,b,c,d\n2,.5,x,\n"))
+    assert types == [INT, FLOAT, STRING, UNKNOWN]
+    assert rows == [[1, 1.0, b"1", None], [2, 0.5, b"x", None]]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\n1,2\n", [[1, 2]]),
+        (b"a,b\n1,2", [[1, 2]]),
+        (b"a,b\r\n1,2\r\n", [[1, 2]]),
+        (b"\xef\xbb\xbfa,b\n1,2\n", [[1, 2]]),
+        (b"a,b\n\n1,2\n\n\n3,4\n\n", [[1, 2], [3, 4]]),
+        (b'a,b\n"x\ny",2\n', [[b"x\ny", 2]]),
+        (b'a,b\n"x\r\ny\n",2', [[b"x\r\ny\n", 2]]),
+        (b'a,b\n"x""y","1"\n', [[b'x"y', 1]]),
+        (b'a,b\n1,"2\n"', [[1, 2]]),  # int() ignores the newline
+        (b'a,b\n,""\n1,2\n', [[None, None], [1, 2]]),
+        (b'"a\nx",b\n1,2\n', [[1, 2]]),
+        (b'a\n1\n""\n\n2\n', [[1], [None], [2]]),
+        (b"a,b\n,\n,\n", [[None, None], [None, None]]),
+    ],
+)
+def test_rows(tmp_path: Path, content: bytes, expected: list[list[object]]) -> None:
+    assert read(write(tmp_path, content))[1] == expected
+
+
+def test_a_file_with_a_header_only_adds_no_row(tmp_path: Path) -> None:
+    assert read(write(tmp_path, b"a,b", b"a,b\n1,2\n", b"a,b\n"))[1] == [[1, 2]]
+    assert CsvSplit(write(tmp_path, b"a,b")).infer() == ([UNKNOWN, UNKNOWN], 0)
+
+
+def test_a_header_may_leave_a_name_empty(tmp_path: Path) -> None:
+    assert CsvSplit(write(tmp_path, b",a\n1,2\n")).header == ["", "a"]
+
+
+def test_blocks_do_not_show(tmp_path: Path) -> None:
+    lines = [f'{number},"line\n{number}",{number / 8}' for number in range(500)]
+    paths = write(tmp_path, ("i,s,f\n" + "\n".join(lines)).encode())
+    types, rows = read(paths, block_bytes=100)
+    assert types == [INT, STRING, FLOAT]
+    assert rows == [[number, f"line\n{number}".encode(), number / 8] for number in range(500)]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", r"0\.csv is empty; its first line must name the columns"),
+        (b"\n1,2\n", r"0\.csv: line 1 is blank"),
+        (b"a,b,a\n", r"0\.csv: line 1 names the column 'a' twice"),
+        (b"a,\xff\n1,2\n", r"0\.csv: line 1 is not valid UTF-8"),
+        (b"a,b\n1,2\n\n1,2,3\n", r"0\.csv: line 4: the row has 3 cells, the header has 2$"),
+        (b'a,b\n"x\ny",2\n1\n', r"0\.csv: line 4: the row has 1 cells, the header has 2$"),
+        (b"a,b\n1,2\n \n", r"0\.csv: line 3: the row has 1 cells"),
+        (b"a,b\n1,2\n3,caf\xe9\n", r"0\.csv: line 3: a cell is not valid UTF-8; convert the file to UTF-8"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', r"0\.csv: line 3: a quote that opens in this row is never closed"),
+        (b'a,b\n1,"', r"0\.csv: line 2: a quote that opens in this row is never closed"),
+        (b'a\n"1', r"0\.csv: line 2: a quote that opens in this row is never closed"),
+        (b'a,b\n"1,2\n3,4\n', r"0\.csv: line 2: the row has 1 cells, the header has 2 \(.*is a quote never closed"),
+        (b"a,b\n1,2\n3," + b"x" * 2000 + b"\n", r"0\.csv: line 3: the row has 1000 bytes or more"),
+        (b'a,b\n1,2\n3,"' + b"x,\n" * 2000 + b"\n", r"0\.csv: line 3: the row has 1000 bytes or more"),
+    ],
+)
+def test_a_bad_file_names_the_line(tmp_path: Path, content: bytes, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        read(write(tmp_path, content), block_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    ("header", "difference"),
+    [
+        (b"a,x,c", "column 2 is 'x', not 'b'"),
+        (b"a,b", "column 3, 'c', is missing"),
+        (b"a,b,c,d", "column 4, 'd', is too many"),
+        (b"b,a,c", "column 1 is 'b', not 'a'"),
+    ],
+)
+def test_headers_that_differ_name_file_and_column(tmp_path: Path, header: bytes, difference: str) -> None:
+    with pytest.raises(InvalidInputError, match=rf"1\.csv has another header than .*0\.csv: {difference}"):
+        CsvSplit(write(tmp_path, b"a,b,c\n", header + b"\n"))
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8) | st.sampled_from(
+    ["1", "-2", "3.5", "a\nb", 'q"q', "x,y", "", " ", "\r\n"]
+)
+
+
+QUOTING = [{"lineterminator": "\n", "quoting": csv.QUOTE_ALL}, {"lineterminator": "\r\n", "quoting": csv.QUOTE_MINIMAL}]
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=20), st.sampled_from(QUOTING))
+def test_cells_are_those_of_pythons_csv_module(tmp_path_factory, rows, quoting: dict[str, Any]) -> None:
+    text = io.StringIO()
+    csv.writer(text, **quoting).writerows([("a", "b", "c"), *rows])
+    path = tmp_path_factory.mktemp("csv") / "x.csv"
+    path.write_bytes(text.getvalue().encode())
+    split = CsvSplit([path])
+    found = [list(row.values()) for batch in split.batches([STRING] * 3) for row in batch.to_pylist()]
+    assert found == [[cell.encode() or None for cell in row] for row in rows]

@@ -1,0 +1,107 @@
+"""The encoder against bytes written by hand from the protobuf wire format (tests/executors asks TensorFlow)."""
+
+from __future__ import annotations
+
+import struct
+
+import pyarrow as pa
+import pytest
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.examples import bytes_list, encode_examples, encode_features
+
+
+def features(array: pa.Array) -> list[bytes | None]:
+    return encode_features("x", array).to_pylist()
+
+
+def test_an_example_by_hand() -> None:
+    batch = pa.record_batch([pa.array([1]), pa.array(["x"])], ["b", "a"])
+    a = b"\x0a\x0a" + b"\x0a\x01a" + b"\x12\x05" + b"\x0a\x03\x0a\x01x"
+    b = b"\x0a\x0a" + b"\x0a\x01b" + b"\x12\x05" + b"\x1a\x03\x0a\x01\x01"
+    assert encode_examples(batch).to_pylist() == [b"\x0a\x18" + a + b]
+
+
+def test_names_are_sorted_by_their_utf8_bytes() -> None:
+    names = ["\uffff", "b", "\U00010000", "", "a", "B"]  # UTF-16 would put the fifth plane before U+FFFF
+    encoded = encode_examples(pa.record_batch([pa.nulls(1)] * 6, names))[0].as_py()
+    places = [encoded.index(b"\x0a" + bytes([len(name.encode())]) + name.encode() + b"\x12") for name in sorted(names)]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("value", "varint"),
+    [
+        (0, "00"),
+        (127, "7f"),
+        (128, "8001"),
+        (300, "ac02"),
+        (2**63 - 1, "ffffffffffffffff7f"),
+        (-1, "ffffffffffffffffff01"),
+        (-(2**63), "80808080808080808001"),
+    ],
+)
+def test_integers_are_varints(value: int, varint: str) -> None:
+    packed = bytes.fromhex(varint)
+    size = len(packed)
+    assert features(pa.array([value])) == [bytes([0x1A, size + 2, 0x0A, size]) + packed]
+    assert features(pa.array([0, value, None]))[1:] == [bytes([0x1A, size + 2, 0x0A, size]) + packed, b"\x1a\x00"]
+
+
+def test_floats_are_rounded_to_32_bits() -> None:
+    for value in (0.1, -0.0, 1e-46, 1e300, float("-inf")):
+        expected = struct.pack("<f", value if abs(value) < 1e39 else value * float("inf"))
+        assert features(pa.array([value])) == [b"\x12\x06\x0a\x04" + expected]
+        assert features(pa.array([value], pa.float32())) == [b"\x12\x06\x0a\x04" + expected]
+
+
+def test_a_missing_value_is_an_empty_list_of_the_columns_kind() -> None:
+    assert features(pa.array([None, b"x"])) == [b"\x0a\x00", b"\x0a\x03\x0a\x01x"]
+    assert features(pa.array([None, 1.0]))[0] == b"\x12\x00"
+    assert features(pa.array([None, 1]))[0] == b"\x1a\x00"
+    assert features(pa.nulls(2)) == [b"", b""]
+    assert features(pa.array([b""])) == [b"\x0a\x02\x0a\x00"]
+
+
+def test_lists() -> None:
+    assert features(pa.array([[1, 300], [], None])) == [b"\x1a\x05\x0a\x03\x01\xac\x02", b"\x1a\x00", None]
+    assert features(pa.array([["a", ""], []])) == [b"\x0a\x05\x0a\x01a\x0a\x00", b"\x0a\x00"]
+    floats = pa.array([[1.0], [2.0, 3.0]], pa.large_list(pa.float32()))[1:]
+    assert features(floats) == [b"\x12\x0a\x0a\x08" + struct.pack("<2f", 2, 3)]
+    left_out = encode_examples(pa.record_batch([pa.array([None], pa.list_(pa.int64()))], ["x"]))
+    assert left_out.to_pylist() == [b"\x0a\x00"]
+
+
+def test_dictionaries_encode_as_their_values() -> None:
+    for values in (["a", None, "b", "a"], [1, 2, None, 1], [0.5, None, None, 0.5]):
+        plain = pa.array(values)
+        for column in (plain.dictionary_encode(), plain.dictionary_encode()[1:]):
+            expected = plain[len(plain) - len(column) :]
+            assert features(column) == features(expected)
+            assert encode_examples(pa.record_batch([column], ["x"])) == encode_examples(
+                pa.record_batch([expected], ["x"])
+            )
+
+
+def test_no_rows_and_no_columns() -> None:
+    assert encode_examples(pa.record_batch([pa.array([], pa.int64())], ["x"])).to_pylist() == []
+    assert features(pa.array([], pa.float64())) == features(pa.array([], pa.string()).dictionary_encode()) == []
+
+
+@pytest.mark.parametrize("column", [pa.array([True]), pa.array([{"a": 1}]), pa.array([[[1]]])])
+def test_another_type_names_the_column(column: pa.Array) -> None:
+    with pytest.raises(InvalidInputError, match="column 'odd' has the Arrow type"):
+        encode_examples(pa.record_batch([column], ["odd"]))
+
+
+def test_a_null_within_a_list_names_the_column() -> None:
+    with pytest.raises(InvalidInputError, match="column 'odd' has a list with a null in it"):
+        encode_examples(pa.record_batch([pa.array([[1, None]])], ["odd"]))
+
+
+def test_bytes_list_of_slices() -> None:
+    array = pa.array([b"a", b"", b"ccc", b"d"])
+    assert bytes_list(array) == [b"a", b"", b"ccc", b"d"]
+    assert bytes_list(array[1:3]) == [b"", b"ccc"]
+    assert bytes_list(array[4:]) == bytes_list(pa.array([], pa.binary())) == []
+    assert bytes_list(pa.array([b"", b""])) == [b"", b""]

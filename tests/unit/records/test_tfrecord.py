@@ -1,0 +1,100 @@
+"""TFRecord files: bytes that are derived by hand, what a reader says of broken ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter, examples_digest, frame, read_records
+
+RECORDS = [b"", b"a", b"\x00" * 300, bytes(range(256)) * 1000]
+
+
+def masked(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    rotated = (crc >> 15 | crc << 17) % 2**32
+    return struct.pack("<I", (rotated + 0xA282EAD8) % 2**32)
+
+
+def written(path: Path, *blocks: list[bytes]) -> TFRecordWriter:
+    with TFRecordWriter(path) as writer:
+        for block in blocks:
+            writer.write(block)
+    return writer
+
+
+def test_crc32c_is_castagnoli() -> None:
+    assert google_crc32c.value(b"123456789") == 0xE3069283  # the check value of CRC-32C in RFC 3720
+
+
+def test_frame_by_hand() -> None:
+    length = b"\x03" + b"\x00" * 7
+    assert frame([b"abc"]) == length + masked(length) + b"abc" + masked(b"abc")
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    writer = written(path, RECORDS[:2], [], RECORDS[2:])
+    assert writer.count == 4
+    assert list(read_records(path)) == RECORDS
+    assert gzip.decompress(path.read_bytes()) == frame(RECORDS)
+
+
+def test_digest_is_of_the_uncompressed_records_and_not_of_the_blocks(tmp_path: Path) -> None:
+    one, two = written(tmp_path / "1.gz", RECORDS), written(tmp_path / "2.gz", RECORDS[:1], RECORDS[1:])
+    assert one.digest == two.digest == hashlib.sha256(frame(RECORDS)).hexdigest()
+    assert written(tmp_path / "3.gz", [b"ab", b"c"]).digest != written(tmp_path / "4.gz", [b"a", b"bc"]).digest
+
+
+def test_equal_records_give_equal_files(tmp_path: Path) -> None:
+    written(tmp_path / "1.gz", RECORDS)
+    written(tmp_path / "2.gz", RECORDS)
+    assert (tmp_path / "1.gz").read_bytes() == (tmp_path / "2.gz").read_bytes()
+    assert (tmp_path / "1.gz").read_bytes()[4:8] == bytes(4)  # gzip's time
+
+
+def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
+    assert written(tmp_path / "x.gz").count == 0
+    assert list(read_records(tmp_path / "x.gz")) == []
+
+
+def test_examples_digest_names_its_splits() -> None:
+    expected = hashlib.sha256(b"eval e\ntrain t\n").hexdigest()
+    assert examples_digest({"train": "t", "eval": "e"}) == expected
+    assert examples_digest({"train": "e", "eval": "t"}) != expected
+
+
+def test_a_full_disk_is_an_error_of_the_writer() -> None:
+    noise = [hashlib.sha512(str(number).encode()).digest() for number in range(10_000)]
+    with pytest.raises(OSError, match="No space left"):
+        written(Path("/dev/full"), noise, noise)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda data: data[:-1], "record 3 is corrupt .*ends within its data"),
+        (lambda data: data[: len(frame([b"one", b"two"])) + 5], "record 3 is corrupt .*ends within its header"),
+        (lambda data: b"\x07" + data[1:], "record 1 is corrupt .*checksum of its length"),
+        (lambda data: data.replace(b"two", b"twa"), "record 2 is corrupt .*checksum of its data"),
+    ],
+)
+def test_corruption_names_file_and_record(tmp_path: Path, damage, says: str) -> None:
+    path = tmp_path / "broken.gz"
+    path.write_bytes(gzip.compress(damage(frame([b"one", b"two", b"three"]))))
+    with pytest.raises(InvalidInputError, match=f"broken.gz: {says}"):
+        list(read_records(path))
+
+
+@pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(frame([b"x" * 1000]))[:-12]])
+def test_a_broken_container_names_file_and_record(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "broken.gz"
+    path.write_bytes(data)
+    with pytest.raises(InvalidInputError, match=r"broken.gz: record \d is corrupt"):
+        list(read_records(path))
