@@ -1,0 +1,1 @@
+"""ExampleGen: files in, split and serialized tf.Examples out."""

@@ -1,0 +1,89 @@
+"""CsvExampleGenOperator: CSV files to split, gzipped tf.Examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from airflow_provider_mlpipe import sources
+from airflow_provider_mlpipe.artifacts import Artifact, Examples
+from airflow_provider_mlpipe.components.base import ComponentOperator
+from airflow_provider_mlpipe.components.spec import Content, Value
+from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.proto.configs import config_dict
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
+
+ONE_SPLIT: dict[str, Any] = {"splits": [{"name": "single_split", "pattern": "*"}]}
+"""The default `input_config`."""
+
+TRAIN_AND_EVAL: dict[str, Any] = {
+    "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
+}
+"""The default `output_config` of a single input split."""
+
+
+class CsvExampleGenOperator(ComponentOperator):
+    """Turns the CSV files in the folder `input_base` into tf.Examples.
+
+    `input_config` (an `Input` or its dict) names the input splits and their file patterns; all files, `*`, is the
+    default. `output_config` (an `Output` or its dict) deals the one input split to output splits by a hash of each
+    record, or of its feature `partition_feature_name`; train:eval = 2:1 is the default. Several input splits pass
+    through under their own names. Columns become INT, FLOAT or STRING features by all their cells, as in TFX.
+
+    Raises PipelineError when the configs do not fit each other.
+    """
+
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}
+    LIBRARIES: ClassVar[tuple[str, ...]] = ("pyarrow", "numpy")
+
+    def __init__(
+        self,
+        *,
+        input_base: Content[str],
+        input_config: Value[Input | Mapping[str, Any] | None] = None,
+        output_config: Value[Output | Mapping[str, Any] | None] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input_base = input_base
+        self.input_config = config_dict(Input, input_config, parameter="input_config") or ONE_SPLIT
+        self.output_config = config_dict(Output, output_config, parameter="output_config") or self._default_output()
+        self._check_splits()
+
+    def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """Only what the matching files hold counts, in the order in which they are read."""
+        return {
+            f"split {split['name']}": sources.source_digest(
+                sources.input_files(parameters["input_base"], split["pattern"])
+            )
+            for split in parameters["input_config"]["splits"]
+        }
+
+    def _default_output(self) -> dict[str, Any]:
+        return TRAIN_AND_EVAL if len(_splits(self.input_config)) == 1 else {}
+
+    def _check_splits(self) -> None:
+        inputs, outputs = _splits(self.input_config), _splits(self.output_config.get("split_config", {}))
+        if outputs and len(inputs) != 1:
+            names = ", ".join(str(split.get("name")) for split in inputs)
+            raise PipelineError(
+                f"{self.task_id}: output_config needs exactly one input split, input_config has {names}; leave out "
+                "output_config to pass them through under their own names"
+            )
+        _check(self.task_id, "input_config", inputs, "pattern")
+        _check(self.task_id, "output_config", outputs, "hash_buckets")
+
+
+def _splits(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(config.get("splits", ()))
+
+
+def _check(task_id: str, parameter: str, splits: list[Mapping[str, Any]], field: str) -> None:
+    names = [split.get("name") for split in splits]
+    for place, split in enumerate(splits):
+        if not split.get("name") or not split.get(field):
+            raise PipelineError(
+                f"{task_id}: {parameter} split {place + 1} needs a name and a {field}, has {dict(split)}"
+            )
+        if split["name"] in names[:place]:
+            raise PipelineError(f"{task_id}: {parameter} names the split {split['name']!r} twice")
