@@ -1,0 +1,171 @@
+"""Airflow's four processes as children of one parent that imports Airflow once. Started by `local_airflow.py`.
+
+`python -m airflow_provider_mlpipe.airflow_processes LOG_FOLDER` prepares Airflow's database, forks api-server, scheduler,
+dag-processor and triggerer, and stays until its standard input ends: the starter holds the other end of that pipe, so it
+ends with the starter, however that dies. Then everything it started, directly or not, is stopped: orphans come back to
+this process (PR_SET_CHILD_SUBREAPER). If this process itself is killed, its children get SIGTERM (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+COMPONENTS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+SHARED_IMPORTS = (
+    "airflow.__main__",
+    "airflow.jobs.scheduler_job_runner",
+    "airflow.jobs.dag_processor_job_runner",
+    "airflow.jobs.triggerer_job_runner",
+    "airflow.executors.local_executor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.providers.standard.operators.empty",
+    "airflow.api_fastapi.app",
+    "airflow.api_fastapi.core_api.app",
+    "airflow.api_fastapi.core_api.routes.public",
+    "airflow.api_fastapi.core_api.routes.ui",
+    "airflow.api_fastapi.execution_api.app",
+    "uvicorn",
+)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_GRACE = 10.0
+
+
+def main(log_folder: Path) -> int:
+    """Run the four processes until standard input ends or SIGTERM; return the exit status: 1 if one of them died."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGTERM, _leave)
+    children: dict[int, str] = {}
+    try:
+        import airflow  # noqa: F401  (reads the configuration)
+
+        database = _fork("database", log_folder, _prepare_database)
+        for module in SHARED_IMPORTS:
+            importlib.import_module(module)
+        if os.waitpid(database, 0)[1] != 0:
+            return _report("database")
+        for name, arguments in COMPONENTS.items():
+            children[_fork(name, log_folder, functools.partial(_airflow, arguments))] = name
+        threading.Thread(target=_leave_with_the_starter, daemon=True).start()
+        while True:
+            pid, _ = os.waitpid(-1, 0)
+            if pid in children:
+                return _report(children.pop(pid))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _stop(set(children))
+
+
+def _prepare_database() -> None:
+    from airflow.utils import db
+
+    db.initdb()
+
+
+def _airflow(arguments: list[str]) -> None:
+    from airflow.__main__ import main
+
+    sys.argv = ["airflow", *arguments]
+    main()
+
+
+def _fork(name: str, log_folder: Path, run: Callable[[], None]) -> int:
+    parent = os.getpid()
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getppid() != parent:
+            return status  # it died meanwhile
+        _redirect(log_folder / f"{name}.log")
+        run()
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001  (whatever it is belongs in the log)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _redirect(log: Path) -> None:
+    null, file = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((null, 0), (file, 1), (file, 2)):
+        os.dup2(source, target)
+
+
+def _report(name: str) -> int:
+    """Tell the starter which process ended."""
+    print(name, flush=True)
+    return 1
+
+
+def _leave(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _leave_with_the_starter() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stop(children: set[int]) -> None:
+    """End the children in an orderly way, then kill every process that is left below this one."""
+    for pid in children:  # not yet waited for, so they have their pids
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE
+    while children and time.monotonic() < deadline:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        children.discard(pid)
+        if pid == 0:
+            time.sleep(0.02)
+    while True:
+        for pid in _descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _descendants(root: int) -> list[int]:
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it ended meanwhile
+            continue
+    below = [root]
+    for pid in below:  # grows while it is walked
+        below += [child for child, parent in parents.items() if parent == pid]
+    return below[1:]
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
