@@ -126,7 +126,7 @@ def runtime_parameters(value: Any) -> Iterator[RuntimeParameter]:
 def declare_params(dag: DAG, values: Sequence[Any]) -> None:
     """Makes an Airflow Param of every RuntimeParameter in `values`, so that the trigger form asks for it.
 
-    A Param of that name that the DAG already declares is kept: it is the author's own word on it.
+    A Param of that name that the DAG already has is kept: it is its author's own word on it.
     """
     for parameter in runtime_parameters(values):
         if parameter.name not in dag.params:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from airflow_provider_mlpipe.channels import Channel
+from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
 from airflow_provider_mlpipe.components.base import ComponentOperator, NodeOperator
 from airflow_provider_mlpipe.driver import CacheMode
 from airflow_provider_mlpipe.exceptions import PipelineError
@@ -38,6 +38,7 @@ def create_dag(
     Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
     """
     ordered = _in_order(_by_id(dag_id, components))
+    _check_parameters(dag_id, ordered)
     dag = DAG(
         dag_id,
         schedule=schedule,
@@ -95,6 +96,15 @@ def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str
     while path.count(path[-1]) == 1:
         path.append(min(producers[path[-1]] - ordered.keys()))
     return " → ".join(path[path.index(path[-1]) :])
+
+
+def _check_parameters(dag_id: str, components: Sequence[NodeOperator]) -> None:
+    """One name, one meaning: two RuntimeParameters of a name would share a Param and one default would silently win."""
+    known: dict[str, RuntimeParameter] = {}
+    for parameter in (parameter for component in components for parameter in component.runtime_parameters()):
+        first = known.setdefault(parameter.name, parameter)
+        if first.serialize() != parameter.serialize():
+            raise PipelineError(f"{dag_id}: {first} and {parameter} share a name and differ; share one, or rename one")
 
 
 def _apply_defaults(

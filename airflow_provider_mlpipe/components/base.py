@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_provider_mlpipe import driver, fingerprint, publisher
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState
 from airflow_provider_mlpipe.barriers import barrier
-from airflow_provider_mlpipe.channels import Channel, declare_params
+from airflow_provider_mlpipe.channels import Channel, RuntimeParameter, declare_params, runtime_parameters
 from airflow_provider_mlpipe.components.spec import component_spec
 from airflow_provider_mlpipe.driver import CacheMode, ComponentRun, Decision
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError, PipelineError, TransientError
@@ -53,7 +53,8 @@ class NodeOperator(BaseOperator):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.SPEC = component_spec(cls, executor=cls.EXECUTOR, outputs=cls.OUTPUTS, libraries=cls.LIBRARIES)
-        cls.template_fields = (*cls.SPEC.inputs, *cls.SPEC.parameters, "pipeline_root")
+        # Sorted, since a protobuf map has no order and Airflow's version of a DAG depends on this one.
+        cls.template_fields = (*sorted(cls.SPEC.inputs), *sorted(cls.SPEC.parameters), "pipeline_root")
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class NodeOperator(BaseOperator):
 
     def input_channels(self) -> dict[str, Channel[Any]]:
         """The channels given as inputs, by input name; raises PipelineError when one does not fit."""
-        given = {name: getattr(self, name, None) for name in self.SPEC.inputs}
+        given = {name: getattr(self, name, None) for name in sorted(self.SPEC.inputs)}
         for name, channel in given.items():
             self._check_input(name, channel)
         return {name: channel for name, channel in given.items() if channel is not None}
@@ -93,12 +94,21 @@ class NodeOperator(BaseOperator):
         """Checks the inputs, draws this task's edges and declares its parameters on the DAG."""
         self.input_channels()
         super()._set_xcomargs_dependencies()
-        declare_params(self.dag, [getattr(self, name) for name in self.template_fields])
+        declare_params(self.dag, list(self.runtime_parameters()))
+
+    def runtime_parameters(self) -> Iterator[RuntimeParameter]:
+        """The RuntimeParameters among this task's parameters, nested ones too."""
+        return runtime_parameters([getattr(self, name) for name in self.template_fields])
 
     def _set_xcomargs_dependencies(self) -> None:
         """Airflow calls this when an operator has been constructed; without a DAG yet, `create_dag` wires it later."""
         if self.has_dag():
             self.wire()
+
+    def _set_xcomargs_dependency(self, field: str, newvalue: Any) -> None:
+        """Airflow calls this when a field is set later on."""
+        if self.has_dag():
+            super()._set_xcomargs_dependency(field, newvalue)
 
     def _check_input(self, name: str, channel: Any) -> None:
         declared = self.SPEC.inputs[name]

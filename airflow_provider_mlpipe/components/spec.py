@@ -46,6 +46,9 @@ OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)
 Value: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
 """A parameter whose value is part of the fingerprint."""
 
+Config: TypeAlias = Annotated[T, ComponentSpec.VALUE]
+"""As Value, for messages and dicts: only what is in them may be a RuntimeParameter."""
+
 Content: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.CONTENT]
 """A path whose content is part of the fingerprint; the path itself is not. A `.py` file counts with its local imports."""
 

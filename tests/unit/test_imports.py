@@ -27,13 +27,17 @@ HEAVY = {
 }
 LIGHT = ["exceptions", "artifacts", "proto.*", "digests", "barriers"]
 CODE = [*LIGHT, "fingerprint", "user_code", "sources"]
-STORE = ["metadata.values", "metadata.connection", "metadata.schema", "metadata.store"]
+STORE = [f"metadata.{name}" for name in ("connection", "rows", "schema", "sql", "store", "values")]
 DRIVE = [*CODE, *STORE, "driver", "publisher"]
 OPERATE = [*DRIVE, "channels", "launcher", "settings", "metadata.hook", "components.spec", "components.base"]
-EXECUTE = [*LIGHT, "user_code", "executors", "records.*"]
+EXECUTE = [*LIGHT, "user_code", "executors", "sources", "records.*"]
 
 MAY_IMPORT: dict[str, list[str]] = {
     "__init__": ["*"],  # names, lazily
+    "components": [],
+    "metadata": [],
+    "proto": [],
+    "records": [],
     "exceptions": [],
     "barriers": [],
     "settings": [],
@@ -62,6 +66,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "embedded": ["exceptions"],
     "cli": [],
     "cli_impl": ["*"],
+    "airflow_processes": ["*"],
     "local_airflow": ["*"],
     "demo": ["*"],
 }

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
 from airflow_provider_mlpipe.components.base import NodeOperator, Published
-from airflow_provider_mlpipe.components.spec import Content, Ignored, Value
+from airflow_provider_mlpipe.components.spec import Config, Content, Ignored
 from airflow_provider_mlpipe.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 
@@ -28,9 +28,9 @@ class ImporterOperator(NodeOperator):
         self,
         *,
         source_uri: Content[str],
-        artifact_type: Ignored[type[Artifact] | str],
-        properties: Value[Mapping[str, Any] | None] = None,
-        custom_properties: Value[Mapping[str, Any] | None] = None,
+        artifact_type: Config[type[Artifact] | str],
+        properties: Config[Mapping[str, Any] | None] = None,
+        custom_properties: Config[Mapping[str, Any] | None] = None,
         reimport: Ignored[bool] = False,
         **kwargs: Any,
     ) -> None:
@@ -62,4 +62,5 @@ class ImporterOperator(NodeOperator):
             custom_properties=run.parameters["custom_properties"] or {},
         )
         start = driver.execution_start(run, computed.digest, computed.parts)
-        return self.store.publish_node(start, {"result": [artifact]}, reuse=not run.parameters["reimport"])
+        _, published = self.store.publish_node(start, {"result": [artifact]}, reuse=not run.parameters["reimport"])
+        return published

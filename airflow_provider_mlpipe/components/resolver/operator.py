@@ -8,7 +8,7 @@ from typing import Any, Literal
 from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, Model
 from airflow_provider_mlpipe.components.base import NodeOperator, Published
-from airflow_provider_mlpipe.components.spec import OptionalInput, Value
+from airflow_provider_mlpipe.components.spec import Config, OptionalInput
 from airflow_provider_mlpipe.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import PipelineError
 
@@ -28,9 +28,9 @@ class ResolverOperator(NodeOperator):
     def __init__(
         self,
         *,
-        strategy: Value[Strategy],
+        strategy: Config[Strategy],
         other_than: OptionalInput[Model] = None,
-        artifact_type: Value[type[Artifact] | str | None] = None,
+        artifact_type: Config[type[Artifact] | str | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -59,7 +59,8 @@ class ResolverOperator(NodeOperator):
         (key,) = self.output_types()
         found = self._find(run)
         self.log.info("%s: %s", run.component_id, ", ".join(f"{a.TYPE_NAME} {a.id}" for a in found) or "nothing found")
-        return self.store.publish_node(start, {key: found})
+        _, published = self.store.publish_node(start, {key: found})
+        return published
 
     def _find(self, run: ComponentRun) -> list[Artifact]:
         if self.strategy == "LatestArtifact":

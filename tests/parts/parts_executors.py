@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from airflow_provider_mlpipe.artifacts import Examples, Model
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.user_code import load_function
+
+
+def make(
+    *,
+    text: str,
+    files: int,
+    act: str | None,
+    shut: bool,
+    module_file: str | None,
+    words: list[str],
+    examples: Examples,
+    context: ExecutorContext,
+) -> dict[str, Produced]:
+    print(f"making {files} files")
+    if act is not None:
+        ACTS[act](context)
+    if module_file is not None:
+        text = load_function(module_file, None, "make_text")()
+    for number in range(files):
+        Path(examples.uri, f"{number}.txt").write_text(text + " ".join(words))
+        barrier(f"executor.inside.{number}")
+    return {"examples": Produced(properties={"splits": ["train"], "span": 0, "record_counts": {"train": files}})}
+
+
+def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:
+    parts = [path.read_text() for path in sorted(Path(examples.uri).iterdir())]
+    Path(model.uri, "saved").write_text("\n".join(parts))
+
+
+def _raise(context: ExecutorContext) -> None:
+    raise ValueError("what the user did wrong")
+
+
+def _permanent(context: ExecutorContext) -> None:
+    raise InvalidInputError("data.csv, line 7: no such luck")
+
+
+def _exit(context: ExecutorContext) -> None:
+    sys.exit("bye")
+
+
+def _crash(context: ExecutorContext) -> None:
+    print("last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _leave_child(context: ExecutorContext) -> None:
+    """A grandchild that holds standard output and would outlive everything."""
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    print(f"grandchild {child.pid}", flush=True)
+
+
+def _talk(context: ExecutorContext) -> None:
+    for word in ("one", "two"):
+        print(word, flush=True)
+        barrier(f"said.{word}")
+    os.write(1, b"no newline, \xff\xfe bytes")
+
+
+
+ACTS = {
+    "raise": _raise,
+    "permanent": _permanent,
+    "exit": _exit,
+    "crash": _crash,
+    "leave_child": _leave_child,
+    "talk": _talk,
+}
