@@ -23,7 +23,15 @@ from airflow_provider_mlpipe.exceptions import (
 
 Row = dict[str, Any]
 
-_DEFAULTS = {"connect_timeout": "10", "application_name": "mlpipe"}
+# A server that is gone without a goodbye is noticed after a minute, not after the kernel's quarter of an hour.
+_DEFAULTS = {
+    "application_name": "mlpipe",
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 
 
 class _Session(threading.local):

@@ -388,7 +388,7 @@ class MetadataStore:
             execution_id=claim.execution_id,
             token=claim.token,
             receipt=receipt,
-            not_reusable_reason=not_reusable_reason,
+            not_reusable_reason=not_reusable_reason and printable(not_reusable_reason),
             reuse=reuse,
             outputs=to_json([_output(key, index, artifact) for key, index, artifact in _flat(outputs)]),
         )
