@@ -70,7 +70,6 @@ def _talk(context: ExecutorContext) -> None:
     os.write(1, b"no newline, \xff\xfe bytes")
 
 
-
 ACTS = {
     "raise": _raise,
     "permanent": _permanent,

@@ -1,0 +1,251 @@
+"""One component from decision to published row: real store, real child process."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_part import component, component_run, run
+
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
+from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.exceptions import (
+    AnomaliesFoundError,
+    ExecutorDiedError,
+    ExecutorFailedError,
+    InvalidInputError,
+    UserCodeError,
+)
+from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(database: str, tmp_path: Path) -> Make:
+    return lambda name="Make", **arguments: component(name, database, str(tmp_path / "root"), **arguments)
+
+
+@pytest.fixture
+def store(database: str) -> MetadataStore:
+    return MetadataStore(database)
+
+
+class TaskLog:
+    """What was logged so far."""
+
+    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
+        self._captured = captured
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        self._text += self._captured.readouterr().out
+        return self._text
+
+
+@pytest.fixture
+def task_log(capsys: pytest.CaptureFixture[str]) -> TaskLog:
+    return TaskLog(capsys)
+
+
+def one(published: Any, key: str = "examples") -> Artifact:
+    (artifact,) = published[key]
+    return artifact
+
+
+def states(store: MetadataStore) -> list[ExecutionState]:
+    return [execution.state for execution in reversed(store.executions().items)]
+
+
+def test_a_miss_runs_and_publishes_and_the_same_again_is_a_hit(make: Make, store: MetadataStore) -> None:
+    first = one(run(make()))
+    assert first.state is ArtifactState.LIVE
+    assert first.digest == tree_digest(Path(first.uri))
+    assert Path(first.uri).name == str(store.executions().items[0].id)
+    assert first.properties["record_counts"] == {"train": 3}
+    again = one(run(make(), run_id="second"))
+    assert again.id == first.id
+    assert states(store) == [ExecutionState.COMPLETE, ExecutionState.CACHED]
+
+
+def test_equal_content_stops_there(make: Make) -> None:
+    """Early cutoff: a producer that ran again with equal bytes leaves its consumer cached."""
+    first, second = (one(run(make(cache=cache), run_id=str(cache))) for cache in (True, "refresh"))
+    assert first.id != second.id
+    assert first.digest == second.digest
+    used = [one(run(make("Use", examples=None), inputs={"examples": made}), "model").id for made in (first, second)]
+    assert used[0] == used[1]
+
+
+def test_another_parameter_runs_and_says_why(make: Make, task_log: TaskLog) -> None:
+    run(make(text="a"))
+    run(make(text="b"), run_id="second")
+    assert "Make: runs, first run" in task_log.text
+    assert 'Make: runs, parameter text "a" → "b"' in task_log.text
+
+
+def test_outputs_that_are_gone_are_marked_missing_and_made_again(
+    make: Make, store: MetadataStore, task_log: TaskLog
+) -> None:
+    lost = one(run(make()))
+    for path in Path(lost.uri).iterdir():
+        path.unlink()
+    Path(lost.uri).rmdir()
+    again = one(run(make(), run_id="second"))
+    assert again.id != lost.id
+    assert store.artifact(lost.id or 0).state is ArtifactState.MISSING  # type: ignore[union-attr]
+    assert f"outputs missing: {lost.uri}" in task_log.text
+
+
+def test_cache_false_always_runs(make: Make, store: MetadataStore) -> None:
+    for run_id in ("a", "b"):
+        run(make(cache=False), run_id=run_id)
+    assert states(store) == [ExecutionState.COMPLETE] * 2
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        ("raise", ExecutorFailedError, r"(?s)what the user did wrong.*parts_executors\.py.*in _raise"),
+        ("permanent", InvalidInputError, r"data\.csv, line 7"),
+        ("exit", ExecutorFailedError, "bye"),
+        ("crash", ExecutorDiedError, r"(?s)Make ended without a result, killed by SIGKILL.*last words"),
+    ],
+)
+def test_a_failed_execution_publishes_nothing_and_says_why(
+    make: Make, store: MetadataStore, act: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        run(make(act=act))
+    assert not store.artifacts().items
+    (execution,) = store.executions().items
+    assert execution.state is ExecutionState.FAILED
+    assert execution.error is not None
+    assert execution.error.startswith(error.__name__)
+
+
+def test_a_shut_gate_stays_shut_on_a_hit(make: Make, store: MetadataStore) -> None:
+    for run_id in ("a", "b"):
+        with pytest.raises(AnomaliesFoundError):
+            run(make(shut=True), run_id=run_id)
+    assert states(store) == [ExecutionState.COMPLETE, ExecutionState.CACHED]
+
+
+def test_a_retry_is_a_new_execution_and_a_zombie_cannot_publish(make: Make, store: MetadataStore) -> None:
+    operator = make()
+    decision_run = component_run(operator)
+    from airflow_provider_mlpipe import driver
+    from airflow_provider_mlpipe.exceptions import LostClaimError
+
+    zombie = store.start_execution(driver.decide(store, decision_run).start)
+    published = one(run(operator, try_number=2))
+    with pytest.raises(LostClaimError, match="superseded by try 2"):
+        store.publish(zombie, {})
+    assert states(store) == [ExecutionState.FAILED, ExecutionState.COMPLETE]
+    assert store.artifact(published.id or 0) == published
+
+
+def test_log_lines_arrive_as_they_are_written(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_log: TaskLog
+) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    held = barriers / "said.one.hold"
+    held.touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    worker = threading.Thread(target=run, args=[make(act="talk")])
+    worker.start()
+    wait_for(lambda: "one  " in task_log.text)
+    assert "two  " not in task_log.text  # the executor is held right after it said "one"
+    held.unlink()
+    worker.join()
+    assert "two  " in task_log.text
+    assert "no newline, \\xff\\xfe bytes" in task_log.text
+
+
+def test_what_an_executor_leaves_running_ends_with_it(make: Make, task_log: TaskLog) -> None:
+    run(make(act="leave_child"))
+    (pid,) = re.findall(r"grandchild (\d+)", task_log.text)
+    wait_for(lambda: not alive(int(pid)))
+
+
+def test_on_kill_ends_the_executor(make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: Any) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    (barriers / "executor.inside.0.hold").touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    operator = make()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run(operator)
+        except ExecutorDiedError as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    wait_for(lambda: list(barriers.glob("executor.inside.0.[0-9]*")))
+    operator.on_kill()
+    worker.join()
+    assert len(failures) == 1
+    assert states(store) == [ExecutionState.FAILED]
+
+
+def test_user_code_that_was_not_hashed_makes_the_result_not_reusable(
+    make: Make, store: MetadataStore, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden_words.py"
+    hidden.write_text("TEXT = 'first'")
+    module = tmp_path / "made_of_hidden_words.py"
+    module.write_text("import importlib\ndef make_text(): return importlib.import_module('hidden_words').TEXT")
+    run(make(module_file=str(module)))
+    hidden.write_text("TEXT = 'other'")
+    again = one(run(make(module_file=str(module)), run_id="second"))
+    assert Path(again.uri, "0.txt").read_text() == "other"
+    execution = store.executions().items[0]
+    assert "hidden_words.py" in str(execution.not_reusable_reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "does not exist"), ("x = (", "line 1"), ("x = 1", r"no function make_text\(\)"), ("1 / 0", "ZeroDivision")],
+)
+def test_a_user_module_that_cannot_be_used_is_permanent(
+    make: Make, tmp_path: Path, text: str | None, words: str
+) -> None:
+    module = tmp_path / "user_module_that_fails.py"
+    if text is not None:
+        module.write_text(text)
+    with pytest.raises(UserCodeError, match=words) as error:
+        run(make(module_file=str(module)))
+    assert str(module) in str(error.value)
+
+
+def test_a_root_that_cannot_be_written_is_named(database: str, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(InvalidInputError, match=rf"pipeline_root {blocked}/root cannot be written"):
+        run(component("Make", database, str(blocked / "root")))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        threading.Event().wait(0.02)

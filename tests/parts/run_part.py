@@ -1,0 +1,74 @@
+"""Runs one component as a task process would, without Airflow around it: `python -m run_part DSN ROOT REQUEST_JSON`.
+
+Prints what it published as JSON on the last line, or the error as `ErrorType: message` with exit code 3.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import replace
+from typing import Any
+
+import parts
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.components.base import ComponentOperator, Published
+from airflow_provider_mlpipe.driver import ComponentRun
+from airflow_provider_mlpipe.exceptions import MlpipeError
+from airflow_provider_mlpipe.metadata.store import MetadataStore
+
+
+def component(name: str, dsn: str, root: str, **arguments: Any) -> ComponentOperator:
+    """An operator of parts.py whose store is at `dsn`."""
+    operator: ComponentOperator = getattr(parts, f"{name}Operator")(pipeline_root=root, **arguments)
+    operator.__dict__["store"] = MetadataStore(dsn)
+    return operator
+
+
+def component_run(
+    operator: ComponentOperator, *, run_id: str = "run", try_number: int = 1, inputs: dict[str, Artifact] | None = None
+) -> ComponentRun:
+    """The try that Airflow's context would describe."""
+    parameters = {name: getattr(operator, name) for name in operator.SPEC.parameters}
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in parameters.items()}
+    run = ComponentRun(
+        spec=operator.SPEC,
+        pipeline="pipeline",
+        run_id=run_id,
+        component_id=operator.task_id,
+        map_index=-1,
+        try_number=try_number,
+        triggered_by="test",
+        inputs=dict(inputs or {}),
+        parameters=plain,
+        external=operator.external_inputs(plain),
+        cache=True,
+        cache_files=operator.cache_files,
+    )
+    return run if operator.cache is None else replace(run, cache=operator.cache)
+
+
+def run(operator: ComponentOperator, **how: Any) -> Published:
+    """Runs one try and looks at the gate, as `execute` does."""
+    published = operator.run_node(component_run(operator, **how))
+    operator.check_gate(published)
+    return published
+
+
+def main(dsn: str, root: str, request: str) -> int:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    asked = json.loads(request)
+    operator = component(asked["component"], dsn, root, **asked.get("arguments", {}))
+    try:
+        published = run(operator, **asked.get("how", {}))
+    except MlpipeError as error:
+        print(f"{type(error).__name__}: {error}")
+        return 3
+    print(json.dumps({key: [artifact.to_dict() for artifact in found] for key, found in published.items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
