@@ -1,0 +1,1 @@
+"""Transform: full-pass feature engineering with tensorflow_transform."""

@@ -1,0 +1,44 @@
+"""Makes equal SavedModels equal in bytes.
+
+Two things differ between runs of the same code on the same data. TFT names its lookup tables after the temporary folder
+in which their vocabularies were written, and TensorFlow lists the nodes of some functions in the order of memory
+addresses. Neither means anything: a loaded table gets a name of its own, and a node refers to others by name.
+Format: tensorflow/core/protobuf/saved_model.proto and tensorflow/core/framework/function.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tensorflow.core.framework import attr_value_pb2, node_def_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+
+def canonicalize(saved_model: Path, *, temporary: Path) -> None:
+    """Rewrite `saved_model.pb` in canonical form: ordered functions and nodes, and no mention of `temporary`.
+
+    Removes `fingerprint.pb`, an optional checksum of the former bytes.
+    """
+    path = saved_model / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for meta_graph in model.meta_graphs:
+        graph = meta_graph.graph_def
+        _forget(graph.node, str(temporary).encode())
+        for function in graph.library.function:
+            _forget(function.node_def, str(temporary).encode())
+            function.node_def.sort(key=lambda node: node.name)
+        graph.library.function.sort(key=lambda function: function.signature.name)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    (saved_model / "fingerprint.pb").unlink(missing_ok=True)
+
+
+def _forget(nodes: Iterable[node_def_pb2.NodeDef], temporary: bytes) -> None:
+    for value in _attributes(nodes):
+        if temporary in value.s:
+            value.s = value.s.replace(temporary, b"tmp")
+
+
+def _attributes(nodes: Iterable[node_def_pb2.NodeDef]) -> Iterator[attr_value_pb2.AttrValue]:
+    for node in nodes:
+        yield from node.attr.values()

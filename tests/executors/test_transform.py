@@ -1,0 +1,206 @@
+"""Transform keeps order and counts, gives equal bytes anywhere, and points to the user's line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+PENGUIN_MODULE = Path(__file__).with_name("penguin_module.py")
+Transform = Callable[..., tuple[TransformGraph, Examples]]
+
+
+def read(examples: Examples, split: str) -> list[Any]:
+    import tensorflow as tf
+
+    from airflow_provider_mlpipe.records.inputs import split_files
+    from airflow_provider_mlpipe.records.tfrecord import read_records
+
+    return [tf.train.Example.FromString(one) for path in split_files(examples, split) for one in read_records(path)]
+
+
+def value(example: Any, name: str) -> Any:
+    feature = example.features.feature[name]
+    (only,) = getattr(feature, feature.WhichOneof("kind")).value
+    return only
+
+
+def test_every_record_is_transformed_in_order(
+    penguins_transformed: tuple[TransformGraph, Examples], penguin_rows: list[dict[str, str]]
+) -> None:
+    graph, transformed = penguins_transformed
+    assert transformed.properties["splits"] == ["train", "eval"]
+    assert transformed.properties["record_counts"] == {"train": 229, "eval": 115}
+    species = Path(graph.uri, "transform_fn", "assets", "species").read_text().split()
+    assert species == ["Adelie", "Gentoo", "Chinstrap"]  # by frequency
+    eval_records = read(transformed, "eval")
+    assert [species[value(one, "species_xf")] for one in eval_records] == [row["species"] for row in penguin_rows[::3]]
+
+
+def test_scaling_uses_the_analyzed_split_only(
+    penguins_transformed: tuple[TransformGraph, Examples], penguin_rows: list[dict[str, str]]
+) -> None:
+    train = [row["body_mass_g"] for number, row in enumerate(penguin_rows) if number % 3]
+    masses = [0.0 if mass == "NA" else float(mass) for mass in train]
+    mean = sum(masses) / len(masses)
+    deviation = (sum((mass - mean) ** 2 for mass in masses) / len(masses)) ** 0.5
+    first = value(read(penguins_transformed[1], "eval")[0], "body_mass_g_xf")
+    assert first == pytest.approx((float(penguin_rows[0]["body_mass_g"]) - mean) / deviation, abs=1e-4)
+
+
+_RUN = """
+import json, sys
+from pathlib import Path
+from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
+from airflow_provider_mlpipe.components.transform import executor
+from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.executors import ExecutorContext
+
+given = json.loads(sys.argv[1])
+folder = Path(given["folder"])
+for name in ("graph", "examples", "tmp"):
+    (folder / name).mkdir(parents=True)
+produced = executor.run(
+    examples=Examples(uri=given["examples"], properties=given["properties"]),
+    schema=Schema(uri=given["schema"]),
+    module_file=given["module"],
+    preprocessing_fn=None,
+    custom_config=None,
+    splits_config=None,
+    transform_graph=TransformGraph(uri=str(folder / "graph")),
+    transformed_examples=Examples(uri=str(folder / "examples")),
+    context=ExecutorContext(component_id="t", execution_id=1, tmp_dir=str(folder / "tmp")),
+)
+digests = [tree_digest(folder / "graph"), tree_digest(folder / "examples"), produced["transformed_examples"].digest]
+print(json.dumps(digests), file=open(folder / "digests.json", "w"))
+"""
+
+
+def test_equal_input_gives_equal_bytes_in_other_processes_and_folders(
+    penguin_examples: Examples, penguin_schema: Schema, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "a", tmp_path / "elsewhere" / "and" / "deeper"]
+    processes = []
+    for seed, folder in enumerate(folders):
+        given = {
+            "folder": str(folder),
+            "examples": penguin_examples.uri,
+            "properties": dict(penguin_examples.properties),
+            "schema": penguin_schema.uri,
+            "module": str(PENGUIN_MODULE),
+        }
+        command = [sys.executable, "-c", _RUN, json.dumps(given)]
+        processes.append(subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": str(seed)}, cwd=tmp_path))
+    assert [process.wait() for process in processes] == [0, 0]
+    digests = [json.loads((folder / "digests.json").read_text()) for folder in folders]
+    assert digests[0] == digests[1]
+
+
+def test_tables_of_two_graphs_in_one_process_are_apart(
+    penguins_transformed: tuple[TransformGraph, Examples], transform: Transform, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    islands = Path(penguins_transformed[0].uri, "transform_fn", "assets", "island").read_text().split()
+    reversed_graph = tmp_path / "reversed"
+    shutil.copytree(Path(penguins_transformed[0].uri, "transform_fn"), reversed_graph)
+    (reversed_graph / "assets" / "island").write_text("\n".join(reversed(islands)) + "\n")
+
+    def looked_up(model: Any) -> list[int]:
+        missing = tf.sparse.from_dense(tf.zeros([3, 1]))
+        inputs = dict.fromkeys(("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"), missing)
+        inputs |= {"island": tf.constant([[island] for island in islands]), "species": tf.constant([["?"]] * 3)}
+        return [int(one) for one in tf.reshape(model.transform_fn(inputs)["island_xf"], [-1])]
+
+    graphs = (Path(penguins_transformed[0].uri, "transform_fn"), reversed_graph)
+    models = [tf.saved_model.load(str(graph)) for graph in graphs]
+    assert [looked_up(model) for model in models] == [[0, 1, 2], [2, 1, 0]]
+
+
+def user_module(folder: Path, body: str) -> str:
+    path = folder / f"user_{folder.name.replace('-', '_')}.py"
+    path.write_text("import tensorflow as tf\nimport tensorflow_transform as tft\n\n" + body)
+    return str(path)
+
+
+def test_an_error_of_the_user_points_to_its_line(transform: Transform, tmp_path: Path) -> None:
+    module = user_module(tmp_path, "def preprocessing_fn(inputs):\n    return {'x': inputs['wingspan']}\n")
+    with pytest.raises(UserCodeError, match=rf"KeyError at {module}, line 5: 'wingspan'"):
+        transform(module_file=module)
+
+
+def test_an_error_below_the_user_points_to_the_user_and_shows_the_rest(transform: Transform, tmp_path: Path) -> None:
+    body = "def preprocessing_fn(inputs):\n    return {'x': tft.scale_to_z_score(inputs['island'])}\n"
+    module = user_module(tmp_path, body)
+    with pytest.raises(UserCodeError, match=rf"at {module}, line 5: ") as raised:
+        transform(module_file=module)
+    assert "scale_to_z_score" in str(raised.value)
+
+
+def test_outputs_without_the_batch_dimension_are_refused(transform: Transform, tmp_path: Path) -> None:
+    body = "def preprocessing_fn(inputs):\n    return {'x': tf.ones([7, 1]) * tft.mean(tf.ones([2]))}\n"
+    with pytest.raises(InvalidInputError, match="made 7 rows of 229; the first dimension"):
+        transform(module_file=user_module(tmp_path, body))
+
+
+_EVERY_KIND = """
+def preprocessing_fn(inputs, custom_config):
+    island = inputs["island"]
+    tokens = tf.strings.bytes_split(tf.squeeze(island, 1))
+    return {
+        "factor": tf.ones_like(island, tf.float32) * custom_config["factor"],
+        "matrix": tf.tile(tf.ones_like(island, tf.int64)[:, :, tf.newaxis], [1, 2, 2]),
+        "sparse": inputs["body_mass_g"],
+        "ragged": tokens,
+        "nested": tf.strings.bytes_split(tf.strings.split(tf.squeeze(island, 1), "e")),
+    }
+"""
+
+
+def test_every_kind_of_output_and_the_chosen_splits(transform: Transform, tmp_path: Path) -> None:
+    module = user_module(tmp_path, _EVERY_KIND)
+    splits = {"analyze": ["eval"], "transform": ["eval"]}
+    _, transformed = transform(module_file=module, custom_config={"factor": 2.5}, splits_config=splits)
+    assert transformed.properties["splits"] == ["eval"]
+    feature = read(transformed, "eval")[0].features.feature
+    assert list(feature["factor"].float_list.value) == [2.5]
+    assert list(feature["matrix"].int64_list.value) == [1, 1, 1, 1]
+    assert list(feature["sparse"].float_list.value) == [3750.0]
+    assert b"".join(feature["ragged$ragged_values"].bytes_list.value) == b"Torgersen"
+    assert b"".join(feature["nested$ragged_values"].bytes_list.value) == b"Torgrsn"
+
+
+@pytest.mark.parametrize("key", ["analyze", "transform"])
+def test_an_unknown_split_is_an_error_that_lists_the_known(key: str, transform: Transform) -> None:
+    with pytest.raises(InvalidInputError, match=rf"splits_config\.{key}: .* 'test'; known splits: train, eval"):
+        transform(splits_config={key: ["test"]})
+
+
+def test_nothing_to_analyze_is_an_error(
+    transform: Transform, write_penguins: Callable[..., Examples], penguin_rows: list[dict[str, str]]
+) -> None:
+    with pytest.raises(InvalidInputError, match="Split-train holds no records"):
+        transform(examples=write_penguins({"train": [], "eval": penguin_rows[:3]}))
+
+
+def test_a_broken_schema_is_an_error(transform: Transform, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"schema\.pbtxt does not exist"):
+        transform(schema=Schema(uri=str(tmp_path)))
+    (tmp_path / "schema.pbtxt").write_text("feature { nme: 1 }")
+    with pytest.raises(InvalidInputError, match=r"schema\.pbtxt is no text tensorflow\.metadata\.v0\.Schema: 1:"):
+        transform(schema=Schema(uri=str(tmp_path)))
