@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
@@ -83,8 +83,11 @@ class CsvSplit:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        with path.open("rb", buffering=0) as file, io.BufferedReader(_WithEndRow(file, len(names))) as source:
-            yield from pa.csv.open_csv(source, read, parse, convert)
+        with path.open("rb", buffering=0) as file:
+            source: Any = _WithEndRow(file, len(names))
+            yield from pa.csv.open_csv(
+                io.BufferedReader(source), read, parse, convert
+            )  # Arrow takes a short read for a block
 
 
 def infer_type(cells: Iterable[bytes], known: ColumnType = ColumnType.UNKNOWN) -> ColumnType:

@@ -1,7 +1,8 @@
 """Arrow record batches to serialized tf.Examples, without a Python loop over rows.
 
-The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: features ordered by name, repeated
-numbers packed. The messages are those of tensorflow/core/example/{example,feature}.proto::
+The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: features ordered by name (and
+of two names of which one begins the other, the longer first: so upb sorts, Python's protobuf since 4.21), numbers
+packed. The messages are those of tensorflow/core/example/{example,feature}.proto::
 
     Example  { Features features = 1; }
     Features { map<string, Feature> feature = 1; }      # an entry is { string key = 1; Feature value = 2; }
@@ -35,7 +36,7 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     Values are integers of up to 64 bits, float32, float64 (rounded to 32 bits), strings or bytes.
     Raises InvalidInputError that names the column when it holds anything else, or a null within a list.
     """
-    names = sorted(batch.schema.names, key=str.encode)
+    names = sorted(batch.schema.names, key=_sort_key)
     entries = [_entries(name, batch.column(batch.schema.get_field_index(name))) for name in names]
     return _delimited(_FIELD_1, _joined(*entries) if entries else _repeated(b"", batch.num_rows))
 
@@ -55,6 +56,10 @@ def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
     tag, encoded = _encoded_values(name, column)
     content = encoded if tag == _FIELD_1 else _delimited(_FIELD_1, encoded)
     return _delimited(tag, content.fill_null(b""))
+
+
+def _sort_key(name: str) -> bytes:
+    return name.encode() + b"\xff"  # no byte of UTF-8 is greater, so that the end of a name sorts after all others
 
 
 def bytes_list(array: pa.BinaryArray) -> list[bytes]:

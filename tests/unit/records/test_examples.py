@@ -22,10 +22,10 @@ def test_an_example_by_hand() -> None:
     assert encode_examples(batch).to_pylist() == [b"\x0a\x18" + a + b]
 
 
-def test_names_are_sorted_by_their_utf8_bytes() -> None:
-    names = ["\uffff", "b", "\U00010000", "", "a", "B"]  # UTF-16 would put the fifth plane before U+FFFF
-    encoded = encode_examples(pa.record_batch([pa.nulls(1)] * 6, names))[0].as_py()
-    places = [encoded.index(b"\x0a" + bytes([len(name.encode())]) + name.encode() + b"\x12") for name in sorted(names)]
+def test_names_are_sorted_by_their_utf8_bytes_and_longer_ones_first() -> None:
+    names = ["B", "dep_time", "dep", "e", "\uffff", "\U00010000", ""]  # UTF-16 would put U+10000 before U+FFFF
+    encoded = encode_examples(pa.record_batch([pa.nulls(1)] * 7, sorted(names)))[0].as_py()
+    places = [encoded.index(b"\x0a" + bytes([len(name.encode())]) + name.encode() + b"\x12") for name in names]
     assert places == sorted(places)
 
 

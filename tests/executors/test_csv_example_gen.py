@@ -1,0 +1,295 @@
+"""CsvExampleGen: records, splits and digests, held against TensorFlow's serializer and tfx_bsl's CSV decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("tensorflow")
+import pyarrow as pa
+import tensorflow as tf
+
+from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe.components.example_gen.executor import run
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.csv import CsvSplit, infer_type
+from airflow_provider_mlpipe.records.examples import encode_examples
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, examples_digest, frame, read_records
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+ONE_SPLIT = {"splits": [{"name": "single_split", "pattern": "*"}]}
+TRAIN_AND_EVAL = {
+    "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
+}
+
+
+def generate(
+    base: Path, out: Path, input_config: dict[str, Any] = ONE_SPLIT, output_config: dict[str, Any] = TRAIN_AND_EVAL
+) -> tuple[Produced, dict[str, list[bytes]]]:
+    out.mkdir()
+    produced = run(
+        input_base=str(base),
+        input_config=input_config,
+        output_config=output_config,
+        examples=Examples(uri=str(out)),
+        context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out)),
+    )["examples"]
+    records = {name: list(read_records(out / f"Split-{name}" / FILE_NAME)) for name in produced.properties["splits"]}
+    return produced, records
+
+
+def csv_folder(tmp_path: Path, **files: str) -> Path:
+    base = tmp_path / "in"
+    base.mkdir()
+    for name, content in files.items():
+        (base / f"{name}.csv").write_text(content)
+    return base
+
+
+def penguins() -> Path:
+    spec = importlib.util.find_spec("palmerpenguins")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "data"
+
+
+def bucket(key: bytes, buckets: int) -> int:
+    return int(hashlib.sha256(key).hexdigest(), 16) % buckets
+
+
+def test_records_by_hand(tmp_path: Path) -> None:
+    base = csv_folder(tmp_path, x="n,f,s\n1,.5,a\n2,,\n")
+    produced, records = generate(base, tmp_path / "out")
+    half = struct.pack("<f", 0.5)
+    f, n, s = (b"\x0a\x01" + name + b"\x12" for name in (b"f", b"n", b"s"))
+    first = [f + b"\x08\x12\x06\x0a\x04" + half, n + b"\x05\x1a\x03\x0a\x01\x01", s + b"\x05\x0a\x03\x0a\x01a"]
+    second = [f + b"\x02\x12\x00", n + b"\x05\x1a\x03\x0a\x01\x02", s + b"\x02\x0a\x00"]
+    for entries in (first, second):
+        body = b"".join(b"\x0a" + bytes([len(entry)]) + entry for entry in entries)
+        record = b"\x0a" + bytes([len(body)]) + body
+        assert record in records["train" if bucket(record, 3) < 2 else "eval"]
+    counts = {name: len(found) for name, found in records.items()}
+    assert sum(counts.values()) == 2
+    assert produced.properties == {
+        "splits": ["train", "eval"],
+        "span": 0,
+        "version": 0,
+        "payload_format": "FORMAT_TF_EXAMPLE",
+        "file_format": "tfrecords_gzip",
+        "record_counts": counts,
+    }
+    digests = {name: hashlib.sha256(frame(found)).hexdigest() for name, found in records.items()}
+    assert produced.digest == examples_digest(digests)
+
+
+def test_penguins_are_what_tensorflow_and_tfx_make_of_them(tmp_path: Path) -> None:
+    config = {"splits": [{"name": "all", "pattern": "penguins.csv"}]}
+    _, records = generate(penguins(), tmp_path / "out", config)
+    expected = [example.SerializeToString(deterministic=True) for example in tfx_examples(penguins() / "penguins.csv")]
+    assert len(expected) == 344
+    assert records["train"] == [record for record in expected if bucket(record, 3) < 2]
+    assert records["eval"] == [record for record in expected if bucket(record, 3) == 2]
+
+
+def tfx_examples(path: Path) -> list[tf.train.Example]:
+    """What TFX's CsvExampleGen makes of a file without quoted newlines, by tfx_bsl's own parser and type inference."""
+    from tfx_bsl.coders import csv_decoder
+
+    header, *lines = path.read_text().splitlines()
+    names = header.split(",")
+    parser = csv_decoder.ParseCSVLine(delimiter=",")
+    parser.setup()
+    rows = [cells for line in lines for cells, _ in parser.process(line)]
+    inferrer = csv_decoder.ColumnTypeInferrer(names, skip_blank_lines=True)
+    types = inferrer.create_accumulator()
+    for row in rows:
+        types = inferrer.add_input(types, row)
+    columns = inferrer.extract_output(types)
+    return [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    column.name: tfx_feature(column.type.name, cell) for column, cell in zip(columns, row, strict=True)
+                }
+            )
+        )
+        for row in rows
+        if row
+    ]
+
+
+def tfx_feature(kind: str, cell: bytes) -> tf.train.Feature:
+    if kind == "INT":
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(cell)] if cell else []))
+    if kind == "FLOAT":
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[float(cell)] if cell else []))
+    if kind == "STRING":
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[cell] if cell else []))
+    return tf.train.Feature()
+
+
+NUMBERS = ["1", "007", "+5", " 5", "5 ", "1_000", "-0", "9223372036854775807", "9223372036854775808", "1" * 5000]
+FLOATS = ["1e5", "1.", ".5", "-0.0", "1e999", "1e39", "-1e-46", "3.4028235677973366e38", "0.1", "1_0.5", "+1.5"]
+ODD = [
+    "NaN",
+    "nan",
+    "-nan",
+    "inf",
+    "-Infinity",
+    "nan(1)",
+    "0x1F",
+    "True",
+    " ",
+    "NA",
+    "\u0663",
+    "\u00b2",
+    "caf\u00e9",
+    "1e",
+    "",
+]
+
+
+@settings(deadline=None)  # the first example imports
+@given(
+    st.lists(st.sampled_from(NUMBERS) | st.sampled_from(FLOATS) | st.sampled_from(ODD) | st.text("0123456789eE+-._ "))
+)
+def test_types_are_those_of_tfx_bsl(cells: list[str]) -> None:
+    from tfx_bsl.coders import csv_decoder
+
+    known = csv_decoder.ColumnType.UNKNOWN
+    for cell in cells:
+        known = max(known, csv_decoder._InferValueType(cell.encode()))
+    assert infer_type([cell.encode() for cell in cells if cell]).name == known.name
+
+
+@pytest.mark.parametrize("cells", [[], NUMBERS[:8], [*NUMBERS[:7], *FLOATS], [*FLOATS, *ODD[:5]], NUMBERS, ODD, [""]])
+def test_odd_cells_are_what_tfx_makes_of_them(tmp_path: Path, cells: list[str]) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text("i,x\n" + "".join(f"{number},{cell}\n" for number, cell in enumerate(["", *cells])))
+    split = CsvSplit([path])
+    types, _ = split.infer()
+    found = [record for batch in split.batches(types) for record in encode_examples(batch).to_pylist()]
+    assert found == [example.SerializeToString(deterministic=True) for example in tfx_examples(path)]
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+COLUMN = st.one_of(
+    st.lists(st.none() | INT64, min_size=5, max_size=5).map(lambda v: pa.array(v, pa.int64())),
+    st.lists(st.none() | st.floats(), min_size=5, max_size=5).map(lambda v: pa.array(v, pa.float64())),
+    st.lists(st.none() | st.binary(), min_size=5, max_size=5).map(lambda v: pa.array(v, pa.binary())),
+    st.lists(st.none() | st.text(), min_size=5, max_size=5).map(lambda v: pa.array(v, pa.string())),
+    st.lists(st.none() | st.lists(INT64), min_size=5, max_size=5).map(lambda v: pa.array(v, pa.list_(pa.int64()))),
+    st.lists(st.none() | st.lists(st.floats(width=32)), min_size=5, max_size=5).map(
+        lambda v: pa.array(v, pa.large_list(pa.float32()))
+    ),
+    st.lists(st.none() | st.lists(st.binary()), min_size=5, max_size=5).map(
+        lambda v: pa.array(v, pa.list_(pa.large_binary()))
+    ),
+    st.just(pa.nulls(5)),
+)
+
+
+@settings(deadline=None)  # the first example imports
+@given(st.dictionaries(st.text(), COLUMN, max_size=5), st.booleans())
+def test_the_encoder_writes_tensorflows_bytes(columns: dict[str, pa.Array], as_dictionaries: bool) -> None:
+    batch = pa.RecordBatch.from_arrays(
+        [column.dictionary_encode() if as_dictionaries and is_flat(column) else column for column in columns.values()],
+        list(columns),
+    )
+    rows = [{name: column[row] for name, column in columns.items()} for row in range(5 if columns else 0)]
+    assert encode_examples(batch).to_pylist() == [tensorflow_bytes(row) for row in rows]
+
+
+def is_flat(column: pa.Array) -> bool:
+    return not (pa.types.is_nested(column.type) or pa.types.is_null(column.type))
+
+
+def tensorflow_bytes(row: dict[str, pa.Scalar]) -> bytes:
+    features = {name: feature for name, cell in row.items() if (feature := tensorflow_feature(cell)) is not None}
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+
+def tensorflow_feature(cell: pa.Scalar) -> tf.train.Feature | None:
+    if pa.types.is_null(cell.type):
+        return tf.train.Feature()
+    nested = pa.types.is_nested(cell.type)
+    if nested and not cell.is_valid:
+        return None
+    values = cell.as_py() if nested else [cell.as_py()] if cell.is_valid else []
+    kind = cell.type.value_type if nested else cell.type
+    if pa.types.is_integer(kind):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    if pa.types.is_floating(kind):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    encoded = [value.encode() if isinstance(value, str) else value for value in values]
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=encoded))
+
+
+def test_several_files_are_one_split_in_the_order_of_their_names(tmp_path: Path) -> None:
+    base = csv_folder(tmp_path, b="x\n3\n", a="x\n1\n2\n", c="x\n4.5\n")
+    _, records = generate(base, tmp_path / "out", output_config={})
+    values = [tf.train.Example.FromString(r).features.feature["x"].float_list.value[0] for r in records["single_split"]]
+    assert values == [1, 2, 3, 4.5]
+
+
+def test_several_input_splits_pass_through(tmp_path: Path) -> None:
+    base = csv_folder(tmp_path, train1="x\n1\n", train2="x\n2\n", test="x\na\n")
+    config = {"splits": [{"name": "train", "pattern": "train*"}, {"name": "test", "pattern": "test.csv"}]}
+    produced, records = generate(base, tmp_path / "out", config, {})
+    assert produced.properties["record_counts"] == {"train": 2, "test": 1}
+    assert [len(found) for found in records.values()] == [2, 1]
+
+
+def test_a_partition_feature_keeps_its_values_together(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number % 7},\n" for number in range(70))
+    config = {"split_config": TRAIN_AND_EVAL["split_config"] | {"partition_feature_name": "group"}}
+    base = csv_folder(tmp_path, x="i,group,empty\n" + rows)
+    _, records = generate(base, tmp_path / "out", output_config=config)
+    for name, found in records.items():
+        groups = {tf.train.Example.FromString(record).features.feature["group"].int64_list.value[0] for record in found}
+        # A Feature {3: Int64List {1: packed [group]}}
+        expected = {g for g in range(7) if (bucket(b"\x1a\x03\x0a\x01" + bytes([g]), 3) < 2) == (name == "train")}
+        assert groups == expected
+
+
+@pytest.mark.parametrize(
+    ("feature", "says"),
+    [("other", "is no column; the columns are i, f, e"), ("f", "holds floats"), ("e", "has no values")],
+)
+def test_a_partition_feature_that_cannot_be_used(tmp_path: Path, feature: str, says: str) -> None:
+    config = {"split_config": TRAIN_AND_EVAL["split_config"] | {"partition_feature_name": feature}}
+    with pytest.raises(InvalidInputError, match=f"partition_feature_name '{feature}' {says}"):
+        generate(csv_folder(tmp_path, x="i,f,e\n1,1.5,\n"), tmp_path / "out", output_config=config)
+
+
+def test_no_row_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"a\.csv, .*b\.csv: no row follows the header"):
+        generate(csv_folder(tmp_path, a="x\n", b="x\n"), tmp_path / "out")
+
+
+def test_no_matching_file_is_an_error(tmp_path: Path) -> None:
+    config = {"splits": [{"name": "all", "pattern": "*.tsv"}]}
+    with pytest.raises(InvalidInputError, match=r"no file matches '\*.tsv' in input_base '.*/in', which holds a\.csv"):
+        generate(csv_folder(tmp_path, a="x\n1\n"), tmp_path / "out", config)
+
+
+def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
+    config = {"splits": [{"name": "all", "pattern": "penguins.csv"}]}
+    one, _ = generate(penguins(), tmp_path / "1", config)
+    two, _ = generate(penguins(), tmp_path / "2", config)
+    assert one == two
+    for split in ("train", "eval"):
+        files = [(tmp_path / run / f"Split-{split}" / FILE_NAME).read_bytes() for run in "12"]
+        assert files[0] == files[1]
