@@ -1,0 +1,1 @@
+"""ExampleValidator: where the data departs from its schema."""

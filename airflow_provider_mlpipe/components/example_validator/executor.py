@@ -1,0 +1,88 @@
+"""Anomalies: where the statistics of a split depart from the schema, by TensorFlow Data Validation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema, select_splits, split_dir
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.inputs import read_schema
+from airflow_provider_mlpipe.records.statistics import read_statistics
+
+log = logging.getLogger(__name__)
+
+ANOMALIES_FILE = "SchemaDiff.pb"
+WHOLE_SPLIT = "(whole split)"
+"""Stands for the feature where an anomaly is of none, such as too few examples."""
+
+Described = dict[str, list[dict[str, str]]]
+
+
+def run(
+    *,
+    statistics: ExampleStatistics,
+    schema: Schema,
+    exclude_splits: Sequence[str],
+    environment: str | None,
+    fail_on: str | None,
+    anomalies: ExampleAnomalies,
+    context: ExecutorContext,
+) -> dict[str, Produced]:
+    """Write `Split-<name>/SchemaDiff.pb` for every split but the excluded ones, and describe them as a property.
+
+    `fail_on` is the task's matter: anomalies are published first. Raises InvalidInputError for an unknown split or
+    environment, and for a split without statistics or examples.
+    """
+    splits = select_splits(statistics, exclude_splits, "exclude_splits")
+    expected = read_schema(schema)
+    _check_environment(environment, expected)
+    described: dict[str, Described] = {}
+    for split in splits:
+        found = tfdv.validate_statistics(read_statistics(statistics, split), expected, environment)
+        folder = split_dir(anomalies, split)
+        folder.mkdir()
+        (folder / ANOMALIES_FILE).write_bytes(found.SerializeToString(deterministic=True))
+        described[split] = _describe(found)
+        _log(split, described[split])
+    properties = {
+        "splits": splits,
+        "span": statistics.properties.get("span", 0),
+        "blessed": {split: int(not features) for split, features in described.items()},
+    }
+    return {"anomalies": Produced(properties=properties, custom_properties={"anomalies": described})}
+
+
+def _check_environment(environment: str | None, schema: schema_pb2.Schema) -> None:
+    known = list(schema.default_environment)
+    if environment is not None and environment not in known:
+        listed = ", ".join(known) or "none"
+        raise InvalidInputError(
+            f"environment {environment!r} is no default_environment of the schema; it has: {listed}"
+        )
+
+
+def _describe(anomalies: anomalies_pb2.Anomalies) -> Described:
+    described = {feature: _reasons(anomalies.anomaly_info[feature]) for feature in sorted(anomalies.anomaly_info)}
+    if anomalies.HasField("dataset_anomaly_info"):
+        described[WHOLE_SPLIT] = _reasons(anomalies.dataset_anomaly_info)
+    return described
+
+
+def _reasons(info: anomalies_pb2.AnomalyInfo) -> list[dict[str, str]]:
+    severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity)
+    return [
+        {"severity": severity, "short": reason.short_description, "description": reason.description}
+        for reason in info.reason or [info]
+    ]
+
+
+def _log(split: str, described: Described) -> None:
+    log.info("split %s: %s", split, f"anomalies in {len(described)} features" if described else "no anomalies")
+    for feature, reasons in described.items():
+        for reason in reasons:
+            log.warning("split %s, %s: %s: %s", split, feature, reason["short"], reason["description"])

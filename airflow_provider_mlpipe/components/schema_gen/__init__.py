@@ -1,0 +1,1 @@
+"""SchemaGen and ImportSchemaGen: the schema, inferred or curated."""

@@ -1,0 +1,46 @@
+"""What users write as `stats_options`, made a `tfdv.StatsOptions`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import json_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+
+_NOT_JSON = {
+    "self",
+    "generators",
+    "schema",
+    "slice_functions",
+    "experimental_slice_functions",
+    "per_feature_stats_config",
+}
+
+
+def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptions:
+    """Read what `StatsOptions.to_json` wrote, or a dict of its arguments, in which `schema_json` stands for `schema`.
+
+    Raises InvalidInputError that lists the known options when one is unknown, or says what TFDV finds wrong.
+    """
+    options = json.loads(given) if isinstance(given, str) else dict(given or {})
+    try:
+        if "TYPE_NAME" in options:
+            return tfdv.StatsOptions.from_json(json.dumps(options))
+        return _from_arguments(**options)
+    except (TypeError, ValueError, json_format.ParseError) as error:
+        raise InvalidInputError(f"stats_options {options}: {error}; the options are {', '.join(_known())}") from error
+
+
+def _from_arguments(schema_json: str | None = None, **arguments: Any) -> tfdv.StatsOptions:
+    schema = json_format.Parse(schema_json, schema_pb2.Schema()) if schema_json else None
+    return tfdv.StatsOptions(schema=schema, **arguments)
+
+
+def _known() -> list[str]:
+    return ["schema_json", *(name for name in inspect.signature(tfdv.StatsOptions).parameters if name not in _NOT_JSON)]
