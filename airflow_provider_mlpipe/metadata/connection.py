@@ -45,9 +45,9 @@ class _Session(threading.local):
 class Connection:
     """A lazy connection, one per thread and process, so that neither threads nor forks share a session.
 
-    Outside a transaction a statement whose connection broke is sent once more over a new one. Its first sending may
-    have been carried out although the reply was lost, **so every statement run outside a transaction must be
-    idempotent**: the store's are, by claim token.
+    Outside a transaction a statement is sent once more when its connection broke (over a new one) or Postgres chose it
+    to resolve a deadlock. After a break the first sending may have been carried out although the reply was lost, **so
+    every statement run outside a transaction must be idempotent**: the store's are, by claim token.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -69,13 +69,13 @@ class Connection:
         Raises StoreUnavailableError, TransientError (deadlock, timeout), SchemaVersionError (no such table), or
         InvalidValueError (a value or reference that Postgres refuses).
         """
-        session = self._session
-        if session.in_transaction:
-            return self._send(self._opened(), statement, parameters)
         raw = self._opened()
         try:
             return self._send(raw, statement, parameters)
-        except StoreUnavailableError:
+        except TransientError as error:
+            is_rolled_back = isinstance(error.__cause__, extensions.TransactionRollbackError)
+            if self._session.in_transaction or not (is_rolled_back or isinstance(error, StoreUnavailableError)):
+                raise
             return self._send(self._opened(), statement, parameters)
 
     @contextmanager

@@ -399,7 +399,7 @@ class MetadataStore:
         ids = {(row["key"], row["index"]): row["artifact_id"] for row in rows}
         return {
             key: [
-                replace(artifact, id=ids[key, index], state=ArtifactState.LIVE)
+                artifact if artifact.id else replace(artifact, id=ids[key, index], state=ArtifactState.LIVE)
                 for index, artifact in enumerate(artifacts)
             ]
             for key, artifacts in outputs.items()
@@ -444,7 +444,7 @@ def _output(key: str, index: int, artifact: Artifact) -> dict[str, Any]:
         "id": artifact.id,
         "type": artifact.TYPE_NAME,
         "uri": check_text(artifact.uri, f"{where}.uri"),
-        "digest": artifact.digest,
+        "digest": None if artifact.digest is None else check_text(artifact.digest, f"{where}.digest"),
         "properties": encoded(artifact.properties, f"{where}.properties"),
         "custom_properties": encoded(artifact.custom_properties, f"{where}.custom_properties"),
     }

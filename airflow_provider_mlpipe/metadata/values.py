@@ -88,7 +88,9 @@ def _encoded(value: PropertyValue, where: str, depth: int) -> Any:
 
 def _encoded_int(value: int, where: str) -> int:
     if value not in _INT64:
-        raise InvalidValueError(f"{where}: the store holds ints of 64 bits, and this one needs {value.bit_length() + 1}")
+        raise InvalidValueError(
+            f"{where}: the store holds ints of 64 bits, and this one needs {value.bit_length() + 1}"
+        )
     return value
 
 

@@ -2,7 +2,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.exceptions import InvalidValueError
@@ -22,6 +22,7 @@ def exactly(value):
     return type(value), repr(value)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(text, values))
 def test_everything_comes_back_as_it_was(properties):
     assert exactly(decode(json.loads(encode(properties)))) == exactly(properties)

@@ -1,0 +1,104 @@
+"""What decides a hit, and what explains a miss."""
+
+from datetime import timedelta
+
+from airflow_provider_mlpipe.artifacts import Model
+from airflow_provider_mlpipe.metadata import sql
+
+
+def test_the_newest_complete_reusable_execution_with_live_outputs_wins(store, start, run):
+    oldest, outputs = run(run_id="1")
+    older, older_outputs = run(run_id="2")
+    newest, newest_outputs = run(run_id="3")
+    store.publish(store.start_execution(start(run_id="4")), {}, not_reusable_reason="a reason")
+    store.fail(store.start_execution(start(run_id="5")), "an error")
+    store.start_execution(start(run_id="6"))
+    store.publish_cached(start(run_id="7"), oldest)
+    run(fingerprint="f2", run_id="8")
+
+    hit = store.find_cached("f1")
+    assert (hit.execution_id, hit.outputs) == (newest, newest_outputs)
+    store.mark_missing([newest_outputs["model"][0].id])
+    assert store.find_cached("f1").execution_id == older
+    store.mark_deleted([older_outputs["model"][0].id])
+    assert store.find_cached("f1").execution_id == oldest
+    store.mark_missing([artifact.id for artifact in outputs["model"]])
+    assert store.find_cached("f1") is None
+    assert store.find_cached("never seen") is None
+
+
+def test_one_missing_output_of_many_is_a_miss(store, run):
+    _, outputs = run({"a": [Model(uri="/a0"), Model(uri="/a1")], "b": [Model(uri="/b")]})
+    store.mark_missing([outputs["a"][1].id])
+    assert store.find_cached("f1") is None
+
+
+def test_scope_and_age(store, run, connection):
+    here, _ = run()
+    there, _ = run(pipeline="other")
+    assert store.find_cached("f1").execution_id == there
+    assert store.find_cached("f1", pipeline="taxi").execution_id == here
+    assert store.find_cached("f1", pipeline="third") is None
+    connection.run(
+        "UPDATE mlpipe.execution SET ended_at = ended_at - interval '2 days' WHERE id = %(id)s", {"id": there}
+    )
+    assert store.find_cached("f1", max_age=timedelta(days=1)).execution_id == here
+    assert store.find_cached("f1", max_age=timedelta(days=3)).execution_id == there
+
+
+def test_marks(store, run):
+    _, outputs = run({"a": [Model(uri="/0"), Model(uri="/1")]})
+    first, second = (artifact.id for artifact in outputs["a"])
+    assert store.mark_missing([second, first, second, 999]) == [first, second]
+    assert store.mark_missing([first]) == []
+    assert store.mark_deleted([first]) == [first]
+    assert store.mark_missing([first]) == []
+    assert store.mark_missing([]) == []
+
+
+def test_previous_parts(store, start, run):
+    assert store.previous_parts(pipeline="taxi", component_id="trainer") is None
+    first, _ = run(fingerprint_parts={"parameters": "p1", "$odd": "x"})
+    store.fail(store.start_execution(start(run_id="2", fingerprint_parts={"parameters": "p2"})), "an error")
+    assert store.previous_parts(pipeline="taxi", component_id="trainer") == {"parameters": "p1", "$odd": "x"}
+    store.publish_cached(start(run_id="3", fingerprint_parts={"parameters": "p3"}), first)
+    assert store.previous_parts(pipeline="taxi", component_id="trainer") == {"parameters": "p3"}
+    assert store.previous_parts(pipeline="taxi", component_id="other") is None
+
+
+# 100,000 executions with an output each, two to a fingerprint.
+_MANY = """
+SET session_replication_role = replica;  -- foreign keys are not checked
+INSERT INTO mlpipe.execution
+    (type_id, pipeline, run_id, component_id, state, fingerprint, fingerprint_parts, ended_at)
+SELECT 1, 'taxi', 'r' || n, 'trainer', 'COMPLETE', 'many' || n % 50000, '{}', now() FROM generate_series(1, 100000) n;
+INSERT INTO mlpipe.artifact (type_id, uri) SELECT 1, '/many/' || n FROM generate_series(1, 100000) n;
+INSERT INTO mlpipe.event (execution_id, artifact_id, type, key)
+SELECT execution.id, artifact.id, 'OUTPUT', 'model'
+FROM mlpipe.execution JOIN mlpipe.artifact ON artifact.uri = '/many/' || substr(run_id, 2) WHERE run_id LIKE 'r%';
+RESET session_replication_role;
+ANALYZE;
+"""
+
+
+def _plan(connection, parameters):
+    (row,) = connection.run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql.load()['find_cached']}", parameters)
+    return row["QUERY PLAN"][0]["Plan"]
+
+
+def _nodes(plan):
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+def test_the_look_up_is_flat_at_100_000_executions(run, connection):
+    run()
+    connection.run(_MANY)
+    for pipeline in (None, "taxi"):
+        nodes = list(_nodes(_plan(connection, {"fingerprint": "many77", "pipeline": pipeline, "max_age": None})))
+        assert "execution_cache" in {node.get("Index Name") for node in nodes}
+        large = {"execution", "artifact", "event"}
+        assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large]
+        assert nodes[0]["Actual Rows"] == 1
+        assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < 40

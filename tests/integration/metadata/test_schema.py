@@ -1,0 +1,91 @@
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from airflow_provider_mlpipe.exceptions import SchemaVersionError, StoreUnavailableError
+from airflow_provider_mlpipe.metadata import schema
+from airflow_provider_mlpipe.metadata.connection import Connection
+from airflow_provider_mlpipe.metadata.store import MetadataStore
+
+
+@pytest.fixture
+def empty(postgres_server):
+    yield postgres_server.create_database("empty")
+    postgres_server.drop_database("empty")
+
+
+def _set_version(connection, version):
+    connection.run("UPDATE mlpipe.alembic_version SET version_num = %(version)s", {"version": version})
+
+
+def test_versions_are_those_of_alembic():
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.newest_version()]
+
+
+def test_an_empty_database(empty):
+    with pytest.raises(SchemaVersionError, match="airflow mlpipe db upgrade"):
+        schema.check(empty)
+    with pytest.raises(SchemaVersionError, match="airflow mlpipe db upgrade"):
+        MetadataStore(empty).artifact(1)
+    schema.upgrade(empty)
+    schema.check(empty)
+    schema.upgrade(empty)
+    assert MetadataStore(empty).artifact(1) is None
+
+
+def test_nothing_is_made_outside_the_schema(empty):
+    schema.upgrade(empty)
+    tables = Connection(empty).run(
+        "SELECT DISTINCT table_schema AS name FROM information_schema.tables "
+        "WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
+    )
+    assert tables == [{"name": "mlpipe"}]
+
+
+def test_an_older_schema(database, connection):
+    _set_version(connection, "0000")
+    with pytest.raises(SchemaVersionError, match=r"at version 0000 .* run `airflow mlpipe db upgrade`"):
+        schema.check(database)
+
+
+def test_a_newer_schema_is_refused(database, connection):
+    _set_version(connection, "9999")
+    for refused in (schema.check, schema.upgrade, lambda dsn: MetadataStore(dsn).artifact(1)):
+        with pytest.raises(SchemaVersionError, match=r"at version 9999, newer .* upgrade the package"):
+            refused(database)
+
+
+def test_the_version_is_read_once_per_process(store, recorded):
+    store.artifact(1)
+    MetadataStore(store._dsn).artifact(1)
+    assert not [statement for statement in recorded if "alembic_version" in statement]
+
+
+def test_upgrades_that_race_all_succeed(empty):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=schema.upgrade, args=(empty,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    schema.check(empty)
+
+
+def test_an_unreachable_store_cannot_be_upgraded():
+    with pytest.raises(StoreUnavailableError):
+        schema.upgrade("postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_the_store_does_not_import_alembic():
+    code = (
+        "import sys, airflow_provider_mlpipe.metadata.store; "
+        "sys.exit(any(name in sys.modules for name in ('alembic', 'sqlalchemy', 'airflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
