@@ -1,9 +1,9 @@
 """Airflow's four processes as children of one parent that imports Airflow once. Started by `local_airflow.py`.
 
-`python -m airflow_provider_mlpipe.airflow_processes LOG_FOLDER` prepares Airflow's database, forks api-server, scheduler,
-dag-processor and triggerer, and stays until its standard input ends: the starter holds the other end of that pipe, so it
-ends with the starter, however that dies. Then everything it started, directly or not, is stopped: orphans come back to
-this process (PR_SET_CHILD_SUBREAPER). If this process itself is killed, its children get SIGTERM (PR_SET_PDEATHSIG).
+`python -m airflow_provider_mlpipe.airflow_processes LOG_FOLDER` prepares Airflow's database, forks api-server,
+scheduler, dag-processor and triggerer, and stays until its standard input ends: the starter holds the other end of that
+pipe, so it ends with the starter, however that dies. Then everything it started, directly or not, is stopped: orphans
+come back to this process (PR_SET_CHILD_SUBREAPER). If it is killed itself, its children get SIGTERM (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -18,16 +18,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-COMPONENTS = {
-    "api-server": ["api-server"],
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "dag-processor": ["dag-processor"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
-}
+COMMANDS = (("scheduler", "--skip-serve-logs"), ("dag-processor",), ("triggerer", "--skip-serve-logs"))
 SHARED_IMPORTS = (
     "airflow.__main__",
     "airflow.jobs.scheduler_job_runner",
@@ -35,13 +30,12 @@ SHARED_IMPORTS = (
     "airflow.jobs.triggerer_job_runner",
     "airflow.executors.local_executor",
     "airflow.sdk.execution_time.task_runner",
-    "airflow.providers.standard.operators.empty",
+)
+API_SERVER_IMPORTS = (
+    "uvicorn",
     "airflow.api_fastapi.app",
-    "airflow.api_fastapi.core_api.app",
     "airflow.api_fastapi.core_api.routes.public",
     "airflow.api_fastapi.core_api.routes.ui",
-    "airflow.api_fastapi.execution_api.app",
-    "uvicorn",
 )
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _GRACE = 10.0
@@ -52,16 +46,25 @@ def main(log_folder: Path) -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _leave)
     children: dict[int, str] = {}
-    try:
-        import airflow  # noqa: F401  (reads the configuration)
 
-        database = _fork("database", log_folder, _prepare_database)
-        for module in SHARED_IMPORTS:
-            importlib.import_module(module)
+    def fork(name: str, run: Callable[[], None]) -> int:
+        pid = _fork(log_folder / f"{name}.log", run)
+        children[pid] = name
+        return pid
+
+    try:
+        import airflow  # noqa: F401  (reads the configuration; takes longest)
+
+        database_ready, tell = os.pipe()
+        database = fork("database", _prepare_database)
+        fork("api-server", functools.partial(_api_server, database_ready))
+        _import(SHARED_IMPORTS)
         if os.waitpid(database, 0)[1] != 0:
-            return _report("database")
-        for name, arguments in COMPONENTS.items():
-            children[_fork(name, log_folder, functools.partial(_airflow, arguments))] = name
+            return _report(children.pop(database))
+        del children[database]
+        os.write(tell, b".")
+        for command in COMMANDS:
+            fork(command[0], functools.partial(_airflow, command))
         threading.Thread(target=_leave_with_the_starter, daemon=True).start()
         while True:
             pid, _ = os.waitpid(-1, 0)
@@ -78,14 +81,26 @@ def _prepare_database() -> None:
     db.initdb()
 
 
-def _airflow(arguments: list[str]) -> None:
+def _api_server(database_ready: int) -> None:
+    """Import, which takes it longest, while the database is prepared; then serve."""
+    _import(API_SERVER_IMPORTS)
+    os.read(database_ready, 1)
+    _airflow(["api-server"])
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _airflow(arguments: Sequence[str]) -> None:
     from airflow.__main__ import main
 
     sys.argv = ["airflow", *arguments]
     main()
 
 
-def _fork(name: str, log_folder: Path, run: Callable[[], None]) -> int:
+def _fork(log: Path, run: Callable[[], None]) -> int:
     parent = os.getpid()
     if pid := os.fork():
         return pid
@@ -95,7 +110,7 @@ def _fork(name: str, log_folder: Path, run: Callable[[], None]) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if os.getppid() != parent:
             return status  # it died meanwhile
-        _redirect(log_folder / f"{name}.log")
+        _redirect(log)
         run()
         status = 0
     except SystemExit as error:

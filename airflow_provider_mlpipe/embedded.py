@@ -171,14 +171,18 @@ class EmbeddedPostgres:
             with connection.cursor() as cursor:
                 yield cursor
 
-    def _prepare_folder(self) -> None:
+    def closed_folder(self) -> Path | None:
+        """Return the folder at or above `state_dir` that the server's user may not enter; only root can be told one."""
         user = self._server_user()
         existing = [path for path in (*_parents(self.state_dir), self.state_dir) if path.exists()]
-        if user.is_other and (blocked := user.first_unreachable(existing)) is not None:
+        return user.first_unreachable(existing) if user.is_other else None
+
+    def _prepare_folder(self) -> None:
+        if (closed := self.closed_folder()) is not None:
             raise InvalidInputError(
-                f"Postgres does not run as root, and user {user.name} cannot enter {blocked}, so not the state folder "
-                f"{self.state_dir}. Name a state folder it can reach (for example /var/tmp/mlpipe), or start as an "
-                "ordinary user"
+                f"Postgres does not run as root, and user {self._server_user().name} cannot enter {closed}, so not the "
+                f"state folder {self.state_dir}. Name a state folder it can reach (for example /var/tmp/mlpipe), or "
+                "start as an ordinary user"
             )
         try:
             _make_folder(self.state_dir)
@@ -187,7 +191,7 @@ class EmbeddedPostgres:
             raise InvalidInputError(
                 f"the state folder {self.state_dir} cannot be made: {error.strerror}. Name another state folder"
             ) from error
-        if os.geteuid() not in (0, owner):
+        if owner != os.geteuid():
             raise InvalidInputError(
                 f"the state folder {self.state_dir} belongs to user {_entry(owner).pw_name}: "
                 "start as that user, or name another state folder"

@@ -1,7 +1,8 @@
 """A real Airflow on this machine, for the demo and the tests: four processes, one Postgres, one state folder.
 
-Everything is in the state folder: `postgres/` (Airflow's database and `mlpipe`), `airflow/` (AIRFLOW_HOME, task logs too),
-`logs/` (one file per process) and `secrets.json`. The processes end with the process that started them, however it dies.
+Everything is in the state folder: `postgres/` (Airflow's database and `mlpipe`), `airflow/` (AIRFLOW_HOME, task logs
+too), `logs/` (one file per process) and `secrets.json`. The processes end with the one that started them, however it
+dies.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -153,20 +154,36 @@ class LocalAirflow:
             TransientError: it still runs after `timeout` seconds, or an Airflow process died.
         """
         seen: list[TaskInstance] = []
-
-        def is_finished() -> bool:
-            nonlocal seen
-            finished = self.state(dag_id, run_id) in FINISHED
-            if on_change is not None and (now := self.task_instances(dag_id, run_id)) != seen:
-                seen = now
-                on_change(now)
-            return finished
-
-        self._wait_until(is_finished, f"the run {run_id} of {dag_id} did not end", patience=timeout)
+        for tasks in self.watch(dag_id, run_id, timeout):
+            if on_change is not None and tasks != seen:
+                on_change(tasks)
+            seen = tasks
         return self.state(dag_id, run_id)
 
+    def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
+        """Yield the tasks of a run several times a second until it has ended; raises what `wait` raises."""
+        deadline = time.monotonic() + timeout
+        while True:
+            has_ended = self.state(dag_id, run_id) in FINISHED
+            yield self.task_instances(dag_id, run_id)
+            if has_ended:
+                return
+            if time.monotonic() > deadline:
+                raise TransientError(f"the run {run_id} of {dag_id} did not end within {timeout:.0f} seconds")
+            time.sleep(_POLL)
+
+    def wait_until_stopped(self) -> None:
+        """Block for as long as Airflow runs.
+
+        Raises:
+            TransientError: one of its processes died; the message ends with its log.
+        """
+        if self._process is not None:
+            self._process.wait()
+        self._check_processes()
+
     def cancel_runs(self, dag_id: str) -> None:
-        """Mark every unfinished run of a DAG as failed, which ends its tasks; nothing happens if there is no such DAG."""
+        """Mark every unfinished run of a DAG as failed, which ends its tasks. A DAG that does not exist has none."""
         try:
             runs = self._call("GET", f"dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
         except _NotFoundError:
@@ -247,7 +264,7 @@ class LocalAirflow:
         return dict(json.loads(path.read_text()))
 
     def _process_environment(self) -> dict[str, str]:
-        """What the processes see: this environment without its Airflow and Python settings, and ours."""
+        """Return what the processes see: this environment without its Airflow and Python settings, and ours."""
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
         no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY", os.environ.get("no_proxy")), "127.0.0.1")))
@@ -302,7 +319,12 @@ class LocalAirflow:
         }
 
     def _is_healthy(self) -> bool:
-        health = self._call("GET", "monitor/health", authorized=False)
+        try:
+            # The API that tasks use builds itself at its first request, which takes longer than they wait for it.
+            _request("GET", f"{self.url}/execution/health")
+            health = _request("GET", f"{self.url}/api/v2/monitor/health")
+        except _NoAnswerError:
+            return False
         return all(
             health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
         )
@@ -323,21 +345,13 @@ class LocalAirflow:
         condition: Callable[[], bool],
         failure: str,
         details: Callable[[], str] = lambda: "",
-        patience: float = _PATIENCE,
     ) -> None:
-        deadline = time.monotonic() + patience
-        while not self._answers(condition):
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
             self._check_processes()
             if time.monotonic() > deadline:
-                raise TransientError(f"{failure} within {patience:.0f} seconds (logs in {self.logs})\n{details()}")
+                raise TransientError(f"{failure} within {_PATIENCE:.0f} seconds (logs in {self.logs})\n{details()}")
             time.sleep(_POLL)
-
-    @staticmethod
-    def _answers(condition: Callable[[], bool]) -> bool:
-        try:
-            return condition()
-        except _NoAnswerError:
-            return False
 
     def _check_processes(self) -> None:
         if self._process is None:
@@ -349,12 +363,23 @@ class LocalAirflow:
         lines = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()
         raise TransientError("\n".join([f"Airflow's {name} ended (its log: {self.logs / name}.log)", *lines[-30:]]))
 
-    def _call(self, method: str, path: str, body: object = None, *, authorized: bool = True) -> Any:
-        """Call the REST API and return what it answers; log in first if need be."""
-        if authorized and self._token is None:
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        """Call the REST API and return what it answers. A server that does not answer is asked again, if only asked."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return _request(method, f"{self.url}/api/v2/{path}", body, self._login())
+            except _NoAnswerError as error:
+                self._check_processes()
+                if method != "GET" or time.monotonic() > deadline:
+                    raise TransientError(str(error)) from error
+            time.sleep(_POLL)
+
+    def _login(self) -> str:
+        if self._token is None:
             answer = _request("POST", f"{self.url}/auth/token", {"username": self.username, "password": self.password})
-            self._token = answer["access_token"]
-        return _request(method, f"{self.url}/api/v2/{path}", body, self._token if authorized else None)
+            self._token = str(answer["access_token"])
+        return self._token
 
 
 class _NoAnswerError(Exception):
