@@ -64,6 +64,10 @@ class CsvExampleGenOperator(ComponentOperator):
 
     def _check_splits(self) -> None:
         inputs, outputs = _splits(self.input_config), _splits(self.output_config.get("split_config", {}))
+        if not inputs:
+            raise PipelineError(f"{self.task_id}: input_config has no split")
+        if not outputs and self.output_config.get("split_config", {}).get("partition_feature_name"):
+            raise PipelineError(f"{self.task_id}: partition_feature_name needs output splits to deal to")
         if outputs and len(inputs) != 1:
             names = ", ".join(str(split.get("name")) for split in inputs)
             raise PipelineError(

@@ -1,0 +1,153 @@
+"""SchemaGen and ImportSchemaGen on statistics made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import ExampleStatistics, Schema
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+Splits = Mapping[str, Mapping[str, list[Any]]]
+
+
+@pytest.fixture
+def statistics(empty: Callable[..., Any]) -> Callable[[Splits], ExampleStatistics]:
+    """Statistics of {split: {feature: values}}, computed by TFDV."""
+
+    def make(splits: Splits) -> ExampleStatistics:
+        import pandas as pd
+        import tensorflow_data_validation as tfdv
+
+        from airflow_provider_mlpipe.records.statistics import write_statistics
+
+        made: ExampleStatistics = empty(ExampleStatistics, properties={"splits": list(splits), "span": 3})
+        for split, columns in splits.items():
+            write_statistics(made, split, tfdv.generate_statistics_from_dataframe(pd.DataFrame(columns)))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def infer(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> Callable[..., Any]:
+    """Runs SchemaGen; returns the schema it wrote."""
+
+    def run(statistics: ExampleStatistics, **changed: Any) -> Any:
+        from airflow_provider_mlpipe.components.schema_gen import executor
+        from airflow_provider_mlpipe.records.inputs import read_schema
+
+        schema = empty(Schema)
+        given = {"infer_feature_shape": True, "exclude_splits": [], **changed}
+        assert executor.run(statistics=statistics, schema=schema, context=context(), **given) == {}
+        return read_schema(schema)
+
+    return run
+
+
+@pytest.fixture
+def import_file(
+    tmp_path: Path, empty: Callable[..., Any], context: Callable[[], ExecutorContext]
+) -> Callable[[bytes], str]:
+    """Runs ImportSchemaGen on a file of these bytes; returns the text it wrote."""
+
+    def run(content: bytes) -> str:
+        from airflow_provider_mlpipe.components.schema_gen.executor import import_schema
+
+        path = tmp_path / "curated.pbtxt"
+        path.write_bytes(content)
+        schema = empty(Schema)
+        import_schema(schema_file=str(path), schema=schema, context=context())
+        return Path(schema.uri, "schema.pbtxt").read_text()
+
+    return run
+
+
+def features(schema: Any) -> dict[str, Any]:
+    return {feature.name: feature for feature in schema.feature}
+
+
+def domain(schema: Any, name: str) -> list[str]:
+    return next(list(domain.value) for domain in schema.string_domain if domain.name == name)
+
+
+def test_the_first_split_is_inferred_and_the_others_widen_it(
+    statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]
+) -> None:
+    made = statistics({"train": {"n": [1, 2], "s": ["a", "b"]}, "eval": {"n": [3, 4], "s": ["a", "c"], "new": [1, 2]}})
+    schema = infer(made)
+    assert {name: feature.type for name, feature in features(schema).items()} == {"n": 2, "s": 1, "new": 2}
+    assert domain(schema, "s") == ["a", "b", "c"]
+    only_train = infer(made, exclude_splits=["eval"])
+    assert sorted(features(only_train)) == ["n", "s"]
+    assert domain(only_train, "s") == ["a", "b"]
+
+
+def test_feature_shapes_are_a_choice(
+    statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]
+) -> None:
+    made = statistics({"train": {"n": [1, 2]}})
+    assert features(infer(made))["n"].shape.dim[0].size == 1
+    assert not features(infer(made, infer_feature_shape=False))["n"].HasField("shape")
+
+
+def test_an_unknown_split(statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidInputError, match=r"exclude_splits names the split 'test', .* it has: train"):
+        infer(statistics({"train": {"n": [1]}}), exclude_splits=["test"])
+
+
+def test_statistics_that_are_missing_broken_or_of_nothing(
+    statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]
+) -> None:
+    made = statistics({"train": {"n": [1]}, "eval": {"n": [1]}})
+    path = Path(made.uri, "Split-eval", "FeatureStats.pb")
+    path.write_bytes(b"\xff\xff")
+    with pytest.raises(InvalidInputError, match=r"Split-eval/FeatureStats.pb is no DatasetFeatureStatisticsList"):
+        infer(made)
+    path.write_bytes(b"")
+    with pytest.raises(InvalidInputError, match=r"FeatureStats.pb: the split 'eval' has no examples"):
+        infer(made)
+    path.unlink()
+    with pytest.raises(InvalidInputError, match=r"Split-eval/FeatureStats.pb does not exist"):
+        infer(made)
+
+
+def test_an_imported_schema_is_normalized(import_file: Callable[[bytes], str]) -> None:
+    one = import_file(b'# curated\nfeature { name: "n"  type: INT }\nfeature { name: "s" type: BYTES }\n')
+    two = import_file(b'feature {\n name: "n" type: INT\n}\nfeature { name: "s", type: BYTES }')
+    assert one == two == 'feature {\n  name: "n"\n  type: INT\n}\nfeature {\n  name: "s"\n  type: BYTES\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            b'feature {\n  name: "n"\n  kind: INT\n}',
+            r"curated\.pbtxt: line 3: no tensorflow.metadata.v0.Schema: .*kind",
+        ),
+        (b'feature {\n  name: "n"\n', r"curated\.pbtxt: line \d: no tensorflow"),
+        (b"\xff", r"curated\.pbtxt is not valid UTF-8"),
+        (b"# nothing\n", r"curated\.pbtxt declares no feature"),
+    ],
+)
+def test_a_file_that_is_no_schema_names_the_line(
+    import_file: Callable[[bytes], str], content: bytes, says: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        import_file(content)
+
+
+def test_a_missing_schema_file(tmp_path: Path, context: Callable[[], ExecutorContext]) -> None:
+    from airflow_provider_mlpipe.components.schema_gen.executor import import_schema
+
+    with pytest.raises(InvalidInputError, match=r"schema_file .*none\.pbtxt cannot be read: No such file"):
+        import_schema(schema_file=str(tmp_path / "none.pbtxt"), schema=Schema(uri=str(tmp_path)), context=context())

@@ -1,0 +1,143 @@
+"""StatisticsGen on the Palmer penguins: what is counted, which options there are, and equal bytes in every process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture
+def generate(
+    penguin_examples: Examples, empty: Callable[..., Any], context: Callable[[], ExecutorContext]
+) -> Callable[..., tuple[Produced, ExampleStatistics]]:
+    """Runs StatisticsGen on the penguins; keywords replace its inputs and parameters."""
+
+    def run(**changed: Any) -> tuple[Produced, ExampleStatistics]:
+        from airflow_provider_mlpipe.components.statistics_gen import executor
+
+        statistics = empty(ExampleStatistics)
+        given: dict[str, Any] = {
+            "examples": penguin_examples,
+            "schema": None,
+            "stats_options": None,
+            "exclude_splits": [],
+            "sample_rate_by_split": None,
+        }
+        produced = executor.run(**{**given, **changed}, statistics=statistics, context=context())["statistics"]
+        return produced, statistics
+
+    return run
+
+
+def read(statistics: ExampleStatistics, split: str) -> Any:
+    from airflow_provider_mlpipe.records.statistics import read_statistics
+
+    (dataset,) = read_statistics(statistics, split).datasets
+    return dataset
+
+
+def feature(dataset: Any, name: str) -> Any:
+    (found,) = [feature for feature in dataset.features if feature.path.step == [name]]
+    return found
+
+
+def test_every_split_is_counted(generate: Callable[..., Any], penguin_rows: Rows) -> None:
+    produced, statistics = generate()
+    assert produced.properties == {"splits": ["train", "eval"], "span": 0}
+    for split, rows in {"train": [r for i, r in enumerate(penguin_rows) if i % 3], "eval": penguin_rows[::3]}.items():
+        dataset = read(statistics, split)
+        masses = [float(row["body_mass_g"]) for row in rows if row["body_mass_g"] not in ("", "NA")]
+        mass = feature(dataset, "body_mass_g").num_stats
+        assert dataset.num_examples == len(rows)
+        assert mass.common_stats.tot_num_values == len(masses)
+        assert (mass.min, mass.max) == (min(masses), max(masses))
+        assert mass.mean == pytest.approx(sum(masses) / len(masses))
+        assert feature(dataset, "species").string_stats.unique == len({row["species"] for row in rows})
+        assert sorted(f.path.step[0] for f in dataset.features) == [f.path.step[0] for f in dataset.features]
+
+
+def test_equal_examples_give_equal_bytes(generate: Callable[..., Any]) -> None:
+    files = [Path(generate()[1].uri, "Split-train", "FeatureStats.pb").read_bytes() for _ in range(2)]
+    assert files[0] == files[1]
+
+
+def test_excluded_splits_are_left_out(generate: Callable[..., Any]) -> None:
+    produced, statistics = generate(exclude_splits=["eval"])
+    assert produced.properties["splits"] == ["train"]
+    assert [path.name for path in Path(statistics.uri).iterdir()] == ["Split-train"]
+
+
+def test_options_as_a_dict_or_as_tfdv_writes_them(generate: Callable[..., Any]) -> None:
+    import tensorflow_data_validation as tfdv
+
+    options = {"num_top_values": 2, "feature_allowlist": ["island"]}
+    for given in (options, json.loads(tfdv.StatsOptions(**options).to_json()), tfdv.StatsOptions(**options).to_json()):
+        dataset = read(generate(stats_options=given, exclude_splits=["eval"])[1], "train")
+        assert [list(found.path.step) for found in dataset.features] == [["island"]]
+        assert len(feature(dataset, "island").string_stats.top_values) == 2
+
+
+def test_a_sample_is_of_the_named_split_only(generate: Callable[..., Any]) -> None:
+    _, statistics = generate(sample_rate_by_split={"train": 0.5})
+    assert 0 < read(statistics, "train").num_examples < 229
+    assert read(statistics, "eval").num_examples == 115
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"exclude_splits": ["test"]}, "exclude_splits names the split 'test', .* it has: train, eval"),
+        ({"exclude_splits": ["train", "eval"]}, "has no split left"),
+        ({"sample_rate_by_split": {"test": 0.1}}, "sample_rate_by_split: .*'test'; known splits: train, eval"),
+        (
+            {"stats_options": {"top": 3}},
+            "unexpected keyword argument 'top'; the options are schema_json, label_feature",
+        ),
+        ({"stats_options": {"num_histogram_buckets": 0}}, "stats_options .*num_histogram_buckets"),
+    ],
+)
+def test_bad_parameters(generate: Callable[..., Any], changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        generate(**changed)
+
+
+def test_a_schema_given_twice_is_an_error(generate: Callable[..., Any], penguin_schema: Schema) -> None:
+    with pytest.raises(InvalidInputError, match="the schema is given as an input and in stats_options; leave one out"):
+        generate(schema=penguin_schema, stats_options={"schema_json": '{"feature": [{"name": "species"}]}'})
+
+
+def test_a_schema_as_input_or_option(generate: Callable[..., Any], empty: Callable[..., Any]) -> None:
+    schema = empty(Schema)
+    text = 'feature { name: "body_mass_g" type: FLOAT }'
+    Path(schema.uri, "schema.pbtxt").write_text(text)
+    as_json = {"schema_json": '{"feature": [{"name": "body_mass_g", "type": "FLOAT"}]}'}
+    one = generate(schema=schema, exclude_splits=["eval"])[1]
+    two = generate(stats_options=as_json, exclude_splits=["eval"])[1]
+    assert read(one, "train") == read(two, "train")
+
+
+def test_a_split_without_examples(generate: Callable[..., Any], write_penguins: Callable[..., Examples]) -> None:
+    splits: dict[str, Sequence[dict[str, str]]] = {"train": PENGUIN * 3, "eval": []}
+    examples = write_penguins(splits)
+    with pytest.raises(InvalidInputError, match="the split 'eval' has no examples; leave it out by exclude_splits"):
+        generate(examples=examples)
+    assert read(generate(examples=examples, exclude_splits=["eval"])[1], "train").num_examples == 3
+
+
+MEASURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
+PENGUIN = [dict.fromkeys(MEASURES, "1") | {"species": "Gentoo", "island": "Biscoe"}]

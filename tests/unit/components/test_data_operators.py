@@ -1,0 +1,167 @@
+"""The operators from ExampleGen to ExampleValidator: what they declare, refuse, and hash; the gate."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies
+from airflow_provider_mlpipe.channels import RuntimeParameter
+from airflow_provider_mlpipe.components.example_gen.operator import ONE_SPLIT, TRAIN_AND_EVAL, CsvExampleGenOperator
+from airflow_provider_mlpipe.components.example_validator.operator import ExampleValidatorOperator
+from airflow_provider_mlpipe.components.schema_gen.operator import ImportSchemaGenOperator, SchemaGenOperator
+from airflow_provider_mlpipe.components.statistics_gen.operator import StatisticsGenOperator
+from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, InvalidInputError, PipelineError
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
+
+OPERATORS = [
+    CsvExampleGenOperator,
+    StatisticsGenOperator,
+    SchemaGenOperator,
+    ImportSchemaGenOperator,
+    ExampleValidatorOperator,
+]
+TWO_SPLITS = {"splits": [{"name": "a", "pattern": "a*"}, {"name": "b", "pattern": "b*"}]}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_the_executor_takes_what_the_operator_declares(operator: Any) -> None:
+    module, function = operator.SPEC.executor.split(":")
+    path = Path(__file__).parents[3].joinpath(*module.split(".")).with_suffix(".py")
+    (run,) = [node for node in ast.parse(path.read_text()).body if getattr(node, "name", None) == function]
+    assert isinstance(run, ast.FunctionDef)
+    spec = operator.SPEC
+    declared = [*spec.inputs, *spec.parameters, *spec.outputs, "context"]
+    assert sorted(argument.arg for argument in run.args.kwonlyargs) == sorted(declared)
+
+
+def test_example_gen_defaults() -> None:
+    example_gen = CsvExampleGenOperator(input_base="/data")
+    assert (example_gen.input_config, example_gen.output_config) == (ONE_SPLIT, TRAIN_AND_EVAL)
+    assert CsvExampleGenOperator(input_base="/data", input_config=TWO_SPLITS).output_config == {}
+
+
+def test_configs_as_messages_or_dicts() -> None:
+    message = Input(splits=[Input.Split(name="all", pattern="*.csv")])
+    plain = {"splits": [{"name": "all", "pattern": "*.csv"}]}
+    output = Output(split_config=SplitConfig(splits=[SplitConfig.Split(name="x", hash_buckets=3)]))
+    one = CsvExampleGenOperator(input_base="/data", input_config=message, output_config=output)
+    assert one.input_config == plain
+    assert one.output_config == {"split_config": {"splits": [{"name": "x", "hash_buckets": 3}]}}
+
+
+@pytest.mark.parametrize(
+    ("configs", "says"),
+    [
+        (
+            {"input_config": TWO_SPLITS, "output_config": TRAIN_AND_EVAL},
+            "CsvExampleGen: output_config needs exactly one input split, input_config has a, b",
+        ),
+        ({"input_config": {"splits": [{"name": "a"}]}}, "input_config split 1 needs a name and a pattern"),
+        (
+            {"input_config": {"splits": [TWO_SPLITS["splits"][0]] * 2}},
+            "input_config names the split 'a' twice",
+        ),
+        (
+            {"output_config": {"split_config": {"splits": [{"name": "x", "hash_buckets": 0}]}}},
+            "output_config split 1 needs a name and a hash_buckets",
+        ),
+        ({"output_config": {"splits": []}}, "output_config does not fit Output"),
+        ({"input_config": {"splits": []}}, "input_config has no split"),
+        (
+            {"output_config": {"split_config": {"partition_feature_name": "x"}}},
+            "partition_feature_name needs output splits",
+        ),
+    ],
+)
+def test_configs_that_do_not_fit(configs: Mapping[str, Any], says: str) -> None:
+    with pytest.raises(PipelineError, match=says):
+        CsvExampleGenOperator(input_base="/data", **configs)
+
+
+def test_only_matching_files_are_hashed_and_not_their_place(tmp_path: Path) -> None:
+    def digests(folder: str, **files: str) -> dict[str, str]:
+        base = tmp_path / folder
+        base.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (base / f"{name}.csv").write_text(content)
+        return example_gen.external_inputs({"input_base": str(base), "input_config": TWO_SPLITS})
+
+    example_gen = CsvExampleGenOperator(input_base="/data", input_config=TWO_SPLITS)
+    first = digests("one", a1="x", a2="y", b="z")
+    assert sorted(first) == ["split a", "split b"]
+    assert digests("one", unmatched="new") == first
+    assert digests("two", a8="x", a9="y", b="z") == first
+    assert digests("two", a8="y", a9="x")["split a"] != first["split a"]
+    assert digests("one", b="edited") == first | {"split b": digests("one")["split b"]} != first
+    with pytest.raises(InvalidInputError, match=r"no file matches 'a\*'"):
+        digests("three", b="z")
+
+
+def test_statistics_options_are_normalized() -> None:
+    channel = CsvExampleGenOperator(input_base="/data").outputs["examples"]
+    as_json = StatisticsGenOperator(examples=channel, stats_options='{"num_top_values": 3}', task_id="one")
+    as_dict = StatisticsGenOperator(examples=channel, stats_options={"num_top_values": 3}, task_id="two")
+    assert as_json.stats_options == as_dict.stats_options == {"num_top_values": 3}
+    parameter = RuntimeParameter("options")
+    assert StatisticsGenOperator(examples=channel, stats_options=parameter, task_id="x").stats_options is parameter
+    for wrong in ("{", "[1]", 3):
+        with pytest.raises(PipelineError, match="stats_options are"):
+            StatisticsGenOperator(examples=channel, stats_options=wrong)
+
+
+def test_a_schema_given_twice_is_an_error() -> None:
+    channel = CsvExampleGenOperator(input_base="/data").outputs["examples"]
+    schema = ImportSchemaGenOperator(schema_file="/schema.pbtxt").outputs["schema"]
+    with pytest.raises(PipelineError, match="the schema is given as an input and in stats_options"):
+        StatisticsGenOperator(examples=channel, schema=schema, stats_options={"schema_json": "{}"})
+
+
+def validator(**parameters: Any) -> ExampleValidatorOperator:
+    statistics = StatisticsGenOperator(examples=CsvExampleGenOperator(input_base="/data").outputs["examples"])
+    schema = SchemaGenOperator(statistics=statistics.outputs["statistics"])
+    return ExampleValidatorOperator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], **parameters
+    )
+
+
+def published(severity: str) -> dict[str, list[ExampleAnomalies]]:
+    anomaly = {"severity": severity, "short": "Unexpected string values", "description": "z (~50%)."}
+    described = {"anomalies": {"train": {}, "eval": {"species": [anomaly]}}}
+    return {"anomalies": [ExampleAnomalies(uri="/x", custom_properties=described)]}
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "severity", "shut"),
+    [
+        (None, "ERROR", False),
+        ("ERROR", "WARNING", False),
+        ("ERROR", "ERROR", True),
+        ("WARNING", "WARNING", True),
+        ("WARNING", "ERROR", True),
+    ],
+)
+def test_the_gate(fail_on: str | None, severity: str, shut: bool) -> None:
+    gate = validator(fail_on=fail_on)
+    if not shut:
+        gate.check_gate(published(severity))
+        return
+    expected = rf"split eval, species: {severity}: Unexpected string values: z \(~50%\)\."
+    with pytest.raises(AnomaliesFoundError, match=expected):
+        gate.check_gate(published(severity))
+
+
+def test_fail_on_is_checked_when_the_dag_is_parsed_or_its_value_known() -> None:
+    with pytest.raises(PipelineError, match="fail_on is 'ERROR', 'WARNING' or None, not 'FATAL'"):
+        validator(fail_on="FATAL")
+    assert validator(fail_on=RuntimeParameter("fail_on")).SPEC.parameters["fail_on"].kind == 3
+
+
+def test_a_gate_holds_back_the_readers_of_the_examples() -> None:
+    assert validator().gated_channels() == []
+    gate = validator(fail_on="ERROR")
+    assert gate.gated_channels() == [gate.statistics.producer.examples]
