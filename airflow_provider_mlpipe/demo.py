@@ -1,6 +1,6 @@
 """The demo: runs an example DAG through a real Airflow and shows what happens, what came out and where it went.
 
-`make demo`, `airflow mlpipe demo`, or `python -m airflow_provider_mlpipe.demo`. State is kept, so a second run finds the
+`make demo`, `airflow mlpipe demo`, or `python -m airflow_provider_mlpipe.demo`. State is kept: a second run finds the
 work of every component done.
 """
 

@@ -1,0 +1,38 @@
+# Everything runs in .venv, which `make install` (a part of every target that needs it) sets up.
+RUN := .venv/bin
+# What is compiled once need not be compiled by each of Airflow's processes.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast lint bench proto clean
+
+help: ## show what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+
+install: ## install everything into .venv, from uv.lock
+	@scripts/install
+
+demo: install ## run the flights through a real Airflow; ONCE=1 exits with the run's status
+	@$(RUN)/python -m airflow_provider_mlpipe.demo $(if $(filter-out 0,$(ONCE)),--once)
+
+test: lint ## all checks and all tests
+	$(RUN)/pytest
+
+test-fast: install ## the tests that need neither TensorFlow nor a running Airflow
+	$(RUN)/pytest -m "not heavy and not airflow"
+
+lint: install ## ruff and mypy
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+
+bench: install ## every benchmark, each on all rows, as tables
+	@for benchmark in benchmarks/bench_*.py; do echo "== $$benchmark"; $(RUN)/python "$$benchmark" || exit 1; done
+
+proto: install ## generate the protobuf module (what grpcio-tools 1.62.3 makes loads under protobuf 4.25 and 6.33)
+	.uv/bin/uv run --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' \
+		python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. airflow_provider_mlpipe/proto/mlpipe.proto
+
+clean: ## remove what was installed, cached and kept
+	rm -rf .venv .uv .state .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
