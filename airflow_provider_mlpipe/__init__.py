@@ -27,10 +27,11 @@ _HOMES = {
     "ResolverOperator": "components.resolver.operator",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
-    from airflow_provider_mlpipe.channels import Channel as Channel, RuntimeParameter as RuntimeParameter
+    from airflow_provider_mlpipe.channels import Channel as Channel
+    from airflow_provider_mlpipe.channels import RuntimeParameter as RuntimeParameter
     from airflow_provider_mlpipe.components.evaluator.operator import EvaluatorOperator as EvaluatorOperator
     from airflow_provider_mlpipe.components.example_gen.operator import CsvExampleGenOperator as CsvExampleGenOperator
     from airflow_provider_mlpipe.components.example_validator.operator import (
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator as ResolverOperator
     from airflow_provider_mlpipe.components.schema_gen.operator import (
         ImportSchemaGenOperator as ImportSchemaGenOperator,
+    )
+    from airflow_provider_mlpipe.components.schema_gen.operator import (
         SchemaGenOperator as SchemaGenOperator,
     )
     from airflow_provider_mlpipe.components.statistics_gen.operator import (

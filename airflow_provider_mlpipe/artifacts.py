@@ -1,7 +1,7 @@
 """Artifacts: what components pass to each other, and the types they have.
 
-An artifact is a directory at `uri` and a row in the metadata store. A type is a subclass of `Artifact` that declares its
-properties; the store checks them on write. Names follow TFX's `standard_artifacts`.
+An artifact is a directory at `uri` and a row in the metadata store. A type is a subclass of `Artifact` that declares
+its properties; the store checks them on write. Names follow TFX's `standard_artifacts`.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class ModelBlessing(Artifact):
     """A file BLESSED or NOT_BLESSED. `blessed` is 1 or 0, `reason` says why, `model_digest` of which model."""
 
     TYPE_NAME = "ModelBlessing"
-    PROPERTIES = {
+    PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {
         "blessed": PropertyType.INT,
         "reason": PropertyType.STRING,
         "model_digest": PropertyType.STRING,
@@ -180,14 +180,14 @@ class InfraBlessing(Artifact):
     """A file INFRA_BLESSED or INFRA_NOT_BLESSED. `blessed` is 1 or 0."""
 
     TYPE_NAME = "InfraBlessing"
-    PROPERTIES = {"blessed": PropertyType.INT, "reason": PropertyType.STRING}
+    PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {"blessed": PropertyType.INT, "reason": PropertyType.STRING}
 
 
 class PushedModel(Artifact):
     """A record of a push. `pushed` is 1 or 0; when 1, `destination` and `version` say where the model went."""
 
     TYPE_NAME = "PushedModel"
-    PROPERTIES = {
+    PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {
         "pushed": PropertyType.INT,
         "destination": PropertyType.STRING,
         "version": PropertyType.STRING,

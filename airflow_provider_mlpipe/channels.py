@@ -1,14 +1,14 @@
 """Channels: how one component's output becomes another's input, and where parameters enter a DAG.
 
 A `Channel` stands in a template field. At parse time it draws the edge from its producer (in `create_dag` and in plain
-`with DAG(...)` code alike); at run time it resolves to what its producer published in this run, asked from the store and
-not from XCom: skipped tasks push no XCom and cleared ones leave a stale one.
+`with DAG(...)` code alike); at run time it resolves to what its producer published in this run, asked from the store
+and not from XCom: skipped tasks push no XCom and cleared ones leave a stale one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow.sdk import DAG, Param
 from airflow.sdk.definitions._internal.mixins import DependencyMixin, ResolveMixin
@@ -77,7 +77,7 @@ class RuntimeParameter(ResolveMixin):
     `ptype` is str, int, float or bool, as in TFX.
     """
 
-    JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    JSON_TYPES: ClassVar[Mapping[type, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
     def __init__(
         self, name: str, ptype: type = str, default: Any = None, description: str | None = None, **schema: Any

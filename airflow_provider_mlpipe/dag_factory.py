@@ -61,8 +61,8 @@ def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOpe
     for component in components:
         if component.task_id in by_id:
             raise PipelineError(
-                f"{dag_id}: two components have the id {component.task_id!r} ({type(by_id[component.task_id]).__name__} "
-                f"and {type(component).__name__}); give one of them another task_id"
+                f"{dag_id}: two components have the id {component.task_id!r} "
+                f"({type(by_id[component.task_id]).__name__} and {type(component).__name__}); give one another task_id"
             )
         by_id[component.task_id] = component
     return by_id

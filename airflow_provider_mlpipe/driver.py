@@ -53,8 +53,8 @@ def decide(
 ) -> Decision:
     """Computes the fingerprint and looks it up; a hit needs outputs that are still there.
 
-    `problem_with` is the component's own veto on a hit: it returns the reason to run, or None. Outputs found missing are
-    marked so in the store. Raises the errors of `fingerprint.compute` and of the store.
+    `problem_with` is the component's own veto on a hit: it returns the reason to run, or None. Outputs found missing
+    are marked so in the store. Raises the errors of `fingerprint.compute` and of the store.
     """
     barrier("driver.fingerprint")
     fingerprint = fingerprints.compute(

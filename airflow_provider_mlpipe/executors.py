@@ -5,9 +5,9 @@ An executor is a plain function in `components/<name>/executor.py`:
     def run(*, examples: Examples, schema: Schema | None, exclude_splits: list[str],
             statistics: ExampleStatistics, context: ExecutorContext) -> dict[str, Produced]
 
-Its keywords are the operator's inputs, then its parameters, then its outputs (artifacts whose `uri` is an existing empty
-directory to write to), then `context`. It returns what it knows of each output, by output key; an output it does not
-name has no properties. It raises the errors of `exceptions.py`, or whatever a library raises. It knows neither Airflow
+Its keywords are the operator's inputs, then its parameters, then its outputs (artifacts whose `uri` is an existing,
+empty directory to write to), then `context`. It returns what it knows of each output, by output key; an output it does
+not name has no properties. It raises the errors of `exceptions.py`, or whatever a library raises. It knows neither Airflow
 nor the store.
 """
 

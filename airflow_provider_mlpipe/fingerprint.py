@@ -1,7 +1,8 @@
 """The fingerprint of an execution: what must be equal for an earlier execution's outputs to be this one's.
 
-It is made of named parts, each a short text. Equal parts, equal fingerprint; the parts that differ are the reasons for a
-miss. Neither the pipeline, the component's id, the run nor any artifact id is a part: a rename or another pipeline hits.
+It is made of named parts, each a short text. Equal parts, equal fingerprint; the parts that differ are the reasons for
+a miss. Neither the pipeline, the component's id, the run nor any artifact id is a part: after a rename, or from another
+pipeline, it hits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Runs an executor in a process of its own, streams its log, and never leaves it behind.
 
-The child is `python -m airflow_provider_mlpipe.runner`. It leads a process group of its own and holds the reading end of
-a pipe whose writing end only this process has: when this process is gone, however it went, the child reads the end of
-the pipe and kills its whole group.
+The child is `python -m airflow_provider_mlpipe.runner`. It leads a process group of its own and holds the reading end
+of a pipe whose writing end only this process has: when this process is gone, however it went, the child reads the end
+of the pipe and kills its whole group.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None], heartb
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            # Whether it has ended is asked before reading: what it wrote is then all there to be read. Something it left
+            # Whether it has ended is asked before reading: what it wrote is then all there to be read. What it left
             # running may hold the pipe open, so the end of the pipe alone is not waited for.
             ended = process.poll() is not None
             if selector.select(timeout=0 if ended else 1.0):

@@ -1,8 +1,8 @@
 """The operators that all components are: a node knows its inputs, outputs and store; a component also has an executor.
 
-What a task does: resolve inputs → decide (driver) → on a miss start an execution, launch the executor, publish; on a hit
-record that it was one → look whether a gate is shut. Errors of this package that a retry cannot help end the task without
-one.
+What a task does: resolve inputs → decide (driver) → on a miss start an execution, launch the executor, publish; on a
+hit record that it was one → look whether a gate is shut. Errors of this package that a retry cannot help end the task
+without one.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ Config: TypeAlias = Annotated[T, ComponentSpec.VALUE]
 """As Value, for messages and dicts: only what is in them may be a RuntimeParameter."""
 
 Content: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.CONTENT]
-"""A path whose content is part of the fingerprint; the path itself is not. A `.py` file counts with its local imports."""
+"""A path whose content is part of the fingerprint, and the path is not. A `.py` file counts with its local imports."""
 
 Function: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.FUNCTION]
 """A dotted name of a function: the name counts, and its module's source with its local imports."""

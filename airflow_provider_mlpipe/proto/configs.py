@@ -1,4 +1,4 @@
-"""Config messages: given as a protobuf message or as a plain dict, kept as a plain dict, checked against the message."""
+"""Config messages: given as protobuf message or as plain dict, kept as a plain dict, checked against the message."""
 
 from __future__ import annotations
 

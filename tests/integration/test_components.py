@@ -192,7 +192,7 @@ def test_on_kill_ends_the_executor(make: Make, store: MetadataStore, tmp_path: P
 
     worker = threading.Thread(target=work)
     worker.start()
-    wait_for(lambda: list(barriers.glob("executor.inside.0.[0-9]*")))
+    wait_for(lambda: list(barriers.glob("executor.inside.0@*")))
     operator.on_kill()
     worker.join()
     assert len(failures) == 1

@@ -134,7 +134,8 @@ def test_foreign_tasks_are_added_afterwards() -> None:
 def test_runtime_parameters_become_params_of_the_trigger_form() -> None:
     source = SourceOperator()
     steps = RuntimeParameter("steps", int, 200, "How many.", minimum=1)
-    reader = ReaderOperator(examples=source.outputs["examples"], settings={"a": [steps], "b": RuntimeParameter("rate", float)})
+    settings = {"a": [steps], "b": RuntimeParameter("rate", float)}
+    reader = ReaderOperator(examples=source.outputs["examples"], settings=settings)
     dag = create_dag("d", [source, reader], params={"other": Param(1)})
     param = dag.params.get_param("steps")
     assert (param.value, param.description, param.schema) == (200, "How many.", {"type": "integer", "minimum": 1})

@@ -1,0 +1,245 @@
+"""Kills at announced barriers: whatever is killed, nothing half-written is LIVE and a retry succeeds."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import run_part
+
+from airflow_provider_mlpipe.artifacts import ArtifactState
+from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata.schema import upgrade
+from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
+
+# The parent holds no lock that a child could need: what forks here is a test's main thread.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+IN_THE_EXECUTOR = [
+    "executor.before",
+    "executor.inside.0",
+    "executor.inside.1",
+    "executor.after",
+    "runner.before_result",
+]
+IN_THE_TASK = [
+    "driver.fingerprint",
+    "driver.look_up",
+    "driver.decided",
+    "driver.before_start",
+    "driver.started",
+    "launcher.start",
+    *IN_THE_EXECUTOR,
+    "runner.after_result",
+    "launcher.ended",
+    "publisher.before",
+    "publisher.after",
+]
+WITH_THE_STORE = ["driver.look_up", "driver.before_start", "driver.started", "executor.inside.1", "publisher.before"]
+
+
+class Task:
+    """A try in a process of its own, forked as Airflow's executor forks tasks."""
+
+    def __init__(self, log: Path, barriers: Path, arguments: list[str]) -> None:
+        self._log = log
+        self._process = multiprocessing.get_context("fork").Process(target=self._work, args=[str(barriers), arguments])
+        self._process.start()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def wait(self) -> int:
+        self._process.join(timeout=60)
+        assert self._process.exitcode is not None, self.output
+        return self._process.exitcode
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def _work(self, barriers: str, arguments: list[str]) -> None:
+        with self._log.open("w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            os.environ["MLPIPE_BARRIERS"] = barriers
+            code = run_part.main(*arguments)
+            sys.stdout.flush()
+        os._exit(code)
+
+
+@dataclass
+class Bench:
+    """A place to run tries of one component in processes of their own, held at barriers."""
+
+    dsn: str
+    root: Path
+    barriers: Path
+
+    def start(self, try_number: int, run_id: str = "run") -> Task:
+        request = {"component": "Make", "how": {"try_number": try_number, "run_id": run_id}}
+        log = self.root.parent / f"try-{try_number}.log"
+        return Task(log, self.barriers, [self.dsn, str(self.root), json.dumps(request)])
+
+    def hold(self, barrier: str) -> None:
+        (self.barriers / f"{barrier}.hold").touch()
+
+    def release(self, barrier: str) -> None:
+        (self.barriers / f"{barrier}.hold").unlink()
+
+    def wait_at(self, barrier: str) -> int:
+        """The pid of the process that has come to the barrier."""
+        wait_for(lambda: self._arrived(barrier))
+        return self._arrived(barrier)[0]
+
+    def succeed(self, try_number: int, run_id: str = "run") -> None:
+        task = self.start(try_number, run_id)
+        assert task.wait() == 0, task.output
+
+    @property
+    def store(self) -> MetadataStore:
+        return MetadataStore(self.dsn)
+
+    def assert_sound(self) -> None:
+        """Every LIVE artifact hashes to its digest, and nothing is RUNNING."""
+        live = self.store.artifacts(state=ArtifactState.LIVE).items
+        assert live
+        for artifact in live:
+            assert tree_digest(Path(artifact.uri)) == artifact.digest
+            assert len(list(Path(artifact.uri).iterdir())) == 3
+        assert not self.store.executions(state=ExecutionState.RUNNING).items
+
+    def _arrived(self, barrier: str) -> list[int]:
+        return [int(path.name.rpartition("@")[2]) for path in self.barriers.glob(f"{barrier}@*")]
+
+
+@pytest.fixture
+def bench(database: str, tmp_path: Path) -> Bench:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    return Bench(database, tmp_path / "root", barriers)
+
+
+@pytest.mark.parametrize("barrier", IN_THE_TASK)
+def test_the_task_is_killed(bench: Bench, barrier: str) -> None:
+    bench.hold(barrier)
+    task = bench.start(1)
+    bench.wait_at(barrier)
+    task.kill()
+    assert_gone(bench)
+    published_before = barrier == "publisher.after"
+    assert bool(bench.store.artifacts(state=ArtifactState.LIVE).items) == published_before
+    bench.release(barrier)
+    bench.succeed(2)
+    bench.assert_sound()
+    states = {execution.try_number: execution.state for execution in bench.store.executions().items}
+    if published_before:
+        assert states == {1: ExecutionState.COMPLETE, 2: ExecutionState.CACHED}
+    else:
+        assert states.pop(2) is ExecutionState.COMPLETE
+        assert set(states.values()) <= {ExecutionState.FAILED}
+
+
+@pytest.mark.parametrize("barrier", IN_THE_EXECUTOR)
+def test_the_executor_is_killed(bench: Bench, barrier: str) -> None:
+    bench.hold(barrier)
+    task = bench.start(1)
+    os.kill(bench.wait_at(barrier), signal.SIGKILL)
+    assert task.wait() == 3
+    assert "ExecutorDiedError: the executor of Make ended without a result, killed by SIGKILL" in task.output
+    assert not bench.store.artifacts().items
+    (failed,) = bench.store.executions().items
+    assert failed.state is ExecutionState.FAILED
+    assert "SIGKILL" in str(failed.error)
+    bench.release(barrier)
+    bench.succeed(2)
+    bench.assert_sound()
+
+
+@pytest.fixture
+def own_server(open_tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that the test may kill; durable, since what it committed must be there afterwards."""
+    with EmbeddedPostgres(open_tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("barrier", WITH_THE_STORE)
+def test_postgres_is_killed(own_server: EmbeddedPostgres, tmp_path: Path, barrier: str) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    upgrade(own_server.create_database("store"))
+    bench = Bench(own_server.dsn("store"), tmp_path / "root", barriers)
+    bench.hold(barrier)
+    task = bench.start(1)
+    bench.wait_at(barrier)
+    kill_postgres(own_server)
+    bench.release(barrier)
+    assert task.wait() == 3
+    assert "StoreUnavailableError" in task.output
+    own_server.start()
+    assert not bench.store.artifacts().items
+    bench.succeed(2)
+    bench.assert_sound()
+
+
+def test_postgres_restarts_while_the_executor_works(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    upgrade(own_server.create_database("store"))
+    bench = Bench(own_server.dsn("store"), tmp_path / "root", barriers)
+    bench.hold("executor.inside.1")
+    task = bench.start(1)
+    bench.wait_at("executor.inside.1")
+    kill_postgres(own_server)
+    own_server.start()
+    bench.release("executor.inside.1")
+    assert task.wait() == 0, task.output
+    bench.assert_sound()
+
+
+def test_a_zombie_that_wakes_up_cannot_publish(bench: Bench) -> None:
+    """A task that was given up by its scheduler, but lives: the retry wins, the zombie's outputs stay unpublished."""
+    bench.hold("publisher.before")
+    zombie = bench.start(1)
+    first = bench.wait_at("publisher.before")
+    os.kill(first, signal.SIGSTOP)
+    bench.release("publisher.before")
+    bench.succeed(2)
+    os.kill(first, signal.SIGCONT)
+    assert zombie.wait() == 3
+    assert "LostClaimError" in zombie.output
+    assert "superseded by try 2" in zombie.output
+    assert len(bench.store.artifacts().items) == 1
+    bench.assert_sound()
+
+
+def kill_postgres(server: EmbeddedPostgres) -> None:
+    """As the kernel would when memory runs out: the postmaster and all of its children at once."""
+    pid = server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGQUIT)  # immediate shutdown: no checkpoint, sessions are cut
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def assert_gone(bench: Bench) -> None:
+    """Every process that announced itself has ended."""
+    pids = {int(path.name.rpartition("@")[2]) for path in bench.barriers.glob("*@*")}
+    wait_for(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        threading.Event().wait(0.01)
