@@ -64,7 +64,7 @@ class Connection:
         self._session = _Session()
 
     def run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Run one statement, committed at once unless in a transaction, and returns its rows.
+        """Run one statement, committed at once unless in a transaction, and return its rows.
 
         Raises StoreUnavailableError, TransientError (deadlock, timeout), SchemaVersionError (no such table), or
         InvalidValueError (a value or reference that Postgres refuses).

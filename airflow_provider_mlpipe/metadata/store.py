@@ -175,11 +175,13 @@ class MetadataStore:
 
         Raises InvalidInputError when a `component_id` is given without its pipeline.
         """
-        if component_id is not None and pipeline is None:
-            raise InvalidInputError(f"component_id {component_id!r} needs the pipeline that it is in")
+        if pipeline is None:
+            if component_id is not None:
+                raise InvalidInputError(f"component_id {component_id!r} needs the pipeline that it is in")
+            return self._artifacts("latest_artifacts", artifact_type=artifact_type, limit=limit)
         is_node = component_id is not None
         return self._artifacts(
-            "latest_artifacts",
+            "latest_artifacts_of_context",
             artifact_type=artifact_type,
             context_type="node" if is_node else "pipeline",
             context_name=f"{pipeline}/{component_id}" if is_node else pipeline,

@@ -15,7 +15,9 @@ WITH new_type AS (
     ON CONFLICT (name) DO NOTHING
 ), wanted AS (
     SELECT type.id AS type_id, type.name AS type, names.name
-    FROM (VALUES ('pipeline', %(pipeline)s), ('pipeline_run', %(pipeline_run)s), ('node', %(node)s)) AS names (type, name)
+    FROM (
+        VALUES ('pipeline', %(pipeline)s), ('pipeline_run', %(pipeline_run)s), ('node', %(node)s)
+    ) AS names (type, name)
     JOIN mlpipe.context_type type ON type.name = names.type
 ), existing AS (
     SELECT context.id, context.type_id
@@ -34,7 +36,9 @@ WITH new_type AS (
 INSERT INTO mlpipe.parent_context (context_id, parent_id)
 SELECT child.id, parent.id
 FROM found child JOIN found parent ON child.type <> 'pipeline' AND parent.type = 'pipeline'
-WHERE NOT EXISTS (SELECT FROM mlpipe.parent_context link WHERE link.context_id = child.id AND link.parent_id = parent.id)
+WHERE NOT EXISTS (
+    SELECT FROM mlpipe.parent_context link WHERE link.context_id = child.id AND link.parent_id = parent.id
+)
 ORDER BY child.id
 ON CONFLICT DO NOTHING
 
@@ -250,32 +254,40 @@ WHERE id IN (
 RETURNING id
 
 -- name: latest_artifacts
--- The newest LIVE artifacts of a type, perhaps only those of a pipeline or of one of its nodes.
+-- The newest LIVE artifacts of a type.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
-WHERE artifact.type = %(artifact_type)s AND artifact.state = 'LIVE'
-    AND (%(context_name)s::text IS NULL OR artifact.id IN (
-        SELECT attribution.artifact_id
-        FROM mlpipe.attribution
-        JOIN mlpipe.context ON context.id = attribution.context_id
-        JOIN mlpipe.context_type ON context_type.id = context.type_id
-        WHERE context_type.name = %(context_type)s AND context.name = %(context_name)s
-    ))
+WHERE artifact.state = 'LIVE'
+    AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
 ORDER BY artifact.id DESC
+LIMIT %(limit)s
+
+-- name: latest_artifacts_of_context
+-- The same of a pipeline or node, whose artifacts are walked from the newest: as one statement both would be slow.
+SELECT artifact.*
+FROM mlpipe.attribution JOIN mlpipe.typed_artifact artifact ON artifact.id = attribution.artifact_id
+WHERE attribution.context_id = (
+        SELECT id FROM mlpipe.context
+        WHERE name = %(context_name)s
+            AND type_id = (SELECT id FROM mlpipe.context_type WHERE name = %(context_type)s)
+    )
+    AND artifact.state = 'LIVE'
+    AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+ORDER BY attribution.artifact_id DESC
 LIMIT %(limit)s
 
 -- name: latest_blessed_model
 -- A model is blessed if an execution that had it as its input "model" put out a ModelBlessing that says so.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
-WHERE artifact.type = 'Model' AND artifact.state = 'LIVE'
+WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'Model') AND artifact.state = 'LIVE'
     AND (%(other_than)s::text IS NULL OR artifact.digest IS DISTINCT FROM %(other_than)s)
     AND (%(pipeline)s::text IS NULL OR artifact.id IN (
-        SELECT attribution.artifact_id
-        FROM mlpipe.attribution
-        JOIN mlpipe.context ON context.id = attribution.context_id
-        JOIN mlpipe.context_type ON context_type.id = context.type_id
-        WHERE context_type.name = 'pipeline' AND context.name = %(pipeline)s
+        SELECT artifact_id FROM mlpipe.attribution WHERE context_id = (
+            SELECT id FROM mlpipe.context
+            WHERE name = %(pipeline)s
+                AND type_id = (SELECT id FROM mlpipe.context_type WHERE name = 'pipeline')
+        )
     ))
     AND EXISTS (
         SELECT FROM mlpipe.event used
@@ -293,7 +305,8 @@ LIMIT 1
 -- What is at a destination now, as far as the store knows.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
-WHERE artifact.type = 'PushedModel' AND artifact.state = 'LIVE' AND artifact.properties @> %(properties)s::jsonb
+WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'PushedModel') AND artifact.state = 'LIVE'
+    AND artifact.properties @> %(properties)s::jsonb
 ORDER BY artifact.id DESC
 LIMIT 1
 
@@ -308,7 +321,8 @@ WHERE artifact.id = %(artifact_id)s
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE (%(cursor)s::bigint IS NULL OR artifact.id < %(cursor)s)
-    AND (%(artifact_type)s::text IS NULL OR artifact.type = %(artifact_type)s)
+    AND (%(artifact_type)s::text IS NULL
+        OR artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s))
     AND (%(state)s::text IS NULL OR artifact.state = %(state)s)
     AND (%(uri)s::text IS NULL OR artifact.uri = %(uri)s)
     AND (%(digest)s::text IS NULL OR artifact.digest = %(digest)s)

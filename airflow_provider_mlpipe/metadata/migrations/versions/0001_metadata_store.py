@@ -44,8 +44,8 @@ CREATE INDEX artifact_newest_live ON mlpipe.artifact (type_id, id) WHERE state =
 
 CREATE VIEW mlpipe.typed_artifact AS
 SELECT
-    artifact.id, type.name AS type, type.properties AS declared, artifact.uri, artifact.digest, artifact.state,
-    artifact.properties, artifact.custom_properties, artifact.created_at
+    artifact.id, artifact.type_id, type.name AS type, type.properties AS declared, artifact.uri, artifact.digest,
+    artifact.state, artifact.properties, artifact.custom_properties, artifact.created_at
 FROM mlpipe.artifact JOIN mlpipe.artifact_type type ON type.id = artifact.type_id;
 
 CREATE TABLE mlpipe.execution (
