@@ -1,0 +1,1 @@
+"""Trainer: calls the user's `run_fn` and keeps the model that it saves."""

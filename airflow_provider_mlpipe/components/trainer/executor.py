@@ -1,0 +1,140 @@
+"""Trainer's executor: gives the user's `run_fn` its FnArgs, and checks that it saved a model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
+
+# isort: split
+import keras
+import pyarrow as pa
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public.tfxio import RecordBatchesOptions, TensorFlowDatasetOptions, TFExampleRecord
+
+from airflow_provider_mlpipe.artifacts import (
+    Examples,
+    HyperParameters,
+    Model,
+    ModelRun,
+    Schema,
+    TransformGraph,
+    split_dir,
+)
+from airflow_provider_mlpipe.components.trainer.fn_args import DataAccessor, FnArgs
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.proto.configs import parse_config
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
+from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits
+from airflow_provider_mlpipe.user_code import load_function
+
+log = logging.getLogger(__name__)
+
+_SEED = 0
+_SERVING, _EVAL = "Format-Serving", "Format-TFMA"
+_HYPERPARAMETERS_FILE = "best_hyperparameters.txt"
+
+
+def run(
+    *,
+    examples: Examples,
+    transform_graph: TransformGraph | None,
+    schema: Schema | None,
+    base_model: Model | None,
+    hyperparameters: HyperParameters | None,
+    module_file: str | None,
+    run_fn: str | None,
+    train_args: Mapping[str, Any] | None,
+    eval_args: Mapping[str, Any] | None,
+    custom_config: Mapping[str, Any] | None,
+    model: Model,
+    model_run: ModelRun,
+    context: ExecutorContext,
+) -> dict[str, Produced]:
+    """Call `run_fn`; the model is what it saved to `fn_args.serving_model_dir`.
+
+    Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing or saves no model, and
+    whatever run_fn raises.
+    """
+    function = load_function(module_file, run_fn, "run_fn")
+    train = parse_config(TrainArgs, train_args, parameter="train_args")
+    evaluation = parse_config(EvalArgs, eval_args, parameter="eval_args")
+    fn_args = FnArgs(
+        working_dir=context.tmp_dir,
+        train_files=_patterns(examples, train.splits or ["train"], "train_args.splits"),
+        eval_files=_patterns(examples, evaluation.splits or ["eval"], "eval_args.splits"),
+        train_steps=train.num_steps or None,
+        eval_steps=evaluation.num_steps or None,
+        schema_path=str(Path(schema.uri, SCHEMA_FILE)) if schema else None,
+        transform_graph_path=transform_graph.uri if transform_graph else None,
+        data_accessor=DataAccessor(tf_dataset_factory=tf_dataset, record_batch_factory=record_batches),
+        serving_model_dir=str(Path(model.uri, _SERVING)),
+        eval_model_dir=str(Path(model.uri, _EVAL)),
+        model_run_dir=model_run.uri,
+        base_model=str(Path(base_model.uri, _SERVING)) if base_model else None,
+        hyperparameters=_read_hyperparameters(hyperparameters) if hyperparameters else None,
+        custom_config=dict(custom_config or {}),
+    )
+    keras.utils.set_random_seed(_SEED)
+    function(fn_args)
+    _check_saved(Path(fn_args.serving_model_dir), f"{module_file or run_fn}")
+    return {}
+
+
+def tf_dataset(
+    file_pattern: str | Sequence[str], options: TensorFlowDatasetOptions, schema: schema_pb2.Schema | None = None
+) -> tf.data.Dataset:
+    """Make the dataset of `data_accessor.tf_dataset_factory`.
+
+    Raises InvalidInputError when there is no schema, or none of its features is the label that `options` asks for.
+    """
+    if schema is None:
+        raise InvalidInputError("tf_dataset_factory needs a schema as its third argument to parse the examples")
+    names = [feature.name for feature in schema.feature]
+    if options.label_key is not None and options.label_key not in names:
+        raise InvalidInputError(
+            f"label_key: the schema has no feature {options.label_key!r}; its features: {', '.join(sorted(names))}"
+        )
+    return _reader(file_pattern, schema).TensorFlowDataset(options)
+
+
+def record_batches(
+    file_pattern: str | Sequence[str], options: RecordBatchesOptions, schema: schema_pb2.Schema | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read the batches of `data_accessor.record_batch_factory`."""
+    return iter(_reader(file_pattern, schema).RecordBatches(options))
+
+
+def _reader(file_pattern: str | Sequence[str], schema: schema_pb2.Schema | None) -> TFExampleRecord:
+    patterns = [file_pattern] if isinstance(file_pattern, str) else list(file_pattern)
+    return TFExampleRecord(file_pattern=patterns, schema=schema, telemetry_descriptors=["mlpipe", "Trainer"])
+
+
+def _patterns(examples: Examples, splits: Sequence[str], parameter: str) -> list[str]:
+    return [str(split_dir(examples, split) / "*.gz") for split in named_splits(examples, splits, parameter=parameter)]
+
+
+def _read_hyperparameters(hyperparameters: HyperParameters) -> dict[str, Any]:
+    path = Path(hyperparameters.uri, _HYPERPARAMETERS_FILE)
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read as JSON: {error}; run its producer anew") from error
+    return values
+
+
+def _check_saved(saved_model: Path, source: str) -> None:
+    if (saved_model / "saved_model.pb").is_file():
+        log.info("run_fn saved its model to %s", saved_model)
+        return
+    raise UserCodeError(
+        f"run_fn of {source} returned, but saved no SavedModel to fn_args.serving_model_dir ({saved_model}); end it "
+        f"with `model.export(fn_args.serving_model_dir)` or `tf.saved_model.save(model, fn_args.serving_model_dir, "
+        f"signatures=...)`"
+    )

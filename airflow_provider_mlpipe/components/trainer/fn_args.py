@@ -1,0 +1,56 @@
+"""What a user's `run_fn(fn_args)` is given: TFX's attributes, under TFX's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAccessor:
+    """Readers of the Examples artifact.
+
+    `tf_dataset_factory(file_pattern, options, schema)` takes file patterns, a `tfxio.TensorFlowDatasetOptions` and
+    optionally a Schema, and returns a tf.data.Dataset of {feature: tensor}, or of (features, label) with a `label_key`.
+    `record_batch_factory(file_pattern, options, schema)` takes a `tfxio.RecordBatchesOptions` and yields
+    pyarrow.RecordBatches. `data_view_decode_fn` is None: there are no data views.
+    """
+
+    tf_dataset_factory: Callable[..., Any]
+    record_batch_factory: Callable[..., Any]
+    data_view_decode_fn: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FnArgs:
+    """The argument of `run_fn`. All paths are folders or files of this execution; None where an input is not given.
+
+    `train_steps` and `eval_steps` are None where the data should be used up once. The model goes to
+    `serving_model_dir` as a SavedModel, logs and checkpoints to `model_run_dir`.
+    """
+
+    working_dir: str | None
+    train_files: list[str]
+    eval_files: list[str]
+    train_steps: int | None
+    eval_steps: int | None
+    schema_path: str | None
+    transform_graph_path: str | None
+    data_accessor: DataAccessor
+    serving_model_dir: str
+    eval_model_dir: str
+    model_run_dir: str
+    base_model: str | None = None
+    hyperparameters: dict[str, Any] | None = None
+    custom_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def schema_file(self) -> str | None:
+        """TFX's older name of `schema_path`."""
+        return self.schema_path
+
+    @property
+    def transform_output(self) -> str | None:
+        """TFX's older name of `transform_graph_path`."""
+        return self.transform_graph_path

@@ -1,0 +1,174 @@
+"""Trainer runs TFX-style modules unchanged, and says what is missing when one saves no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning:keras"),
+]
+
+Train = Callable[..., tuple[Model, ModelRun]]
+
+
+def user_module(folder: Path, body: str) -> str:
+    path = folder / f"{folder.name}_module.py"
+    path.write_text(body)
+    return str(path)
+
+
+def test_a_tfx_style_module_trains_a_model_that_serves_raw_examples(
+    penguin_model: Model, penguin_examples: Examples, penguin_rows: list[dict[str, str]]
+) -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    from airflow_provider_mlpipe.records.inputs import split_files
+    from airflow_provider_mlpipe.records.tfrecord import read_records
+
+    loaded = tf.saved_model.load(str(Path(penguin_model.uri, "Format-Serving")))
+    (path,) = split_files(penguin_examples, "eval")
+    raw = tf.constant(list(read_records(path)))
+    probabilities = loaded.signatures["serving_default"](examples=raw)["outputs"].numpy()
+    species = np.array(["Adelie", "Gentoo", "Chinstrap"])[probabilities.argmax(axis=1)]
+    accuracy = np.mean(species == [row["species"] for row in penguin_rows[::3]])
+    assert accuracy > 0.9
+    labels = loaded.signatures["transform_features"](examples=raw)["species_xf"]
+    assert labels.shape == (115, 1)
+
+
+def test_training_again_on_equal_input_gives_equal_weights(penguin_model: Model, train: Train) -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    def weights(model: Model) -> dict[str, Any]:
+        reader = tf.train.load_checkpoint(str(Path(model.uri, "Format-Serving", "variables", "variables")))
+        names = [name for name in reader.get_variable_to_shape_map() if "/.ATTRIBUTES/VARIABLE_VALUE" in name]
+        return {name: reader.get_tensor(name) for name in names}
+
+    first, second = weights(penguin_model), weights(train()[0])
+    assert first.keys() == second.keys()
+    assert sum(value.size for value in first.values()) > 80
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+_REPORT = """
+import json, pathlib
+from tfx_bsl.public import tfxio
+import tensorflow as tf
+import tensorflow_transform as tft
+
+class Model(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def serve(self, examples):
+        return {"one": tf.ones_like(examples, tf.float32)}
+
+def run_fn(fn_args):
+    seen = {name: str(getattr(fn_args, name)) for name in (
+        "working_dir", "schema_path", "schema_file", "transform_graph_path", "transform_output", "eval_model_dir",
+        "base_model", "hyperparameters", "custom_config", "train_steps", "eval_steps")}
+    schema = tft.TFTransformOutput(fn_args.transform_output).transformed_metadata.schema
+    options = tfxio.RecordBatchesOptions(batch_size=50, num_epochs=1)
+    batches = fn_args.data_accessor.record_batch_factory(fn_args.train_files, options, schema)
+    seen["rows"] = sum(batch.num_rows for batch in batches)
+    options = tfxio.TensorFlowDatasetOptions(batch_size=50, num_epochs=1)
+    dataset = fn_args.data_accessor.tf_dataset_factory(fn_args.eval_files, options, schema)
+    seen["eval_rows"] = sum(int(tf.shape(features["island_xf"])[0]) for features in dataset)
+    pathlib.Path(fn_args.model_run_dir, "seen.json").write_text(json.dumps(seen))
+    tf.saved_model.save(Model(), fn_args.serving_model_dir)
+"""
+
+
+def test_fn_args_hold_what_tfx_modules_read(
+    train: Train, penguin_schema: Schema, penguins_transformed: tuple[TransformGraph, Examples], tmp_path: Path
+) -> None:
+    (tmp_path / "hp").mkdir()
+    (tmp_path / "hp" / "best_hyperparameters.txt").write_text('{"values": {"units": 8}}')
+    model, model_run = train(
+        module_file=user_module(tmp_path, _REPORT),
+        schema=penguin_schema,
+        base_model=Model(uri="/base"),
+        hyperparameters=HyperParameters(uri=str(tmp_path / "hp")),
+        custom_config={"epochs": 3},
+        train_args={"splits": ["train", "eval"]},
+        eval_args=None,
+    )
+    seen = json.loads(Path(model_run.uri, "seen.json").read_text())
+    assert seen.pop("working_dir")
+    graph = penguins_transformed[0].uri
+    assert seen == {
+        "schema_path": f"{penguin_schema.uri}/schema.pbtxt",
+        "schema_file": f"{penguin_schema.uri}/schema.pbtxt",
+        "transform_graph_path": graph,
+        "transform_output": graph,
+        "eval_model_dir": f"{model.uri}/Format-TFMA",
+        "base_model": "/base/Format-Serving",
+        "hyperparameters": "{'values': {'units': 8}}",
+        "custom_config": "{'epochs': 3}",
+        "train_steps": "None",
+        "eval_steps": "None",
+        "rows": 344,
+        "eval_rows": 115,
+    }
+
+
+def test_logs_go_to_the_model_run(train: Train) -> None:
+    _, model_run = train(train_args={"num_steps": 1}, eval_args={"num_steps": 1})
+    assert list(Path(model_run.uri).rglob("events.out.tfevents.*"))
+
+
+def test_keras_is_keras_3_after_transform_was_imported() -> None:
+    from airflow_provider_mlpipe.components.transform import executor
+
+    assert executor.tf.keras.__version__.startswith("3.")
+
+
+def test_a_run_fn_that_saves_nothing_is_told_what_to_call(train: Train, tmp_path: Path) -> None:
+    module = user_module(tmp_path, "def run_fn(fn_args):\n    pass\n")
+    with pytest.raises(UserCodeError, match=r"saved no SavedModel to fn_args\.serving_model_dir") as raised:
+        train(module_file=module)
+    assert f"run_fn of {module}" in str(raised.value)
+    assert "model.export(fn_args.serving_model_dir)" in str(raised.value)
+
+
+@pytest.mark.parametrize("parameter", ["train_args", "eval_args"])
+def test_an_unknown_split_is_an_error_that_lists_the_known(parameter: str, train: Train) -> None:
+    with pytest.raises(InvalidInputError, match=rf"{parameter}\.splits: .* 'test'; known splits: train, eval"):
+        train(**{parameter: {"splits": ["test"]}})
+
+
+_MISSING_LABEL = """
+from tfx_bsl.public import tfxio
+import tensorflow_transform as tft
+
+def run_fn(fn_args):
+    schema = tft.TFTransformOutput(fn_args.transform_output).transformed_metadata.schema
+    options = tfxio.TensorFlowDatasetOptions(batch_size=8, label_key="kind")
+    fn_args.data_accessor.tf_dataset_factory(fn_args.train_files, options, schema)
+"""
+
+
+def test_a_label_that_the_schema_lacks_is_an_error_that_lists_the_features(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"no feature 'kind'; its features: .*island_xf, species_xf"):
+        train(module_file=user_module(tmp_path, _MISSING_LABEL))
+
+
+def test_hyperparameters_that_are_no_json_are_an_error(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"best_hyperparameters\.txt cannot be read as JSON"):
+        train(hyperparameters=HyperParameters(uri=str(tmp_path)))
+
+
+def test_what_run_fn_raises_comes_through(train: Train, tmp_path: Path) -> None:
+    module = user_module(tmp_path, "def run_fn(fn_args):\n    raise MemoryError('too big')\n")
+    with pytest.raises(MemoryError, match="too big"):
+        train(module_file=module)
