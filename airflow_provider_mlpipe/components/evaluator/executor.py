@@ -1,0 +1,200 @@
+"""Evaluator's executor: TFMA computes and validates on Beam, then the verdict is written down in words."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
+
+# isort: split
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_model_analysis.utils import has_change_threshold, update_eval_config_with_defaults
+from tfx_bsl.public.tfxio import TFExampleRecord
+
+from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
+from airflow_provider_mlpipe.components.evaluator.summary import Slice, slices
+from airflow_provider_mlpipe.components.evaluator.verdict import Verdict
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.beam import pipeline
+from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.tfrecord import read_records
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1000
+
+
+def run(
+    *,
+    examples: Examples,
+    model: Model,
+    baseline_model: Model | None,
+    schema: Schema | None,
+    eval_config: Mapping[str, Any],
+    example_splits: Sequence[str],
+    rubber_stamp: bool,
+    evaluation: ModelEvaluation,
+    blessing: ModelBlessing,
+    context: ExecutorContext,
+) -> dict[str, Produced]:
+    """Evaluate, and always give a verdict with its reason.
+
+    `evaluation` gets TFMA's result files and `summary.json`; `blessing` gets an empty file BLESSED or NOT_BLESSED.
+    Raises InvalidInputError for an eval_config that is none, a feature that the schema lacks, or an unknown split.
+    """
+    given = _parse(eval_config)
+    splits = named_splits(examples, example_splits, parameter="example_splits")
+    known_schema = read_schema(schema) if schema else None
+    if known_schema:
+        _check_features(given, known_schema)
+    first = baseline_model is None and has_change_threshold(given)
+    config = _complete(given, has_baseline=baseline_model is not None)
+    models = [
+        _shared_model(spec, baseline_model if spec.is_baseline else model, config, rubber_stamp=rubber_stamp or first)
+        for spec in config.model_specs
+    ]
+    files = [path for split in splits for path in split_files(examples, split)]
+    _evaluate(files, known_schema, models, config, evaluation.uri, context)
+
+    verdict = Verdict.of(tfma.load_validation_result(evaluation.uri), skipped_change_thresholds=first)
+    log.info("%s: %s", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
+    _write_summary(evaluation, verdict, config, {split: _count(examples, split) for split in splits})
+    return {"blessing": _bless(blessing, verdict, model)}
+
+
+def _parse(eval_config: Mapping[str, Any]) -> tfma.EvalConfig:
+    try:
+        config = json_format.ParseDict(_plain_numbers(eval_config), tfma.EvalConfig())
+    except json_format.ParseError as error:
+        raise InvalidInputError(f"eval_config does not fit tfma.EvalConfig: {error}") from error
+    if not config.metrics_specs:
+        raise InvalidInputError("eval_config lists no metrics_specs; name at least one metric there")
+    return config
+
+
+def _plain_numbers(value: Any) -> Any:
+    """Write `{"value": 0.5}` as 0.5: TFX's users give wrapped numbers as messages, JSON has them bare."""
+    if isinstance(value, Mapping):
+        if value.keys() == {"value"} and isinstance(value["value"], (bool, int, float)):
+            return value["value"]
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return [_plain_numbers(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _complete(given: tfma.EvalConfig, *, has_baseline: bool) -> tfma.EvalConfig:
+    """Fill in what the user may leave out, and add or drop the baseline with its change thresholds."""
+    config = tfma.EvalConfig()
+    config.CopyFrom(given)
+    if not config.model_specs:
+        config.model_specs.add()
+    for spec in config.model_specs:
+        # Else TFMA first tries to load the model with Keras, which since version 3 reads no SavedModel.
+        spec.model_type = spec.model_type or tfma.TF_GENERIC
+        spec.signature_name = spec.signature_name or "serving_default"
+    config = update_eval_config_with_defaults(config, has_baseline=has_baseline, rubber_stamp=True)
+    if sum(spec.is_baseline for spec in config.model_specs) != has_baseline or len(config.model_specs) > 2:
+        raise InvalidInputError(
+            "eval_config.model_specs: give one spec without a name, or one for the model and one with is_baseline"
+        )
+    return config
+
+
+def _check_features(config: tfma.EvalConfig, schema: schema_pb2.Schema) -> None:
+    """Refuse keys that no raw feature has, unless the model itself makes features."""
+    if any(spec.preprocessing_function_names for spec in config.model_specs):
+        return
+    names = {feature.name for feature in schema.feature}
+    asked = [("label_key", spec.label_key) for spec in config.model_specs]
+    asked += [("example_weight_key", spec.example_weight_key) for spec in config.model_specs]
+    asked += [("slicing_specs.feature_keys", key) for spec in config.slicing_specs for key in spec.feature_keys]
+    for place, key in asked:
+        if key and key not in names:
+            raise InvalidInputError(
+                f"eval_config {place}: the schema has no feature {key!r}; its features: {', '.join(sorted(names))}. "
+                f"For a feature that the model makes, name its signature in preprocessing_function_names"
+            )
+
+
+def _shared_model(
+    spec: tfma.ModelSpec, model: Model | None, config: tfma.EvalConfig, *, rubber_stamp: bool
+) -> tfma.EvalSharedModel:
+    assert model is not None  # _complete keeps the baseline's spec only when there is a baseline
+    return tfma.default_eval_shared_model(
+        eval_saved_model_path=str(Path(model.uri, "Format-Serving")),
+        model_name=spec.name,
+        eval_config=config,
+        rubber_stamp=rubber_stamp and not spec.is_baseline,
+    )
+
+
+def _evaluate(
+    files: list[Path],
+    schema: schema_pb2.Schema | None,
+    models: list[tfma.EvalSharedModel],
+    config: tfma.EvalConfig,
+    output: str,
+    context: ExecutorContext,
+) -> None:
+    reader = TFExampleRecord(
+        file_pattern=[str(path) for path in files],
+        schema=schema,
+        raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
+        telemetry_descriptors=["mlpipe", "Evaluator"],
+    )
+    with pipeline(context.beam_pipeline_args) as run:
+        _ = (
+            run
+            | "Read" >> reader.BeamSource(batch_size=_BATCH)
+            | "Evaluate"
+            >> tfma.ExtractEvaluateAndWriteResults(
+                eval_shared_model=models,
+                eval_config=config,
+                output_path=output,
+                schema=schema,
+                tensor_adapter_config=reader.TensorAdapterConfig() if schema else None,
+            )
+        )
+
+
+def _count(examples: Examples, split: str) -> int:
+    counts = examples.properties.get("record_counts", {})
+    return (
+        counts[split]
+        if split in counts
+        else sum(1 for path in split_files(examples, split) for _ in read_records(path))
+    )
+
+
+def _write_summary(
+    evaluation: ModelEvaluation, verdict: Verdict, config: tfma.EvalConfig, records: dict[str, int]
+) -> None:
+    metrics = list(tfma.load_metrics(evaluation.uri))
+    by_role: dict[bool, list[Slice]] = {
+        spec.is_baseline: slices(metrics, model_name=spec.name) for spec in config.model_specs
+    }
+    candidate = by_role[False]
+    summary = {
+        **verdict.to_dict(),
+        "slices": candidate,
+        "baseline": by_role.get(True),
+        "counts": {"records": records, "slices": len(candidate), "failures": len(verdict.failures)},
+    }
+    text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
+    Path(evaluation.uri, "summary.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _bless(blessing: ModelBlessing, verdict: Verdict, model: Model) -> Produced:
+    Path(blessing.uri, "BLESSED" if verdict.blessed else "NOT_BLESSED").touch()
+    properties: dict[str, Any] = {"blessed": int(verdict.blessed), "reason": verdict.reason}
+    if model.digest is not None:
+        properties["model_digest"] = model.digest
+    if model.id is not None:
+        properties["model_id"] = model.id
+    return Produced(properties=properties)

@@ -1,0 +1,208 @@
+"""Evaluator always gives a verdict, with its reason and every slice and metric that failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning:keras"),
+]
+
+ACCURACY = "sparse_categorical_accuracy"
+# as TFX's users write it; JSON's bare number does too
+AT_LEAST_80_PERCENT = {"value_threshold": {"lower_bound": {"value": 0.8}}}
+NOT_WORSE = {"change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": 0.0}}
+
+
+def eval_config(threshold: dict[str, Any] | None = None, **metric: Any) -> dict[str, Any]:
+    accuracy = {"class_name": "SparseCategoricalAccuracy", **({"threshold": threshold} if threshold else {}), **metric}
+    return {
+        "model_specs": [{"label_key": "species_xf", "preprocessing_function_names": ["transform_features"]}],
+        "metrics_specs": [{"metrics": [{"class_name": "ExampleCount"}, accuracy]}],
+        "slicing_specs": [{}, {"feature_keys": ["island"]}],
+    }
+
+
+@pytest.fixture(scope="session")
+def evaluate(
+    penguin_examples: Examples,
+    penguin_schema: Schema,
+    empty: Callable[..., Any],
+    context: Callable[[], ExecutorContext],
+) -> Callable[..., tuple[ModelBlessing, dict[str, Any]]]:
+    """Runs Evaluator on the penguins' eval split; returns the blessing and what summary.json says."""
+
+    def run(model: Model, config: dict[str, Any], **changed: Any) -> tuple[ModelBlessing, dict[str, Any]]:
+        from airflow_provider_mlpipe.components.evaluator import executor
+
+        evaluation, blessing = empty(ModelEvaluation), empty(ModelBlessing)
+        defaults: dict[str, Any] = {
+            "examples": penguin_examples,
+            "baseline_model": None,
+            "schema": penguin_schema,
+            "example_splits": ("eval",),
+            "rubber_stamp": False,
+        }
+        produced = executor.run(
+            **{**defaults, **changed},
+            model=model,
+            eval_config=config,
+            evaluation=evaluation,
+            blessing=blessing,
+            context=context(),
+        )["blessing"]
+        given = ModelBlessing(uri=blessing.uri, properties=produced.properties)
+        files = [path.name for path in Path(blessing.uri).iterdir()]
+        assert files == ["BLESSED" if given.properties["blessed"] else "NOT_BLESSED"]
+        summary = json.loads(Path(evaluation.uri, "summary.json").read_text())
+        assert summary["blessed"] == bool(given.properties["blessed"])
+        assert summary["reason"] == given.properties["reason"]
+        return given, summary | {"uri": evaluation.uri}
+
+    return run
+
+
+Evaluate = Callable[..., tuple[ModelBlessing, dict[str, Any]]]
+
+
+def metrics_of(slices: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (metrics,) = [one["metrics"] for one in slices if one["slice"] == name]
+    return dict(metrics)
+
+
+def test_a_good_model_is_blessed_and_compared_by_slice(
+    evaluate: Evaluate, penguin_model: Model, penguin_rows: list[dict[str, str]]
+) -> None:
+    import tensorflow_model_analysis as tfma
+
+    blessing, summary = evaluate(penguin_model, eval_config(AT_LEAST_80_PERCENT))
+    assert blessing.properties == {
+        "blessed": 1,
+        "reason": "every threshold is met",
+        "model_digest": penguin_model.digest,
+        "model_id": penguin_model.id,
+    }
+    assert [one["slice"] for one in summary["slices"]] == [
+        "Overall",
+        "island=Biscoe",
+        "island=Dream",
+        "island=Torgersen",
+    ]
+    assert summary["counts"] == {"records": {"eval": 115}, "slices": 4, "failures": 0}
+    assert summary["baseline"] is None
+    on_dream = sum(row["island"] == "Dream" for row in penguin_rows[::3])
+    assert metrics_of(summary["slices"], "island=Dream")["example_count"] == on_dream
+    overall = metrics_of(summary["slices"], "Overall")
+    assert overall["example_count"] == 115
+    assert overall[ACCURACY] >= 0.8
+    (tfma_overall,) = [metrics for key, metrics in tfma.load_eval_result(summary["uri"]).slicing_metrics if key == ()]
+    assert tfma_overall[""][""][ACCURACY]["doubleValue"] == overall[ACCURACY]
+
+
+def test_a_model_trained_on_shuffled_labels_is_not_blessed(evaluate: Evaluate, shuffled_labels_model: Model) -> None:
+    blessing, summary = evaluate(shuffled_labels_model, eval_config(AT_LEAST_80_PERCENT))
+    value = metrics_of(summary["slices"], "Overall")[ACCURACY]
+    assert value < 0.8
+    assert blessing.properties["blessed"] == 0
+    assert f"Overall: {ACCURACY} {value:.6g} fails lower_bound 0.8" in blessing.properties["reason"]
+    assert blessing.properties["model_digest"] == shuffled_labels_model.digest
+    failed = {"metric": ACCURACY, "value": value, "bound": "lower_bound", "threshold": 0.8, "message": ""}
+    assert {"slice": "Overall", **failed} in summary["failures"]
+
+
+def test_a_worse_model_fails_a_change_threshold(
+    evaluate: Evaluate, penguin_model: Model, shuffled_labels_model: Model
+) -> None:
+    blessing, summary = evaluate(shuffled_labels_model, eval_config(NOT_WORSE), baseline_model=penguin_model)
+    assert blessing.properties["blessed"] == 0
+    (overall,) = [failure for failure in summary["failures"] if failure["slice"] == "Overall"]
+    candidate, baseline = (metrics_of(summary[key], "Overall")[ACCURACY] for key in ("slices", "baseline"))
+    assert (overall["bound"], overall["threshold"]) == ("absolute change", 0.0)
+    assert overall["value"] == pytest.approx(candidate - baseline)
+    better, _ = evaluate(penguin_model, eval_config(NOT_WORSE), baseline_model=shuffled_labels_model)
+    assert better.properties["blessed"] == 1
+
+
+def test_a_first_model_skips_change_thresholds_and_says_so(evaluate: Evaluate, penguin_model: Model) -> None:
+    blessing, summary = evaluate(penguin_model, eval_config(NOT_WORSE))
+    assert blessing.properties["blessed"] == 1
+    assert blessing.properties["reason"].endswith("no baseline model in this run, so change thresholds were skipped")
+    assert summary["failures"] == []
+
+
+def slice_threshold(island: str, lower_bound: float) -> dict[str, Any]:
+    return {
+        "slicing_specs": [{"feature_values": {"island": island}}],
+        "threshold": {"value_threshold": {"lower_bound": lower_bound}},
+    }
+
+
+def test_a_slice_can_fail_alone_and_one_that_does_not_occur_fails(evaluate: Evaluate, penguin_model: Model) -> None:
+    thresholds = [slice_threshold("Dream", 1.5), slice_threshold("Biscoe", 0.1), slice_threshold("Atlantis", 0.1)]
+    blessing, summary = evaluate(penguin_model, eval_config(per_slice_thresholds=thresholds))
+    assert blessing.properties["blessed"] == 0
+    assert blessing.properties["reason"].startswith("island=Atlantis: has a threshold, but no example; island=Dream: ")
+    assert [(one["slice"], one["metric"]) for one in summary["failures"]] == [
+        ("island=Atlantis", None),
+        ("island=Dream", ACCURACY),
+    ]
+
+
+def test_without_thresholds_nothing_is_blessed_but_by_rubber_stamp(evaluate: Evaluate, penguin_model: Model) -> None:
+    blessing, _ = evaluate(penguin_model, eval_config())
+    assert blessing.properties["blessed"] == 0
+    assert "eval_config has no threshold" in blessing.properties["reason"]
+    stamped, _ = evaluate(penguin_model, eval_config(), rubber_stamp=True)
+    assert stamped.properties["blessed"] == 1
+    assert stamped.properties["reason"] == "there was no threshold to check"
+
+
+def test_examples_are_weighted_by_their_key(
+    evaluate: Evaluate,
+    penguin_model: Model,
+    penguin_rows: list[dict[str, str]],
+    write_penguins: Callable[..., Examples],
+) -> None:
+    rows = [row for row in penguin_rows[::3] if row["body_mass_g"] != "NA"]
+    config = eval_config(AT_LEAST_80_PERCENT)
+    config["model_specs"][0]["example_weight_key"] = "body_mass_g"
+    config["metrics_specs"][0]["metrics"].append({"class_name": "WeightedExampleCount"})
+    _, summary = evaluate(penguin_model, config, examples=write_penguins({"eval": rows}))
+    total = sum(float(row["body_mass_g"]) for row in rows)
+    assert metrics_of(summary["slices"], "Overall")["weighted_example_count"] == pytest.approx(total)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"metric_specs": []}, 'eval_config does not fit tfma.EvalConfig: .*"metric_specs"'),
+        ({}, "eval_config lists no metrics_specs"),
+        (
+            {"model_specs": [{"label_key": "kind"}], "metrics_specs": [{"metrics": [{"class_name": "ExampleCount"}]}]},
+            "label_key: the schema has no feature 'kind'; its features: .*island, species",
+        ),
+        (
+            {"model_specs": [{"name": "a"}, {"name": "b"}], "metrics_specs": [{}], "slicing_specs": [{}]},
+            "model_specs: give one spec without a name",
+        ),
+    ],
+)
+def test_a_wrong_eval_config_is_an_error(config: dict[str, Any], message: str, evaluate: Evaluate) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        evaluate(Model(uri="/nowhere"), config, baseline_model=Model(uri="/nowhere"))
+
+
+def test_an_unknown_split_is_an_error_that_lists_the_known(evaluate: Evaluate) -> None:
+    with pytest.raises(InvalidInputError, match=r"example_splits: .* 'test'; known splits: train, eval"):
+        evaluate(Model(uri="/nowhere"), eval_config(), example_splits=["test"])
