@@ -7,6 +7,7 @@ work of every component done.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -60,10 +61,10 @@ def run_demo(
     once: bool = False,
     out: TextIO | None = None,
 ) -> int:
-    """Run the DAG and report; return 0 if it succeeded, 1 if not. Stays up until Ctrl-C unless `once`.
+    """Run the DAG and report; return 0 if it succeeded, 1 if not, 130 if Ctrl-C or SIGTERM came before its end.
 
-    `dags_folder` and `state_dir` are `dags` and `.state` of this checkout by default; for root, when Postgres' user may
-    not enter the checkout, the state is below /var/tmp.
+    Stays up until Ctrl-C unless `once`. By default, `dags_folder` and `state_dir` are `dags` and `.state` of this
+    checkout; for root, when Postgres' user may not enter the checkout, the state is below /var/tmp.
 
     Raises:
         InvalidInputError: a folder is missing or cannot be used; the message names it and the remedy.
@@ -72,35 +73,40 @@ def run_demo(
     dags_folder = dags_folder or CHECKOUT / "dags"
     if not dags_folder.is_dir():
         raise InvalidInputError(f"there is no folder {dags_folder}: run the demo in a checkout, or name --dags-folder")
-    state_dir = state_dir or _default_state_dir()
-    out = out or sys.stdout
-    print(f"Starting Postgres and Airflow; all state is in {state_dir} …", file=out, flush=True)
-    with LocalAirflow(state_dir, dags_folder) as airflow, closing(MetadataStore(airflow.mlpipe_dsn)) as store:
-        print(f"Airflow: {airflow.url}  user {airflow.username}, password {airflow.password}", file=out, flush=True)
-        airflow.cancel_runs(dag_id)  # of a demo that was killed
-        try:
-            state = _run(airflow, store, dag_id, out)
+    say = functools.partial(print, file=out or sys.stdout, flush=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    status = 130
+    try:
+        state_dir = state_dir or _default_state_dir()
+        say(f"Starting Postgres and Airflow; all state is in {state_dir} …")
+        with LocalAirflow(state_dir, dags_folder) as airflow:
+            say(f"Airflow: {airflow.url}  user {airflow.username}, password {airflow.password}")
+            status = _run(airflow, dag_id, out or sys.stdout)
             if not once:
-                print("Airflow stays up; Ctrl-C stops it.", file=out, flush=True)
+                say("Airflow stays up; Ctrl-C stops it.")
                 airflow.wait_until_stopped()
+    except KeyboardInterrupt:
+        say("\nStopped.")
+    return status
+
+
+def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
+    airflow.cancel_runs(dag_id)  # of a demo that was killed
+    with closing(MetadataStore(airflow.mlpipe_dsn)) as store:
+        run_id = airflow.trigger(dag_id)
+        print(f"\n{dag_id}, {run_id}", file=out)
+        view = Table(out) if out.isatty() else Lines(out)
+        try:
+            for tasks in airflow.watch(dag_id, run_id, _TIMEOUT):
+                view.show(steps(tasks, store, dag_id, run_id))
         except KeyboardInterrupt:
-            print("\nStopping …", file=out, flush=True)
             airflow.cancel_runs(dag_id)
             raise
+        state = airflow.state(dag_id, run_id)
+        for line in report(state, airflow, store, dag_id, run_id):
+            print(line, file=out, flush=True)
     return 0 if state == "success" else 1
-
-
-def _run(airflow: LocalAirflow, store: MetadataStore, dag_id: str, out: TextIO) -> str:
-    run_id = airflow.trigger(dag_id)
-    print(f"\n{dag_id}, {run_id}", file=out)
-    view = Table(out) if out.isatty() else Lines(out)
-
-    for tasks in airflow.watch(dag_id, run_id, _TIMEOUT):
-        view.show(steps(tasks, store, dag_id, run_id))
-    state = airflow.state(dag_id, run_id)
-    for line in report(state, airflow, store, dag_id, run_id):
-        print(line, file=out, flush=True)
-    return state
 
 
 def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_id: str) -> list[Step]:
@@ -298,15 +304,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--state-dir", type=Path)
     parser.add_argument("--once", action="store_true", help="exit with the run's status instead of staying up")
     options = parser.parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
         return run_demo(**vars(options))
     except MlpipeError as error:
         print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

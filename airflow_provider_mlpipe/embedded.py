@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -82,6 +82,10 @@ class EmbeddedPostgres:
             InvalidInputError: the folder or the binaries cannot be used; the message names them and the remedy.
             StoreUnavailableError: the server did not come up; the message ends with its log.
         """
+        if self._holding is not None and self.pid is None:  # it was killed: let go of it and start it again
+            self._dismiss_guard()
+            self._holding.close()
+            self._holding = None
         if self._holding is not None:
             return
         self._prepare_folder()
@@ -203,15 +207,26 @@ class EmbeddedPostgres:
             return
         # Orphans of a server that was killed leave by themselves.
         _wait_until(lambda: not self._processes(), lambda: self._unavailable("left processes behind"))
+        port = self._free_port()
         self._pid_file.unlink(missing_ok=True)
         if not self.data_dir.exists():
             self._create_cluster()
         user = self._server_user()
         user.own(self.log_file)
-        settings = " ".join(f"-c {key}='{value}'" for key, value in (self._settings | {"port": _free_port()}).items())
+        settings = " ".join(f"-c {key}='{value}'" for key, value in (self._settings | {"port": port}).items())
         started = self._pg_ctl("start", f"--log={self.log_file}", f"--options={settings}")
         if started.returncode != 0:
             raise self._unavailable("did not start")
+
+    def _free_port(self) -> str:
+        """The port of a server that was killed, so that its clients find the next one; else any free port."""
+        with suppress(StoreUnavailableError, OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", self.port))
+            return str(self.port)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return str(probe.getsockname()[1])
 
     def _create_cluster(self) -> None:
         user, password_file = self._server_user(), self.state_dir / "password"
@@ -390,12 +405,6 @@ def _entry(uid: int) -> pwd.struct_passwd:
         return pwd.getpwuid(uid)
     except KeyError:  # a container may run as a uid without a name
         return pwd.struct_passwd((str(uid), "", uid, os.getegid(), "", "/", ""))
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @contextmanager

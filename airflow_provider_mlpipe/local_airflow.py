@@ -31,7 +31,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.metadata.schema import upgrade
 
 FINISHED = frozenset({"success", "failed"})
-_PATIENCE = 120.0
+_PATIENCE = 300.0  # of a machine that is busy with other things; alone it takes some 20 seconds
 _POLL = 0.2
 
 
@@ -46,7 +46,7 @@ class TaskInstance:
 
 
 class LocalAirflow:
-    """An Airflow that serves the DAGs of `dags_folder` on 127.0.0.1, on port 8080 or a free one.
+    """An Airflow that serves the DAGs of `dags_folder` on 127.0.0.1, on `port`, or a free one if that is taken.
 
     `environment` is added to what the processes, tasks included, see; AIRFLOW* variables of this process are not. With
     `durable=False` Postgres is faster and loses data when the machine crashes: for tests only.
@@ -60,6 +60,7 @@ class LocalAirflow:
         dags_folder: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        port: int = 8080,
         parallelism: int = 4,
         durable: bool = True,
     ) -> None:
@@ -71,7 +72,9 @@ class LocalAirflow:
         self._environment = dict(environment or {})
         self._parallelism = parallelism
         self._process: subprocess.Popen[str] | None = None
+        self._preferred_port = port
         self._port = 0
+        self._port_mark: socket.socket | None = None
         self._token: str | None = None
         self._started_at = datetime.now(timezone.utc)
 
@@ -122,6 +125,8 @@ class LocalAirflow:
         if process is not None:
             with process:  # closes its standard input, which tells it to leave, and waits for it
                 pass
+        if self._port_mark is not None:
+            self._port_mark.close()
         self.postgres.stop()
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
@@ -215,7 +220,7 @@ class LocalAirflow:
             if not self.postgres.has_database(database):
                 self.postgres.create_database(database)
         upgrade(self.mlpipe_dsn)
-        self._port = _free_port()
+        self._port, self._port_mark = _reserve_port(self._preferred_port)
         passwords = _open_private(self.home / "simple_auth_manager_passwords.json.generated", "w")
         with passwords:
             json.dump({self.username: self.password}, passwords)
@@ -424,13 +429,21 @@ def _open_private(path: Path, mode: str) -> IO[str]:
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
-def _free_port(preferred: int = 8080) -> int:
+def _reserve_port(preferred: int) -> tuple[int, socket.socket]:
+    """Choose a port and the mark that keeps others of us off it until Airflow listens, as long as that is open."""
     for port in (preferred, 0):
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(port))
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            found = int(probe.getsockname()[1])
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0airflow-provider-mlpipe-port-{found}")  # in no file system, gone with its process
+        except OSError:
+            mark.close()
+            continue
+        return found, mark
     raise TransientError("no port is free on 127.0.0.1")

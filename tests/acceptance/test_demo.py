@@ -1,0 +1,94 @@
+"""The demo, on a pipeline of small components: the first time, the second time, and with a shut gate."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlpipe.demo import run_demo
+
+pytestmark = pytest.mark.airflow
+
+PARTS = Path(__file__).parent.parent / "parts"
+DAG_FILE = """
+import parts
+from airflow_provider_mlpipe.dag_factory import create_dag
+
+make = parts.MakeOperator(files=1234, shut={shut})
+dag = create_dag("small", [make, parts.UseOperator(examples=make.outputs["examples"])])
+"""
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mlpipe-demo-"))
+    folder.chmod(0o755)  # Postgres' user must get through
+    (folder / "dags").mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _parts_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(PARTS))
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def write_dag(root: Path, *, shut: bool) -> None:
+    (root / "dags" / "small.py").write_text(DAG_FILE.format(shut=shut))
+
+
+def demo_once(root: Path) -> tuple[int, str]:
+    out = io.StringIO()
+    status = run_demo(dag_id="small", dags_folder=root / "dags", state_dir=root / "state", once=True, out=out)
+    return status, out.getvalue()
+
+
+def test_first_run_runs_everything(root: Path) -> None:
+    write_dag(root, shut=False)
+    status, shown = demo_once(root)
+    assert status == 0, shown
+    lines = [line.split() for line in shown.splitlines()]
+    made = next(line for line in lines if line[:3] == ["Make", "done", "run"])
+    assert made[-2:] == ["train", "1,234"]
+    assert any(line[:3] == ["Use", "done", "run"] for line in lines)
+    assert "The run ended: success. 0 of 2 components cached." in shown
+    assert "user admin, password" in shown
+
+
+def test_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
+    command = [sys.executable, "-m", "airflow_provider_mlpipe.demo", "--dag-id=small"]
+    folders = [f"--dags-folder={root / 'dags'}", f"--state-dir={root / 'state'}"]
+    with subprocess.Popen([*command, *folders], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shown = ""
+        for line in process.stdout:
+            shown += line
+            if "Ctrl-C" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0, shown
+    assert "Every component cached (2)." in shown
+
+
+def test_a_shut_gate_fails_the_demo(root: Path) -> None:
+    write_dag(root, shut=True)
+    status, shown = demo_once(root)
+    assert status == 1, shown
+    assert "Make failed:" in shown
+    assert "the gate is shut" in shown
