@@ -42,6 +42,11 @@ class _Session(threading.local):
     in_transaction = False
 
 
+def make_dsn(**keywords: str | int) -> str:
+    """A libpq connection string of its keywords (`host`, `dbname`, `sslmode`, …), quoted where it must be."""
+    return str(extensions.make_dsn(**{keyword: str(value) for keyword, value in keywords.items()}))
+
+
 class Connection:
     """A lazy connection, one per thread and process, so that neither threads nor forks share a session.
 

@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from airflow.sdk import BaseHook
-from psycopg2.extensions import make_dsn
 
+from airflow_provider_mlpipe.metadata.connection import make_dsn
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 
@@ -38,7 +38,7 @@ class MlpipeHook(BaseHook):
             "password": connection.password,
             "dbname": connection.schema,
         }
-        return str(make_dsn(**{key: value for key, value in known.items() if value}, **connection.extra_dejson))
+        return make_dsn(**{key: value for key, value in known.items() if value}, **connection.extra_dejson)
 
     @functools.cached_property
     def store(self) -> MetadataStore:

@@ -112,12 +112,17 @@ class MetadataStore:
         return execution_id, outputs
 
     def publish_node(
-        self, start: ExecutionStart, outputs: Outputs, *, not_reusable_reason: str = "it is resolved anew in every run"
+        self,
+        start: ExecutionStart,
+        outputs: Outputs,
+        *,
+        reuse: bool = True,
+        not_reusable_reason: str = "it is resolved anew in every run",
     ) -> tuple[int, dict[str, list[Artifact]]]:
         """Record a COMPLETE execution of a node that only names artifacts (Importer, Resolver); returns its id, too.
 
-        An artifact with an id is referred to. One without is taken from the store if a LIVE one has the same type, URI,
-        digest and properties, else created. Raises what `publish` raises.
+        An artifact with an id is referred to. One without is taken from the store if `reuse` and a LIVE one has the same
+        type, URI, digest and properties, else created. Raises what `publish` raises.
         """
         self._ensure_contexts(start)
         self._ensure_artifact_types(outputs)
@@ -125,7 +130,7 @@ class MetadataStore:
         with self._connection.transaction():
             self._run("lock_uris", uris=to_json([artifact.uri for _, _, artifact in _flat(outputs)]))
             claim = Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token)
-            return claim.execution_id, self._publish(claim, outputs, not_reusable_reason, reuse=True)
+            return claim.execution_id, self._publish(claim, outputs, not_reusable_reason, reuse=reuse)
 
     def fail(self, claim: Claim, error: str) -> bool:
         """End the execution as FAILED; returns False, and does nothing, if the claim is lost."""
