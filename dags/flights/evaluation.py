@@ -1,14 +1,37 @@
 """How the flight model is judged: a TFMA EvalConfig in its JSON form.
 
 A table of rates per carrier and hour, the best guess without a model, reaches an AUC of 0.65, the network 0.77
-(`benchmarks/flight_baseline.py` prints the table's). The bar is between them, far from both. Accuracy is shown but is no
+(`benchmarks/flight_baseline.py` prints the first). The bar is between them, far from both. Accuracy is shown but is no
 bar: three flights out of four are on time, so "never late" is right three times out of four.
 """
 
 from __future__ import annotations
 
 MIN_AUC = 0.72
+MIN_AUC_OF_AN_ORIGIN = 0.69
 MAX_AUC_LOSS = 0.01
+
+ALL: dict = {}
+BY_ORIGIN = {"feature_keys": ["origin"]}
+BY_CARRIER = {"feature_keys": ["carrier"]}
+
+AUC = {
+    "class_name": "AUC",
+    "per_slice_thresholds": [
+        {
+            "slicing_specs": [ALL],
+            "threshold": {
+                "value_threshold": {"lower_bound": MIN_AUC},
+                # Against the latest blessed model: a little worse is noise, more is a step back.
+                "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -MAX_AUC_LOSS},
+            },
+        },
+        {
+            "slicing_specs": [BY_ORIGIN],
+            "threshold": {"value_threshold": {"lower_bound": MIN_AUC_OF_AN_ORIGIN}},
+        },
+    ],
+}
 
 EVAL_CONFIG = {
     "model_specs": [
@@ -18,23 +41,16 @@ EVAL_CONFIG = {
             "example_weight_key": "weight",  # 0 for the flights that never arrived
         }
     ],
-    "slicing_specs": [{}, {"feature_keys": ["origin"]}, {"feature_keys": ["carrier"]}],
+    "slicing_specs": [ALL, BY_ORIGIN, BY_CARRIER],
     "metrics_specs": [
         {
             "metrics": [
-                {"class_name": "ExampleCount"},
-                {"class_name": "WeightedExampleCount"},
-                {
-                    "class_name": "AUC",
-                    "threshold": {
-                        "value_threshold": {"lower_bound": MIN_AUC},
-                        # Against the latest blessed model: a little worse is noise, more is a step back.
-                        "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -MAX_AUC_LOSS},
-                    },
-                },
+                AUC,
                 {"class_name": "BinaryAccuracy"},
                 {"class_name": "BinaryCrossentropy"},
                 {"class_name": "Calibration"},  # predicted over actual lateness; 1 is just right
+                {"class_name": "ExampleCount"},
+                {"class_name": "WeightedExampleCount"},  # without the flights that never arrived
             ]
         }
     ],

@@ -1,0 +1,1 @@
+"""What `penguins.py` is made of: its data and its model."""
