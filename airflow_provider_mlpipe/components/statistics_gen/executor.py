@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
+import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.public.tfxio import TFExampleRecord
@@ -16,11 +18,13 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics import read_statistics, write_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
 
 log = logging.getLogger(__name__)
 
+RECORD_COLUMN = "__serialized_example__"
 BATCH = 1000
 """Records decoded at a time. Left to itself Beam chooses by the clock, and last digits would differ between runs."""
 
@@ -46,12 +50,11 @@ def run(
     drafts = {split: Path(context.tmp_dir) / f"{split}.pb" for split in splits}
     with pipeline(context.beam_pipeline_args) as p:
         for split, draft in drafts.items():
-            options = _options(stats_options, schema, rates.get(split))
-            files = [str(path) for path in split_files(examples, split)]
-            source = TFExampleRecord(files, telemetry_descriptors=["StatisticsGen"])
+            options = _options(stats_options, schema)
+            rate, options.sample_rate = rates.get(split, options.sample_rate), None  # TFDV would draw whole batches
             _ = (
                 p
-                | f"Read[{split}]" >> source.BeamSource(options.desired_batch_size)
+                | f"Read[{split}]" >> _batches(examples, split, options.desired_batch_size, rate)
                 | f"Compute[{split}]" >> tfdv.GenerateStatistics(options)
                 | f"Write[{split}]" >> tfdv.WriteStatisticsToBinaryFile(str(draft))
             )
@@ -60,14 +63,23 @@ def run(
     return {"statistics": Produced(properties={"splits": splits, "span": examples.properties.get("span", 0)})}
 
 
-def _options(given: Mapping[str, Any] | str | None, schema: Schema | None, rate: float | None) -> tfdv.StatsOptions:
+def _batches(examples: Examples, split: str, size: int, rate: float | None) -> beam.PTransform:
+    files = [str(path) for path in split_files(examples, split)]
+    if rate is None:
+        return TFExampleRecord(files, telemetry_descriptors=["StatisticsGen"]).BeamSource(size)
+    if not 0 < rate <= 1:
+        raise InvalidInputError(f"the sample rate of split {split!r} is {rate}; it must be above 0 and at most 1")
+    source = TFExampleRecord(files, raw_record_column_name=RECORD_COLUMN, telemetry_descriptors=["StatisticsGen"])
+    sample = beam.Map(sample_rows, RECORD_COLUMN, rate).with_output_types(pa.RecordBatch)
+    return source.BeamSource(size) | sample
+
+
+def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tfdv.StatsOptions:
     options = read_stats_options(given)
     if schema is not None:
         if options.schema is not None:
             raise InvalidInputError("the schema is given as an input and in stats_options; leave one out")
         options.schema = read_schema(schema)
-    if rate is not None:
-        options.sample_rate = rate
     if options.desired_batch_size is None:
         options.desired_batch_size = BATCH
     return options

@@ -1,0 +1,24 @@
+"""A sample of records that is the same in every run: the record itself decides."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow as pa
+
+_SALT = b"sample:"  # another hash than the one that dealt the records to their splits
+_END = 1 << 64
+
+
+def is_sampled(record: bytes, rate: float) -> bool:
+    """Whether `record` is in a sample of the share `rate`; equal records are in it together, or not at all."""
+    return int.from_bytes(hashlib.sha256(_SALT + record).digest()[:8], "big") < rate * _END
+
+
+def sample_rows(batch: pa.RecordBatch, record_column: str, rate: float) -> pa.RecordBatch:
+    """Keep the sampled rows of `batch`, by the serialized record in `record_column`, which is left out."""
+    place = batch.schema.get_field_index(record_column)
+    kept = pa.array([is_sampled(record, rate) for record in batch.column(place).flatten().to_pylist()], pa.bool_())
+    others = [name for name in batch.schema.names if name != record_column]
+    columns = [batch.column(batch.schema.get_field_index(name)).filter(kept) for name in others]
+    return pa.RecordBatch.from_arrays(columns, others)
