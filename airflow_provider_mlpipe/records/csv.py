@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.ahead import ahead
 from airflow_provider_mlpipe.records.examples import bytes_list
 
 BLOCK_BYTES = 4 << 20
@@ -53,7 +54,7 @@ class CsvSplit:
         """Read all files once and return the type of each column, and the number of rows."""
         types = [ColumnType.UNKNOWN for _ in self.header]
         rows = 0
-        for cells in self._blocks():
+        for cells in ahead(self._blocks()):
             rows += cells.num_rows
             for index, known in enumerate(types):
                 if known < ColumnType.STRING:

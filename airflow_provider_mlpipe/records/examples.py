@@ -115,6 +115,8 @@ def _varints(values: pa.Array) -> pa.BinaryArray:
     """
     numbers = values.fill_null(0).cast(pa.int64()).to_numpy().view(np.uint64)
     width = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
+    if width == 1:  # lengths mostly are: a byte each
+        return _null_where_null_in(values, _fixed_width(1, numbers.astype(np.uint8)))
     shifts = np.arange(width, dtype=np.uint64) * np.uint64(7)
     sevens = (numbers[:, None] >> shifts).astype(np.uint8) & 0x7F
     sizes = 1 + ((numbers[:, None] >> shifts[1:]) != 0).sum(axis=1)
@@ -126,8 +128,7 @@ def _varints(values: pa.Array) -> pa.BinaryArray:
 def _floats(values: pa.Array) -> pa.BinaryArray:
     with np.errstate(over="ignore"):  # beyond float32 is infinity, as in protobuf
         numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False).astype("<f4")
-    offsets = np.arange(len(numbers) + 1, dtype=np.int32) * np.int32(4)
-    return _null_where_null_in(values, _binary(offsets, numbers))
+    return _null_where_null_in(values, _fixed_width(4, numbers))
 
 
 def _delimited(tag: bytes, contents: pa.BinaryArray) -> pa.BinaryArray:
@@ -153,6 +154,10 @@ def _null_where_null_in(column: pa.Array, values: pa.BinaryArray) -> pa.BinaryAr
 
 def _offsets(lengths: Numbers) -> Numbers:
     return np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+
+
+def _fixed_width(width: int, data: Numbers) -> pa.BinaryArray:
+    return _binary(np.arange(len(data) + 1, dtype=np.int32) * np.int32(width), data)
 
 
 def _binary(offsets: Numbers, data: Numbers) -> pa.BinaryArray:
