@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
+from airflow_provider_mlpipe.barriers import VARIABLE
+from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.pusher import executor
+from airflow_provider_mlpipe.components.pusher.operator import PusherOperator
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
 from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 
 
@@ -123,30 +127,45 @@ def test_racing_pushers_get_a_version_each(model: Model, base: Path, tmp_path: P
     }
 
 
-_PUSH_FOREVER = """
+_PUSH = """
 import sys
 from pathlib import Path
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-while True:
-    ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]))
+ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]))
 """
 
 
-def test_a_killed_pusher_leaves_whole_versions_only(model: Model, base: Path, tmp_path: Path) -> None:
-    saved_model = Path(model.uri, "Format-Serving")
-    for number in range(200):
-        (saved_model / "variables" / f"shard-{number}").write_bytes(b"x" * 100)
-    whole = tree_digest(saved_model)
-    for _ in range(5):
-        pusher = subprocess.Popen([sys.executable, "-c", _PUSH_FOREVER, str(saved_model), str(base)])
-        deadline = time.monotonic() + 30
-        while not list(base.glob(".mlpipe.tmp-*/variables/shard-*")) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        os.kill(pusher.pid, signal.SIGKILL)
-        pusher.wait()
-        assert all(tree_digest(base / str(version)) == whole for version in ServingFolder(base).versions())
-    assert push(model, base, tmp_path).properties["pushed"] == 1  # the lock went with the killed
+def killed_at(barrier: str, saved_model: Path, base: Path, barriers: Path) -> None:
+    """Push in another process and kill it where it comes to `barrier`."""
+    barriers.mkdir()
+    (barriers / f"{barrier}.hold").touch()
+    command = [sys.executable, "-c", _PUSH, str(saved_model), str(base)]
+    with subprocess.Popen(command, env=os.environ | {VARIABLE: str(barriers)}) as pusher:
+        try:
+            deadline = time.monotonic() + 60
+            while not (barriers / f"{barrier}@{pusher.pid}").exists():
+                assert pusher.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            pusher.kill()
+
+
+def test_a_pusher_killed_before_the_rename_leaves_no_version(model: Model, base: Path, tmp_path: Path) -> None:
+    killed_at("pusher.before_rename", Path(model.uri, "Format-Serving"), base, tmp_path / "barriers")
+    assert ServingFolder(base).versions() == []
+    assert len(list(base.glob(".mlpipe.tmp-*"))) == 1
+    produced = push(model, base, tmp_path)  # the lock went with the killed
+    assert ServingFolder(base).versions() == [int(produced.properties["version"])]
     assert not list(base.glob(".mlpipe.tmp-*"))
+
+
+def test_a_pusher_killed_after_the_rename_leaves_a_whole_version(model: Model, base: Path, tmp_path: Path) -> None:
+    saved_model = Path(model.uri, "Format-Serving")
+    killed_at("pusher.after_rename", saved_model, base, tmp_path / "barriers")
+    (version,) = ServingFolder(base).versions()
+    assert tree_digest(base / str(version)) == tree_digest(saved_model)
+    assert int(push(model, base, tmp_path).properties["version"]) > version
 
 
 def test_only_the_highest_version_is_current(tmp_path: Path) -> None:
@@ -175,3 +194,38 @@ def test_a_destination_that_cannot_be_written_is_an_error(model: Model, tmp_path
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InvalidInputError, match=r"cannot push to .*file/models"):
         push(model, tmp_path / "file" / "models", tmp_path)
+
+
+def test_a_cached_push_counts_only_while_it_is_served(model: Model, base: Path, tmp_path: Path) -> None:
+    def problem(produced: Produced) -> str | None:
+        earlier = PushedModel(uri="/p", properties=produced.properties, custom_properties=produced.custom_properties)
+        return operator.cached_outputs_problem({"pushed_model": [earlier]})
+
+    producer = ImporterOperator(task_id="model", source_uri="/model", artifact_type=Model)
+    operator = PusherOperator(
+        model=producer.outputs["result"], push_destination={"filesystem": {"base_directory": str(base)}}
+    )
+    first = push(model, base, tmp_path)
+    assert problem(first) is None
+    assert problem(push(model, tmp_path / "other", tmp_path, given=blessing(0))) is None
+    second = push(model, base, tmp_path)
+    assert "another version than" in str(problem(first))
+    assert problem(second) is None
+    (Path(second.properties["destination"]) / "variables" / "variables.index").unlink()
+    assert "has been changed" in str(problem(second))
+    shutil.rmtree(base)
+    assert "is gone from" in str(problem(second))
+
+
+@pytest.mark.parametrize(
+    ("destination", "message"),
+    [
+        ({"filesystem": {}}, "needs filesystem.base_directory"),
+        ({"filesystem": {"base_directory": "/m", "versioning": "PATH"}}, "PATH cannot be published atomically"),
+        ({"filesytem": {"base_directory": "/m"}}, "push_destination does not fit PushDestination"),
+    ],
+)
+def test_a_wrong_destination_is_an_error_when_the_dag_is_parsed(destination: dict[str, Any], message: str) -> None:
+    producer = ImporterOperator(task_id="model", source_uri="/model", artifact_type=Model)
+    with pytest.raises(PipelineError, match=message):
+        PusherOperator(model=producer.outputs["result"], push_destination=destination)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 _LOCK = ".mlpipe-push.lock"
@@ -74,7 +75,9 @@ class ServingFolder:
             shutil.copytree(saved_model, temporary)
             _sync_tree(temporary)
             version = self.base / str(max([int(time.time()), *(last + 1 for last in self.versions()[-1:])]))
+            barrier("pusher.before_rename")
             os.rename(temporary, version)
+            barrier("pusher.after_rename")
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
