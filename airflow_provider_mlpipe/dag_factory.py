@@ -32,7 +32,7 @@ def create_dag(
     :param beam_pipeline_args: for the components that use Beam
     :param params: further Airflow Params, or other settings for those that RuntimeParameters declare
     :param cache: True, False, or "refresh" (run, and let later runs hit the new results)
-    :param dag_kwargs: anything else that `airflow.sdk.DAG` takes
+    :param dag_kwargs: anything else that `airflow.sdk.DAG` takes; to its `doc_md` a table of the components is added
 
     Foreign tasks are added afterwards: `with dag: prepare() >> dag.get_task("CsvExampleGen")`.
     Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
@@ -43,7 +43,7 @@ def create_dag(
         dag_id,
         schedule=schedule,
         params=dict(params or {}),
-        doc_md=dag_kwargs.pop("doc_md", None) or _doc(dag_id, ordered),
+        doc_md=f"{dag_kwargs.pop('doc_md', None) or f'# {dag_id}'}\n\n{_doc(ordered)}",
         **dag_kwargs,
     )
     for component in ordered:
@@ -135,13 +135,13 @@ def _read(component: NodeOperator) -> list[Channel[Any]]:
     return list(component.input_channels().values())
 
 
-def _doc(dag_id: str, components: Sequence[NodeOperator]) -> str:
+def _doc(components: Sequence[NodeOperator]) -> str:
     """A table of the components with what they read and write, for the DAG's page in the UI."""
     rows = "\n".join(
         f"| {component.task_id} | {type(component).__name__} | {_inputs(component)} | {_outputs(component)} |"
         for component in components
     )
-    return f"# {dag_id}\n\n| component | operator | reads | writes |\n|---|---|---|---|\n{rows}\n"
+    return f"| component | operator | reads | writes |\n|---|---|---|---|\n{rows}\n"
 
 
 def _inputs(component: NodeOperator) -> str:

@@ -219,11 +219,13 @@ class EmbeddedPostgres:
             raise self._unavailable("did not start")
 
     def _free_port(self) -> str:
-        """The port of a server that was killed, so that its clients find the next one; else any free port."""
-        with suppress(StoreUnavailableError, OSError), socket.socket() as probe:
+        """The port that the server had before, if it is free, so that its clients find it again; else any."""
+        with suppress(OSError, ValueError), socket.socket() as probe:
+            options = (self.data_dir / "postmaster.opts").read_text()
+            port = options.partition("port=")[2].partition('"')[0]
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", self.port))
-            return str(self.port)
+            probe.bind(("127.0.0.1", int(port)))
+            return port
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return str(probe.getsockname()[1])

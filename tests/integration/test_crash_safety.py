@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,12 +70,9 @@ class Task:
         return self._log.read_text()
 
     def _work(self, barriers: str, arguments: list[str]) -> None:
-        with self._log.open("w") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-            os.environ["MLPIPE_BARRIERS"] = barriers
+        os.environ["MLPIPE_BARRIERS"] = barriers
+        with self._log.open("w") as log, contextlib.redirect_stdout(log):
             code = run_part.main(*arguments)
-            sys.stdout.flush()
         os._exit(code)
 
 

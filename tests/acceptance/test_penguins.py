@@ -1,0 +1,230 @@
+"""The penguins through a real Airflow: pushed, cached, refused, stopped, killed and retried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
+from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+
+pytestmark = [pytest.mark.airflow, pytest.mark.heavy]
+
+DAGS = Path(__file__).parents[2] / "dags"
+CACHEABLE = {
+    "CsvExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "Pusher",
+}
+MINUTES = 60.0
+MORE_DAGS = """
+import datetime
+
+from airflow_provider_mlpipe import (
+    CsvExampleGenOperator, ExampleValidatorOperator, ImportSchemaGenOperator, RuntimeParameter, StatisticsGenOperator,
+    TransformOperator, create_dag)
+
+killed = create_dag(
+    "penguins_killed",
+    [CsvExampleGenOperator(
+        input_base="{root}/data/penguins", cache=False, retries=1, retry_delay=datetime.timedelta(seconds=0))],
+    pipeline_root="{root}/pipelines/killed",
+)
+
+examples = CsvExampleGenOperator(input_base="{root}/anomalous").outputs["examples"]
+statistics = StatisticsGenOperator(examples=examples).outputs["statistics"]
+schema = ImportSchemaGenOperator(schema_file=RuntimeParameter("schema_file", str, "")).outputs["schema"]
+gated = create_dag(
+    "penguins_gated",
+    [
+        examples.producer,
+        statistics.producer,
+        schema.producer,
+        ExampleValidatorOperator(statistics=statistics, schema=schema, fail_on="ERROR"),
+        TransformOperator(examples=examples, schema=schema, module_file="{root}/dags/penguins_code/model.py"),
+    ],
+    pipeline_root="{root}/pipelines/gated",
+)
+"""
+
+
+class Place:
+    """One Airflow with the project's DAGs, its store, and the folders that the runs use."""
+
+    def __init__(self, root: Path, airflow: LocalAirflow) -> None:
+        self.root = root
+        self.airflow = airflow
+        self.barriers = root / "barriers"
+
+    @property
+    def store(self) -> MetadataStore:
+        return MetadataStore(self.airflow.mlpipe_dsn)
+
+    def run(self, dag_id: str = "penguins", **conf: Any) -> tuple[str, str]:
+        """Triggers a run with these parameters and waits; returns its id and state."""
+        run_id = self.airflow.trigger(dag_id, conf)
+        return run_id, self.airflow.wait(dag_id, run_id, timeout=10 * MINUTES)
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "serving" / "penguins"
+
+    def executions(self, run_id: str, dag_id: str = "penguins") -> dict[str, Execution]:
+        """The last execution of each component in a run."""
+        found = self.store.executions(pipeline=dag_id, run_id=run_id).items
+        return {execution.component_id: execution for execution in reversed(found)}
+
+    def output(self, run_id: str, component_id: str, key: str, dag_id: str = "penguins") -> Artifact:
+        (artifact,) = self.store.run_outputs(pipeline=dag_id, run_id=run_id, component_id=component_id, key=key)
+        return artifact
+
+    def failure(self, run_id: str, dag_id: str = "penguins") -> str:
+        """The logs of what failed, to be shown by an assertion."""
+        failed = [t for t in self.airflow.task_instances(dag_id, run_id) if t.state == "failed"]
+        return "\n".join(self.airflow.task_log(dag_id, run_id, t.task_id, t.try_number)[-3000:] for t in failed)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    root = Path(tempfile.mkdtemp(prefix="mlpipe-penguins-"))
+    root.chmod(0o755)  # Postgres' user must get through
+    (root / "barriers").mkdir()
+    dags = root / "dags"
+    shutil.copytree(DAGS, dags)
+    (dags / "more_penguins.py").write_text(MORE_DAGS.format(root=root))
+    environment = {"MLPIPE_HOME": str(root), "MLPIPE_BARRIERS": str(root / "barriers")}
+    with LocalAirflow(root / "state", dags, port=0, durable=False, environment=environment) as airflow:
+        yield Place(root, airflow)
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def first(place: Place) -> str:
+    run_id, state = place.run()
+    assert state == "success", place.failure(run_id)
+    return run_id
+
+
+def test_a_first_run_trains_and_pushes(place: Place, first: str) -> None:
+    executions = place.executions(first)
+    assert {name for name, e in executions.items() if e.state is ExecutionState.COMPLETE} == CACHEABLE | {"Resolver"}
+    examples = place.output(first, "CsvExampleGen", "examples")
+    assert sum(examples.properties["record_counts"].values()) == 344
+    assert place.output(first, "Evaluator", "blessing").properties["blessed"] == 1
+    pushed = place.output(first, "Pusher", "pushed_model")
+    assert pushed.properties["pushed"] == 1
+    assert Path(pushed.properties["destination"], "saved_model.pb").is_file()
+    assert Path(pushed.properties["destination"]).parent == place.serving
+
+
+def test_what_is_published_hashes_to_its_digest(place: Place, first: str) -> None:
+    live = place.store.artifacts(state=ArtifactState.LIVE).items
+    by_files = [artifact for artifact in live if artifact.TYPE_NAME != "Examples"]
+    assert len(by_files) >= 9
+    assert all(tree_digest(Path(artifact.uri)) == artifact.digest for artifact in by_files)
+
+
+def test_a_second_run_is_cached(place: Place, first: str) -> None:
+    run_id, state = place.run()
+    assert state == "success", place.failure(run_id)
+    cached = {name for name, e in place.executions(run_id).items() if e.state is ExecutionState.CACHED}
+    assert cached == CACHEABLE
+    assert "cached, equal to execution" in place.airflow.task_log("penguins", run_id, "Trainer", 1)
+    assert len(list(place.serving.iterdir())) == 1
+
+
+def test_other_parameter_values_change_what_runs(place: Place, first: str) -> None:
+    run_id, state = place.run(train_steps=150)
+    assert state == "success", place.failure(run_id)
+    executions = place.executions(run_id)
+    ran = {name for name, e in executions.items() if e.state is ExecutionState.COMPLETE} - {"Resolver"}
+    assert ran == {"Trainer", "Evaluator", "Pusher"}
+    assert executions["Trainer"].properties["train_args"] == {"num_steps": 150}
+    assert executions["Trainer"].triggered_by == "admin"
+    log = place.airflow.task_log("penguins", run_id, "Trainer", 1)
+    assert "parameter train_args" in log
+    assert place.output(first, "Trainer", "model").id in [
+        artifact.id
+        for found in place.store.execution_artifacts(executions["Evaluator"].id, "INPUT").values()
+        for artifact in found
+    ], "the Resolver gives the first blessed model as the baseline"
+
+
+def test_a_model_of_shuffled_labels_is_not_pushed_and_neither_when_cached(place: Place, first: str) -> None:
+    served = sorted(place.serving.iterdir())
+    for expected in (ExecutionState.COMPLETE, ExecutionState.CACHED):
+        run_id, state = place.run(shuffle_labels=True)
+        assert state == "success", place.failure(run_id)
+        executions = place.executions(run_id)
+        assert {executions[name].state for name in ("Trainer", "Evaluator", "Pusher")} == {expected}
+        blessing = place.output(run_id, "Evaluator", "blessing")
+        assert blessing.properties["blessed"] == 0
+        assert "SparseCategoricalAccuracy" in blessing.properties["reason"]
+        assert Path(blessing.uri, "NOT_BLESSED").is_file()
+        assert place.output(run_id, "Pusher", "pushed_model").properties["pushed"] == 0
+    assert sorted(place.serving.iterdir()) == served
+
+
+def test_an_anomaly_stops_the_run_before_transform_and_again_when_cached(place: Place, first: str) -> None:
+    shutil.copytree(place.root / "data" / "penguins", place.root / "anomalous")
+    header, penguin, *_ = (place.root / "data" / "penguins" / "penguins.csv").read_text().splitlines()
+    strange = penguin.replace("Torgersen", "Atlantis")
+    (place.root / "anomalous" / "more.csv").write_text(f"{header}\n{strange}\n")
+    schema_file = str(Path(place.output(first, "SchemaGen", "schema").uri, "schema.pbtxt"))
+    for expected in (ExecutionState.COMPLETE, ExecutionState.CACHED):
+        run_id, state = place.run("penguins_gated", schema_file=schema_file)
+        assert state == "failed"
+        executions = place.executions(run_id, "penguins_gated")
+        assert executions["ExampleValidator"].state is expected, place.failure(run_id, "penguins_gated")
+        assert "Transform" not in executions
+        assert place.output(run_id, "ExampleValidator", "anomalies", "penguins_gated").state is ArtifactState.LIVE
+        states = {t.task_id: t.state for t in place.airflow.task_instances("penguins_gated", run_id)}
+        assert states["Transform"] == "upstream_failed"
+        log = place.airflow.task_log("penguins_gated", run_id, "ExampleValidator", 1)
+        assert "AnomaliesFoundError" in log
+        assert "Atlantis" in log
+
+
+def test_a_task_that_is_killed_is_retried(place: Place, first: str) -> None:
+    """The task's own process is killed while its executor works: nothing of it is LIVE, its retry succeeds."""
+    held = place.barriers / "executor.after.hold"
+    held.touch()
+    run_id = place.airflow.trigger("penguins_killed", {})
+    wait_for(lambda: held_at(place.barriers, "executor.after"))
+    (executor,) = held_at(place.barriers, "executor.after")
+    task = int(Path(f"/proc/{executor}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(task, signal.SIGKILL)
+    held.unlink()
+    assert place.airflow.wait("penguins_killed", run_id, timeout=5 * MINUTES) == "success"
+    states = {e.try_number: e.state for e in place.store.executions(pipeline="penguins_killed", run_id=run_id).items}
+    assert states == {1: ExecutionState.FAILED, 2: ExecutionState.COMPLETE}
+    assert not Path(f"/proc/{executor}").exists()
+
+
+def held_at(barriers: Path, name: str) -> list[int]:
+    """The processes that have announced a barrier and still are."""
+    pids = [int(path.name.partition("@")[2]) for path in barriers.glob(f"{name}@*")]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 2 * MINUTES) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        threading.Event().wait(0.05)
