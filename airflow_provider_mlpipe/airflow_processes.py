@@ -38,7 +38,7 @@ API_SERVER_IMPORTS = (
     "airflow.api_fastapi.core_api.routes.ui",
 )
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_GRACE = 10.0
+_GRACE = 3.0
 
 
 def main(log_folder: Path) -> int:
@@ -72,7 +72,7 @@ def main(log_folder: Path) -> int:
                 return _report(children.pop(pid))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _stop(set(children))
+        _stop(children)
 
 
 def _prepare_database() -> None:
@@ -144,16 +144,19 @@ def _leave_with_the_starter() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _stop(children: set[int]) -> None:
-    """End the children in an orderly way, then kill every process that is left below this one."""
-    for pid in children:  # not yet waited for, so they have their pids
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE
-    while children and time.monotonic() < deadline:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        children.discard(pid)
-        if pid == 0:
-            time.sleep(0.02)
+def _stop(children: dict[int, str]) -> None:
+    """Ask the children to end, thrice (the second time they need not wait for tasks), then kill all that is left."""
+    for _ in range(3):
+        for pid in children:  # not yet waited for, so they have their pids
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        while children and time.monotonic() < deadline:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            children.pop(pid, None)
+            if pid == 0:
+                time.sleep(0.02)
+    if children:
+        print(f"killed, since they did not end: {', '.join(children.values())}", file=sys.stderr, flush=True)
     while True:
         for pid in _descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):

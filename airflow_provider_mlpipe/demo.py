@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -30,6 +30,7 @@ CHECKOUT = Path(__file__).parent.parent
 _TIMEOUT = 3600.0
 _NODES = {"Importer", "Resolver"}  # they look something up, so there is nothing to cache
 _SHOWN_METRICS = 6
+_STATES = {None: "waiting", "scheduled": "queued", "success": "done", "upstream_failed": "not run"}
 _PUBLISHED = {ExecutionState.COMPLETE: "run", ExecutionState.CACHED: "cached"}
 
 
@@ -46,7 +47,7 @@ class Step:
     @property
     def is_over(self) -> bool:
         """Whether its seconds no longer grow."""
-        return self.state not in ("waiting", "queued", "running")
+        return self.state in ("done", "failed", "skipped", "not run")
 
     def __str__(self) -> str:
         seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
@@ -112,32 +113,26 @@ def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
 def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_id: str) -> list[Step]:
     """Say how far each task of a run is: the store knows of components, Airflow of every task."""
     executions = _newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
-    return [
-        _component_step(store, executions[task.task_id], task) if task.task_id in executions else _task_step(task)
-        for task in tasks
-    ]
+    return [_step(store, task, executions.get(task.task_id)) for task in tasks]
 
 
 def _newest(executions: Sequence[Execution]) -> dict[str, Execution]:
     return {execution.component_id: execution for execution in sorted(executions, key=lambda one: one.id)}
 
 
-def _task_step(task: TaskInstance) -> Step:
-    words = {None: "waiting", "scheduled": "queued", "success": "done", "upstream_failed": "not run"}
-    state = words.get(task.state, str(task.state))
-    return Step(component=task.task_id, state=state, seconds=task.seconds if state in ("done", "failed") else None)
-
-
-def _component_step(store: MetadataStore, execution: Execution, task: TaskInstance) -> Step:
-    how = _PUBLISHED.get(execution.state, "")
-    state = "running" if execution.state is ExecutionState.RUNNING else "done" if how else "failed"
-    outputs = store.execution_artifacts(execution.id, "OUTPUT") if how else {}
-    return Step(
-        component=execution.component_id,
-        state="failed" if task.state == "failed" else state,  # a shut gate fails its task after it published
-        how="resolved" if how and execution.type in _NODES else how,
-        seconds=((execution.ended_at or datetime.now(timezone.utc)) - execution.started_at).total_seconds(),
-        produced="; ".join(filter(None, (describe(artifact) for group in outputs.values() for artifact in group))),
+def _step(store: MetadataStore, task: TaskInstance, execution: Execution | None) -> Step:
+    step = Step(component=task.task_id, state=_STATES.get(task.state, str(task.state)), seconds=task.seconds)
+    if execution is None:
+        return step
+    seconds = ((execution.ended_at or datetime.now(timezone.utc)) - execution.started_at).total_seconds()
+    if not step.is_over or execution.state not in _PUBLISHED:
+        return replace(step, seconds=seconds)
+    outputs = store.execution_artifacts(execution.id, "OUTPUT").values()
+    return replace(
+        step,
+        seconds=seconds,
+        how="resolved" if execution.type in _NODES else _PUBLISHED[execution.state],
+        produced="; ".join(filter(None, (describe(artifact) for group in outputs for artifact in group))),
     )
 
 
@@ -185,7 +180,7 @@ class Lines:
         """Print what changed."""
         for step in now:
             state = (step.state, step.how)
-            if self._shown.get(step.component) != state and step.state not in ("waiting", "queued"):
+            if self._shown.get(step.component) != state and step.state not in ("waiting", "queued", "not run"):
                 print(step if step.is_over else f"  {step.component:<24} {step.state}", file=self._out, flush=True)
             self._shown[step.component] = state
 
@@ -254,7 +249,8 @@ def _failure(
     if execution is not None and execution.error:
         yield from execution.error.splitlines()[-20:]
     else:
-        yield from airflow.task_log(dag_id, run_id, task.task_id, task.try_number).splitlines()[-20:]
+        log = airflow.task_log(dag_id, run_id, task.task_id, task.try_number).splitlines()
+        yield from [line for line in log if not line.startswith(("::group::", "::endgroup::"))][-20:]
 
 
 def _metrics(evaluation: Path) -> Iterator[str]:

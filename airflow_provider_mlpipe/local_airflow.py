@@ -120,7 +120,7 @@ class LocalAirflow:
             raise
 
     def stop(self) -> None:
-        """Stop every process. Tasks that still run after ten seconds are killed."""
+        """Stop every process. Tasks that still run after some seconds are killed."""
         process, self._process = self._process, None
         if process is not None:
             with process:  # closes its standard input, which tells it to leave, and waits for it
@@ -211,7 +211,7 @@ class LocalAirflow:
         """Return the log of one try of a task, a line per message."""
         path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
         content = self._call("GET", path)["content"]
-        return "\n".join(line if isinstance(line, str) else line["event"] for line in content)
+        return "\n".join(_log_line(line) for line in content)
 
     def _start_processes(self) -> None:
         for folder in (self.home, self.logs):
@@ -415,6 +415,13 @@ def _request(method: str, url: str, body: object = None, token: str | None = Non
         raise InvalidInputError(message) from error
     except OSError as error:
         raise _NoAnswerError(f"{method} {url}: {error}") from error
+
+
+def _log_line(line: str | Mapping[str, Any]) -> str:
+    if isinstance(line, str):
+        return line
+    errors = (f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ())
+    return "\n".join([line["event"], *errors])
 
 
 def _quote(run_id: str) -> str:
