@@ -78,8 +78,7 @@ def lineage(args: Namespace) -> None:
     store = MlpipeHook(args.conn_id).store
     if store.artifact(args.artifact_id) is None:
         raise InvalidInputError(f"there is no artifact {args.artifact_id}; `airflow mlpipe artifacts` lists them")
-    direction = "down" if args.down else "up"
-    found = store.lineage(artifact_id=args.artifact_id, direction=direction, max_depth=args.depth)
+    found = store.lineage(artifact_id=args.artifact_id, direction="down" if args.down else "up", max_depth=args.depth)
     _print([_node(node) for node in found.nodes], args.output)
     if found.truncated:
         print(f"Only the nearest {len(found.nodes)} are shown.", file=sys.stderr)

@@ -7,8 +7,8 @@ An executor is a plain function in `components/<name>/executor.py`:
 
 Its keywords are the operator's inputs, then its parameters, then its outputs (artifacts whose `uri` is an existing,
 empty directory to write to), then `context`. It returns what it knows of each output, by output key; an output it does
-not name has no properties. It raises the errors of `exceptions.py`, or whatever a library raises. It knows neither Airflow
-nor the store.
+not name has no properties. It raises the errors of `exceptions.py`, or whatever a library raises. It knows neither
+Airflow nor the store.
 """
 
 from __future__ import annotations

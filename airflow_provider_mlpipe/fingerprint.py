@@ -59,14 +59,14 @@ def compute(
     `external_inputs`). Raises InvalidInputError or UserCodeError when a file cannot be read.
     """
     parts = {"component": spec.component_type}
-    executor = _executor_source(spec.executor)
-    parts |= {"executor": executor.entry}
-    parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
+    sources = [_executor_source(spec.executor)] if spec.executor else []  # a node has none
+    for executor in sources:
+        parts |= {"executor": executor.entry}
+        parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
     parts |= {f"library {name}": importlib.metadata.version(name) for name in spec.libraries}
     parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items()}
     parts |= {f"content of {name}": digest for name, digest in external.items()}
     parts |= {f"file {Path(path).name}": _path_digest("cache_files", path) for path in cache_files}
-    sources = [executor]
     for name, parameter in spec.parameters.items():
         more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
         parts |= more

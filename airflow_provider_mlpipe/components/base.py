@@ -102,12 +102,12 @@ class NodeOperator(BaseOperator):
 
     def _set_xcomargs_dependencies(self) -> None:
         """Airflow calls this when an operator has been constructed; without a DAG yet, `create_dag` wires it later."""
-        if self.has_dag():
+        if self.has_dag():  # type: ignore[no-untyped-call]
             self.wire()
 
     def _set_xcomargs_dependency(self, field: str, newvalue: Any) -> None:
         """Airflow calls this when a field is set later on."""
-        if self.has_dag():
+        if self.has_dag():  # type: ignore[no-untyped-call]
             super()._set_xcomargs_dependency(field, newvalue)
 
     def _check_input(self, name: str, channel: Any) -> None:

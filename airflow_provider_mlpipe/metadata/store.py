@@ -121,8 +121,8 @@ class MetadataStore:
     ) -> tuple[int, dict[str, list[Artifact]]]:
         """Record a COMPLETE execution of a node that only names artifacts (Importer, Resolver); returns its id, too.
 
-        An artifact with an id is referred to. One without is taken from the store if `reuse` and a LIVE one has the same
-        type, URI, digest and properties, else created. Raises what `publish` raises.
+        An artifact with an id is referred to. One without is taken from the store if `reuse` and a LIVE one has the
+        same type, URI, digest and properties, else created. Raises what `publish` raises.
         """
         self._ensure_contexts(start)
         self._ensure_artifact_types(outputs)

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelBlessing, ModelEvaluation, Schema
 from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Input, OptionalInput, Value
+from airflow_provider_mlpipe.components.spec import Config, Input, OptionalInput, Value
 
 
 class EvaluatorOperator(ComponentOperator):
@@ -31,7 +31,7 @@ class EvaluatorOperator(ComponentOperator):
         *,
         examples: Input[Examples],
         model: Input[Model],
-        eval_config: Value[Message | Mapping[str, Any]],
+        eval_config: Config[Message | Mapping[str, Any]],
         baseline_model: OptionalInput[Model] = None,
         schema: OptionalInput[Schema] = None,
         example_splits: Value[Sequence[str]] = ("eval",),

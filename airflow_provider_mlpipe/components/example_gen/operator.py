@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from airflow_provider_mlpipe import sources
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Content, Value
+from airflow_provider_mlpipe.components.spec import Config, Content
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
@@ -40,8 +40,8 @@ class CsvExampleGenOperator(ComponentOperator):
         self,
         *,
         input_base: Content[str],
-        input_config: Value[Input | Mapping[str, Any] | None] = None,
-        output_config: Value[Output | Mapping[str, Any] | None] = None,
+        input_config: Config[Input | Mapping[str, Any] | None] = None,
+        output_config: Config[Output | Mapping[str, Any] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

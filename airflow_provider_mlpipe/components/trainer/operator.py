@@ -15,7 +15,7 @@ from airflow_provider_mlpipe.artifacts import (
     TransformGraph,
 )
 from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Content, Function, Input, OptionalInput, Value
+from airflow_provider_mlpipe.components.spec import Config, Content, Function, Input, OptionalInput
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
@@ -47,9 +47,9 @@ class TrainerOperator(ComponentOperator):
         hyperparameters: OptionalInput[HyperParameters] = None,
         module_file: Content[str | None] = None,
         run_fn: Function[str | None] = None,
-        train_args: Value[TrainArgs | Mapping[str, Any] | None] = None,
-        eval_args: Value[EvalArgs | Mapping[str, Any] | None] = None,
-        custom_config: Value[Mapping[str, Any] | None] = None,
+        train_args: Config[TrainArgs | Mapping[str, Any] | None] = None,
+        eval_args: Config[EvalArgs | Mapping[str, Any] | None] = None,
+        custom_config: Config[Mapping[str, Any] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

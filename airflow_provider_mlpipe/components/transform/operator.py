@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema, TransformGraph
 from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Content, Function, Input, Value
+from airflow_provider_mlpipe.components.spec import Config, Content, Function, Input
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
@@ -33,8 +33,8 @@ class TransformOperator(ComponentOperator):
         schema: Input[Schema],
         module_file: Content[str | None] = None,
         preprocessing_fn: Function[str | None] = None,
-        custom_config: Value[Mapping[str, Any] | None] = None,
-        splits_config: Value[SplitsConfig | Mapping[str, Any] | None] = None,
+        custom_config: Config[Mapping[str, Any] | None] = None,
+        splits_config: Config[SplitsConfig | Mapping[str, Any] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
