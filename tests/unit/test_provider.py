@@ -7,7 +7,7 @@ from pathlib import Path
 
 import airflow
 import jsonschema
-from airflow.providers_manager import ProvidersManager
+from airflow.sdk.configuration import conf
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from airflow_provider_mlpipe.provider_info import get_provider_info
@@ -22,4 +22,4 @@ def test_airflow_knows_the_connection_type_and_the_configuration() -> None:
     hook = ProvidersManagerTaskRuntime().hooks["mlpipe"]
     assert hook is not None
     assert hook.hook_name == "ML pipeline metadata (Postgres)"
-    assert dict(ProvidersManager().provider_configs)["mlpipe"]["options"]["pipeline_root"]["default"] == ""
+    assert conf.get("mlpipe", "pipeline_root") == ""
