@@ -108,7 +108,14 @@ def _look_up(
     if lost:
         return None, f"outputs missing: {', '.join(lost)}"
     before = store.previous_parts(pipeline=run.pipeline, component_id=run.component_id)
-    return None, fingerprints.explain(before, start.fingerprint_parts, run.parameters)
+    return None, fingerprints.explain(before, start.fingerprint_parts, run.parameters) or _not_reusable(store, run)
+
+
+def _not_reusable(store: MetadataStore, run: ComponentRun) -> str:
+    """Why an equal execution is no hit: what was recorded with it."""
+    equal = store.executions(pipeline=run.pipeline, component_id=run.component_id, limit=1).items
+    reason = equal[0].not_reusable_reason if equal else None
+    return f"the earlier result is not reusable: {reason or 'its outputs are not there'}"
 
 
 def _artifacts(outputs: Outputs) -> list[Artifact]:

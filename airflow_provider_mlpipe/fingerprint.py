@@ -84,11 +84,11 @@ def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[
 
 
 def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
-    """In words, why `new` differs from the parts of an earlier execution of the same component."""
+    """In words, how `new` differs from the parts of an earlier execution of that component; empty if it does not."""
     if old is None:
         return "first run"
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in sorted(changed)) or "no change"
+    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in sorted(changed))
 
 
 def canonical_json(value: Any) -> str:

@@ -45,6 +45,7 @@ class Launcher:
         with tempfile.TemporaryDirectory(prefix="mlpipe-", ignore_cleanup_errors=True) as folder:
             invocation.tmp_dir = str(Path(folder, "tmp"))
             Path(invocation.tmp_dir).mkdir()
+            Path(folder, "scratch").mkdir()
             request, answer = Path(folder, "invocation.pb"), Path(folder, "result.pb")
             request.write_bytes(invocation.SerializeToString())
             barrier("launcher.start")
@@ -69,8 +70,13 @@ class Launcher:
     def _running(self, request: Path, answer: Path) -> Iterator[subprocess.Popen[bytes]]:
         lifeline, holder = os.pipe()
         command = [sys.executable, "-m", "airflow_provider_mlpipe.runner", str(request), str(answer), str(lifeline)]
-        # The task's import path, so that user code finds what it finds in the DAG.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
+        environment = os.environ | {
+            # The task's import path, so that user code finds what it finds in the DAG.
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONUNBUFFERED": "1",
+            # What libraries leave in the temporary folder goes when the executor went.
+            "TMPDIR": str(request.parent / "scratch"),
+        }
         try:
             self._process = process = subprocess.Popen(
                 command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from airflow_provider_mlpipe.driver import Decision
 from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
 from airflow_provider_mlpipe.proto.values import from_map
+
+log = logging.getLogger(__name__)
 
 
 def publish(
@@ -24,6 +27,8 @@ def publish(
     outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
     unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
     reason = f"imported while it ran, but not hashed: {', '.join(unhashed)}" if unhashed else None
+    if reason:
+        log.warning("this result will not be reused: %s", reason)
     barrier("publisher.before")
     published = store.publish(claim, outputs, not_reusable_reason=reason)
     barrier("publisher.after")

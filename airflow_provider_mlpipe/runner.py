@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ def main(request: str, answer: str, lifeline: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
     result = _run(pb.ExecutorInvocation.FromString(Path(request).read_bytes()))
-    result.user_files.extend(imported_user_files())
+    result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
     barrier("runner.before_result")
     _write_whole(Path(answer), result.SerializeToString())
     barrier("runner.after_result")

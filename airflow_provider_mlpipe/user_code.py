@@ -97,11 +97,15 @@ def load_function(module_file: str | None, function: str | None, default_name: s
     return loaded  # type: ignore[no-any-return]
 
 
-def imported_user_files() -> list[str]:
-    """Local source files that this process has imported: neither installed, nor the standard library, nor ours."""
+def imported_user_files(generated: Path) -> list[str]:
+    """Local source files that this process has imported: neither installed, nor the standard library, nor ours.
+
+    What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
+    """
     paths = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     resolved = {Path(path).resolve() for path in paths if path and path.endswith(".py")}
-    return sorted(str(path) for path in resolved if not _installed(path) and PACKAGE_ROOT not in path.parents)
+    ours = {PACKAGE_ROOT, generated.resolve()}
+    return sorted(str(path) for path in resolved if not _installed(path) and ours.isdisjoint(path.parents))
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+
+# Before anything imports airflow, which makes its configuration there: not the user's own.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlpipe-airflow-home-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count()

@@ -200,7 +200,7 @@ def test_on_kill_ends_the_executor(make: Make, store: MetadataStore, tmp_path: P
 
 
 def test_user_code_that_was_not_hashed_makes_the_result_not_reusable(
-    make: Make, store: MetadataStore, tmp_path: Path
+    make: Make, store: MetadataStore, tmp_path: Path, task_log: TaskLog
 ) -> None:
     hidden = tmp_path / "hidden_words.py"
     hidden.write_text("TEXT = 'first'")
@@ -212,6 +212,7 @@ def test_user_code_that_was_not_hashed_makes_the_result_not_reusable(
     assert Path(again.uri, "0.txt").read_text() == "other"
     execution = store.executions().items[0]
     assert "hidden_words.py" in str(execution.not_reusable_reason)
+    assert "Make: runs, the earlier result is not reusable: imported while it ran" in task_log.text
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,10 @@ def test_files_imported_dynamically_are_seen(tmp_path: Path) -> None:
     folder = write(tmp_path / "code", model="import importlib\ndef f(): importlib.import_module('hidden')", hidden="")
     code = (
         "from airflow_provider_mlpipe.user_code import *; load_function('model.py', None, 'f')();"
-        "print(*(path.rpartition('/')[2] for path in imported_user_files()))"
+        "print(*(path.rpartition('/')[2] for path in imported_user_files(Path('generated'))))"
     )
-    assert load(code, folder) == "hidden.py model.py"
+    write(folder / "generated", made="")
+    assert load("import sys; sys.path.append('generated'); import made;" + code, folder) == "hidden.py model.py"
     assert not module_source(folder / "model.py").files
 
 
