@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from run_part import component, component_run, run
+from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
@@ -243,10 +243,3 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        threading.Event().wait(0.02)

@@ -7,14 +7,13 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import run_part
+from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
@@ -233,10 +232,3 @@ def assert_gone(bench: Bench) -> None:
     """Every process that announced itself has ended."""
     pids = {int(path.name.rpartition("@")[2]) for path in bench.barriers.glob("*@*")}
     wait_for(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        threading.Event().wait(0.01)
