@@ -61,25 +61,23 @@ def prepare_data(folder: str) -> None:
     print(f"{'Wrote' if made else 'Found'} {data.FLIGHTS:,} flights in {folder}")
 
 
-example_gen = CsvExampleGenOperator(task_id="CsvExampleGen", input_base=data_dir)
+example_gen = CsvExampleGenOperator(input_base=data_dir)
 examples = example_gen.outputs["examples"]
 
-statistics_gen = StatisticsGenOperator(task_id="StatisticsGen", examples=examples)
-schema_gen = ImportSchemaGenOperator(task_id="ImportSchemaGen", schema_file=str(CODE / "schema.pbtxt"))
+statistics_gen = StatisticsGenOperator(examples=examples)
+schema_gen = ImportSchemaGenOperator(schema_file=str(CODE / "schema.pbtxt"))
 schema = schema_gen.outputs["schema"]
 
 example_validator = ExampleValidatorOperator(
-    task_id="ExampleValidator",
     statistics=statistics_gen.outputs["statistics"],
     schema=schema,
     environment="TRAINING",
     fail_on="ERROR",
 )
 
-transform = TransformOperator(task_id="Transform", examples=examples, schema=schema, module_file=MODEL)
+transform = TransformOperator(examples=examples, schema=schema, module_file=MODEL)
 
 trainer = TrainerOperator(
-    task_id="Trainer",
     examples=transform.outputs["transformed_examples"],
     transform_graph=transform.outputs["transform_graph"],
     schema=schema,
@@ -89,10 +87,9 @@ trainer = TrainerOperator(
 )
 model = trainer.outputs["model"]
 
-resolver = ResolverOperator(task_id="Resolver", strategy="LatestBlessedModel", other_than=model)
+resolver = ResolverOperator(strategy="LatestBlessedModel", other_than=model)
 
 evaluator = EvaluatorOperator(
-    task_id="Evaluator",
     examples=examples,
     model=model,
     baseline_model=resolver.outputs["model"],
@@ -101,7 +98,6 @@ evaluator = EvaluatorOperator(
 )
 
 pusher = PusherOperator(
-    task_id="Pusher",
     model=model,
     model_blessing=evaluator.outputs["blessing"],
     push_destination={"filesystem": {"base_directory": push_dir}},

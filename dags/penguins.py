@@ -77,23 +77,20 @@ def prepare_data(folder: str) -> None:
     print(f"{'Wrote' if made else 'Found'} {data.PENGUINS} penguins in {folder}")
 
 
-example_gen = CsvExampleGenOperator(task_id="CsvExampleGen", input_base=data_dir)
+example_gen = CsvExampleGenOperator(input_base=data_dir)
 examples = example_gen.outputs["examples"]
 
-statistics_gen = StatisticsGenOperator(task_id="StatisticsGen", examples=examples)
+statistics_gen = StatisticsGenOperator(examples=examples)
 statistics = statistics_gen.outputs["statistics"]
 
-schema_gen = SchemaGenOperator(task_id="SchemaGen", statistics=statistics)
+schema_gen = SchemaGenOperator(statistics=statistics)
 schema = schema_gen.outputs["schema"]
 
-example_validator = ExampleValidatorOperator(
-    task_id="ExampleValidator", statistics=statistics, schema=schema, fail_on="ERROR"
-)
+example_validator = ExampleValidatorOperator(statistics=statistics, schema=schema, fail_on="ERROR")
 
-transform = TransformOperator(task_id="Transform", examples=examples, schema=schema, module_file=MODEL)
+transform = TransformOperator(examples=examples, schema=schema, module_file=MODEL)
 
 trainer = TrainerOperator(
-    task_id="Trainer",
     examples=transform.outputs["transformed_examples"],
     transform_graph=transform.outputs["transform_graph"],
     schema=schema,
@@ -103,10 +100,9 @@ trainer = TrainerOperator(
 )
 model = trainer.outputs["model"]
 
-resolver = ResolverOperator(task_id="Resolver", strategy="LatestBlessedModel", other_than=model)
+resolver = ResolverOperator(strategy="LatestBlessedModel", other_than=model)
 
 evaluator = EvaluatorOperator(
-    task_id="Evaluator",
     examples=examples,
     model=model,
     baseline_model=resolver.outputs["model"],
@@ -115,7 +111,6 @@ evaluator = EvaluatorOperator(
 )
 
 pusher = PusherOperator(
-    task_id="Pusher",
     model=model,
     model_blessing=evaluator.outputs["blessing"],
     push_destination={"filesystem": {"base_directory": push_dir}},
