@@ -63,12 +63,12 @@ def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
 
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
-    barrier("executor.before")
+    barrier(f"{invocation.component_id}.executor.before")
     module, _, function = invocation.executor.partition(":")
     run = getattr(importlib.import_module(module), function)
     outputs = {key: _artifact(message) for key, message in invocation.outputs.items()}
     produced: Mapping[str, Produced] = run(**_arguments(invocation), **outputs) or {}
-    barrier("executor.after")
+    barrier(f"{invocation.component_id}.executor.after")
     return pb.ExecutorResult.Outputs(
         outputs={key: _output(artifact, produced.get(key, _WITHOUT_OUTPUT)) for key, artifact in outputs.items()}
     )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import os
 import shutil
 import signal
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.local_airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, examples_digest
 
 pytestmark = [pytest.mark.airflow, pytest.mark.heavy]
 
@@ -37,13 +39,24 @@ MORE_DAGS = """
 import datetime
 
 from airflow_provider_mlpipe import (
-    CsvExampleGenOperator, ExampleValidatorOperator, ImportSchemaGenOperator, RuntimeParameter, StatisticsGenOperator,
-    TransformOperator, create_dag)
+    CsvExampleGenOperator, ExampleValidatorOperator, ImportSchemaGenOperator, RuntimeParameter, SchemaGenOperator,
+    StatisticsGenOperator, TransformOperator, create_dag)
 
+# Every executor is killed once: its task's second try must succeed.
+default = dict(cache=False, retries=1, retry_delay=datetime.timedelta(seconds=0))
+examples = CsvExampleGenOperator(input_base="{root}/data/penguins", **default).outputs["examples"]
+statistics = StatisticsGenOperator(examples=examples, **default).outputs["statistics"]
+schema = SchemaGenOperator(statistics=statistics, **default).outputs["schema"]
 killed = create_dag(
     "penguins_killed",
-    [CsvExampleGenOperator(
-        input_base="{root}/data/penguins", cache=False, retries=1, retry_delay=datetime.timedelta(seconds=0))],
+    [
+        examples.producer,
+        statistics.producer,
+        schema.producer,
+        ExampleValidatorOperator(statistics=statistics, schema=schema, fail_on="ERROR", **default),
+        TransformOperator(
+            examples=examples, schema=schema, module_file="{root}/dags/penguins_code/model.py", **default),
+    ],
     pipeline_root="{root}/pipelines/killed",
 )
 
@@ -139,10 +152,8 @@ def test_a_first_run_trains_and_pushes(place: Place, first: str) -> None:
 
 
 def test_what_is_published_hashes_to_its_digest(place: Place, first: str) -> None:
-    live = place.store.artifacts(state=ArtifactState.LIVE).items
-    by_files = [artifact for artifact in live if artifact.TYPE_NAME != "Examples"]
-    assert len(by_files) >= 9
-    assert all(tree_digest(Path(artifact.uri)) == artifact.digest for artifact in by_files)
+    assert len(place.store.artifacts(state=ArtifactState.LIVE).items) >= 10
+    assert_sound(place.store)
 
 
 def test_a_second_run_is_cached(place: Place, first: str) -> None:
@@ -206,30 +217,56 @@ def test_an_anomaly_stops_the_run_before_transform_and_again_when_cached(place: 
         assert "Atlantis" in log
 
 
-def test_a_task_that_is_killed_is_retried(place: Place, first: str) -> None:
-    """The task's own process is killed while its executor works: nothing of it is LIVE, its retry succeeds."""
-    held = place.barriers / "executor.after.hold"
-    held.touch()
-    run_id = place.airflow.trigger("penguins_killed", {})
-    wait_for(lambda: held_at(place.barriers, "executor.after"))
-    (executor,) = held_at(place.barriers, "executor.after")
-    task = int(Path(f"/proc/{executor}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(task, signal.SIGKILL)
-    held.unlink()
+def test_every_component_is_killed_once_and_its_retry_succeeds(place: Place, first: str) -> None:
+    """The first executor dies with its task's process, the others alone, each when its outputs are written."""
+    components = ["CsvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform"]
+    for component in components:
+        (place.barriers / f"{component}.executor.after.hold").touch()
+    run_id = place.airflow.trigger("penguins_killed")
+    killed = []
+    for component in components:
+        barrier = f"{component}.executor.after"
+        wait_for(lambda: held_at(place.barriers, barrier), 2 * MINUTES)  # noqa: B023 - called before it changes
+        (executor,) = held_at(place.barriers, barrier)
+        os.kill(parent_of(executor) if component == "CsvExampleGen" else executor, signal.SIGKILL)
+        (place.barriers / f"{barrier}.hold").unlink()
+        killed.append(executor)
     assert place.airflow.wait("penguins_killed", run_id, timeout=5 * MINUTES) == "success"
-    states = {e.try_number: e.state for e in place.store.executions(pipeline="penguins_killed", run_id=run_id).items}
-    assert states == {1: ExecutionState.FAILED, 2: ExecutionState.COMPLETE}
-    assert not Path(f"/proc/{executor}").exists()
+    executions = place.store.executions(pipeline="penguins_killed", run_id=run_id).items
+    assert {(e.component_id, e.try_number, e.state) for e in executions} == {
+        (component, *how)
+        for component in components
+        for how in ((1, ExecutionState.FAILED), (2, ExecutionState.COMPLETE))
+    }
+    failed = [execution.id for execution in executions if execution.state is ExecutionState.FAILED]
+    assert not any(place.store.execution_artifacts(id_, "OUTPUT") for id_ in failed)
+    assert not [pid for pid in killed if Path(f"/proc/{pid}").exists()]
+    assert_sound(place.store)
+
+
+def assert_sound(store: MetadataStore) -> None:
+    """Every LIVE artifact hashes to its digest."""
+    live = store.artifacts(state=ArtifactState.LIVE, limit=1000).items
+    assert all(content_digest(artifact) == artifact.digest for artifact in live)
+
+
+def content_digest(artifact: Artifact) -> str:
+    """Of Examples the records count, of anything else the files."""
+    if artifact.TYPE_NAME != "Examples":
+        return tree_digest(Path(artifact.uri))
+    files = {path.parent.name.removeprefix("Split-"): path for path in Path(artifact.uri).rglob(FILE_NAME)}
+    return examples_digest({split: sha256(gzip.decompress(path.read_bytes())) for split, path in files.items()})
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def held_at(barriers: Path, name: str) -> list[int]:
     """The processes that have announced a barrier and still are."""
     pids = [int(path.name.partition("@")[2]) for path in barriers.glob(f"{name}@*")]
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 2 * MINUTES) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        threading.Event().wait(0.05)

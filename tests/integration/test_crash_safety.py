@@ -25,10 +25,10 @@ from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 IN_THE_EXECUTOR = [
-    "executor.before",
+    "Make.executor.before",
     "executor.inside.0",
     "executor.inside.1",
-    "executor.after",
+    "Make.executor.after",
     "runner.before_result",
 ]
 IN_THE_TASK = [
