@@ -7,18 +7,17 @@ split) and `CsvSplit.batches`. What a cell means is decided by Python's `int` an
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.ahead import ahead
+from airflow_provider_mlpipe.records.csv_text import common_header, first_fault, has_rows
 from airflow_provider_mlpipe.records.examples import bytes_list
 
 BLOCK_BYTES = 4 << 20
@@ -47,7 +46,7 @@ class CsvSplit:
 
     def __init__(self, paths: Sequence[Path], block_bytes: int = BLOCK_BYTES) -> None:
         self.paths = list(paths)
-        self.header = _common_header(self.paths)
+        self.header = common_header(self.paths)
         self._block_bytes = block_bytes
 
     def infer(self) -> tuple[list[ColumnType], int]:
@@ -69,12 +68,25 @@ class CsvSplit:
 
     def _blocks(self) -> Iterator[pa.RecordBatch]:
         for path in self.paths:
-            try:
-                yield from _without_end_row(self._blocks_of(path))
-            except (pa.ArrowInvalid, _UnclosedQuoteError) as error:
-                raise _fault(path, len(self.header), self._block_bytes, error) from error
+            if has_rows(path):
+                yield from self._checked(path)
 
-    def _blocks_of(self, path: Path) -> Iterator[pa.RecordBatch]:
+    def _checked(self, path: Path) -> Iterator[pa.RecordBatch]:
+        last_cell = None
+        try:
+            for block in self._parsed(path):
+                if block.num_rows:
+                    last_cell = block.column(block.num_columns - 1)[-1].as_py()
+                    yield block
+        except pa.ArrowInvalid as error:
+            raise self._fault(path) or InvalidInputError(f"{path}: {error}") from error
+        if _may_end_in_quotes(path, last_cell) and (fault := self._fault(path)):
+            raise fault
+
+    def _fault(self, path: Path) -> InvalidInputError | None:
+        return first_fault(path, len(self.header), self._block_bytes)
+
+    def _parsed(self, path: Path) -> Iterator[pa.RecordBatch]:
         names = [str(index) for index in range(len(self.header))]
         read = pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=self._block_bytes)
         parse = pa.csv.ParseOptions(newlines_in_values=True)
@@ -84,11 +96,8 @@ class CsvSplit:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        with path.open("rb", buffering=0) as file:
-            source: Any = _WithEndRow(file, len(names))
-            yield from pa.csv.open_csv(
-                io.BufferedReader(source), read, parse, convert
-            )  # Arrow takes a short read for a block
+        # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
+        yield from pa.csv.open_csv(pa.OSFile(str(path)), read, parse, convert)
 
 
 def infer_type(cells: Iterable[bytes], known: ColumnType = ColumnType.UNKNOWN) -> ColumnType:
@@ -132,115 +141,12 @@ def _bytes(cells: pa.StringArray) -> pa.BinaryArray:
     return cells.cast(pa.binary())
 
 
-class _UnclosedQuoteError(Exception):
-    """The end row was swallowed by a cell."""
+def _may_end_in_quotes(path: Path, last_cell: str | None) -> bool:
+    """Whether a file may end within a quoted cell, which Arrow takes for closed; False is certain.
 
-
-class _WithEndRow(io.RawIOBase):
-    """A CSV file with a newline and one row of empty cells after its end.
-
-    Arrow takes an unclosed quote for a cell that lasts until the file ends; then the end row is missing. And it needs
-    the newline when a file ends within its header line.
+    If it does, its last bytes are the opening quote and that cell, in which quotes are doubled.
     """
-
-    def __init__(self, file: BinaryIO | io.FileIO, cells: int) -> None:
-        super().__init__()
-        self._file = file
-        self._end = io.BytesIO(b"\n" + (b"," * (cells - 1) or b'""') + b"\n")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        return self._file.readinto(buffer) or self._end.readinto(buffer)  # type: ignore[union-attr]
-
-
-def _without_end_row(blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    last = None
-    for block in blocks:
-        if block.num_rows:
-            if last is not None:
-                yield last
-            last = block
-    if last is None or any(cell[-1].is_valid for cell in last.columns):
-        raise _UnclosedQuoteError("a quote that opens in this row is never closed")
-    yield last.slice(0, last.num_rows - 1)
-
-
-def _common_header(paths: Sequence[Path]) -> list[str]:
-    first, *others = paths
-    header = _header(first)
-    for path in others:
-        if (other := _header(path)) != header:
-            raise InvalidInputError(
-                f"{path} has another header than {first}: {_first_difference(other, header)}; "
-                "all files of a split need the same columns in the same order"
-            )
-    return header
-
-
-def _first_difference(header: list[str], expected: list[str]) -> str:
-    for place, (name, wanted) in enumerate(zip(header, expected, strict=False), start=1):
-        if name != wanted:
-            return f"column {place} is {name!r}, not {wanted!r}"
-    if len(header) > len(expected):
-        return f"column {len(expected) + 1}, {header[len(expected)]!r}, is too many"
-    return f"column {len(header) + 1}, {expected[len(header)]!r}, is missing"
-
-
-def _header(path: Path) -> list[str]:
-    with _text(path) as file:
-        header = next(csv.reader(file), None)
-    if header is None:
-        raise InvalidInputError(f"{path} is empty; its first line must name the columns")
-    if not header:
-        raise InvalidInputError(f"{path}: line 1 is blank; it must name the columns")
-    if not _is_utf8(header):
-        raise InvalidInputError(f"{path}: line 1 is not valid UTF-8; convert the file to UTF-8")
-    if twice := next((name for name in header if header.count(name) > 1), None):
-        raise InvalidInputError(f"{path}: line 1 names the column {twice!r} twice; rename one")
-    return header
-
-
-def _fault(path: Path, width: int, block_bytes: int, error: Exception) -> InvalidInputError:
-    """Find the first bad row of a file that Arrow refused; slow, but Arrow does not say the line."""
-    limit = csv.field_size_limit(block_bytes)
-    line = start = 1
-    try:
-        with _text(path) as file:
-            reader = csv.reader(file)
-            for row in reader:
-                start, line = line, reader.line_num + 1
-                if fault := _row_fault(row, width, block_bytes, lines=line - start):
-                    return InvalidInputError(f"{path}: line {start}: {fault}")
-        return InvalidInputError(
-            f"{path}: line {start}: {error}" if type(error) is _UnclosedQuoteError else f"{path}: {error}"
-        )
-    except csv.Error:
-        return InvalidInputError(f"{path}: line {line}: {_too_long(block_bytes)}")
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _row_fault(row: list[str], width: int, block_bytes: int, *, lines: int) -> str | None:
-    if not _is_utf8(row):
-        return "a cell is not valid UTF-8; convert the file to UTF-8"
-    if sum(len(cell.encode()) + 1 for cell in row) > block_bytes:
-        return _too_long(block_bytes)
-    if row and len(row) != width:
-        hint = f" (the row goes on for {lines} lines: is a quote never closed?)" if lines > 1 else ""
-        return f"the row has {len(row)} cells, the header has {width}{hint}"
-    return None
-
-
-def _too_long(block_bytes: int) -> str:
-    return f"the row has {block_bytes} bytes or more, which is too long: is a quote never closed?"
-
-
-def _text(path: Path) -> TextIO:
-    """Open a file whose invalid bytes become lone surrogates, so that rows before and after them can be read."""
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-
-
-def _is_utf8(row: list[str]) -> bool:
-    return not any("\udc80" <= char <= "\udcff" for cell in row for char in cell)
+    tail = b'"' + (last_cell or "").replace('"', '""').encode()
+    with path.open("rb") as file:
+        file.seek(-min(len(tail), path.stat().st_size), os.SEEK_END)
+        return file.read() == tail

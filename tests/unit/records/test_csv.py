@@ -92,6 +92,10 @@ def test_types_are_inferred_over_all_files(tmp_path: Path) -> None:
         (b'a,b\n,""\n1,2\n', [[None, None], [1, 2]]),
         (b'"a\nx",b\n1,2\n', [[1, 2]]),
         (b'a\n1\n""\n\n2\n', [[1], [None], [2]]),
+        (b'a,b\n1,""', [[1, None]]),
+        (b'a,b\n1,""""', [[1, b'"']]),
+        (b'a,b\n1,"\n"\n', [[1, b"\n"]]),
+        (b'a,b\n1,""2', [[1, 2]]),
         (b"a,b\n,\n,\n", [[None, None], [None, None]]),
     ],
 )
@@ -102,6 +106,10 @@ def test_rows(tmp_path: Path, content: bytes, expected: list[list[object]]) -> N
 def test_a_file_with_a_header_only_adds_no_row(tmp_path: Path) -> None:
     assert read(write(tmp_path, b"a,b", b"a,b\n1,2\n", b"a,b\n"))[1] == [[1, 2]]
     assert CsvSplit(write(tmp_path, b"a,b")).infer() == ([UNKNOWN, UNKNOWN], 0)
+
+
+def test_a_cell_may_be_large(tmp_path: Path) -> None:
+    assert read(write(tmp_path, b"a\n" + b"x" * 1_000_000 + b"\n"))[1] == [[b"x" * 1_000_000]]
 
 
 def test_a_header_may_leave_a_name_empty(tmp_path: Path) -> None:
@@ -129,6 +137,10 @@ def test_blocks_do_not_show(tmp_path: Path) -> None:
         (b"a,b\n1,2\n3,caf\xe9\n", r"0\.csv: line 3: a cell is not valid UTF-8; convert the file to UTF-8"),
         (b'a,b\n1,2\n3,"4\n5,6\n', r"0\.csv: line 3: a quote that opens in this row is never closed"),
         (b'a,b\n1,"', r"0\.csv: line 2: a quote that opens in this row is never closed"),
+        (b'a\n1\n"', r"0\.csv: line 3: a quote that opens in this row is never closed"),
+        (b'a,b\nend,"', r"0\.csv: line 2: a quote that opens in this row is never closed"),
+        (b'a,"b\n1,2\n', r"0\.csv: line 1: a quote that opens in this row is never closed"),
+        (b'a,"b\n' + b"1,2\n" * 50_000, r"0\.csv: line 1: a quote that opens in this row is never closed"),
         (b'a\n"1', r"0\.csv: line 2: a quote that opens in this row is never closed"),
         (b'a,b\n"1,2\n3,4\n', r"0\.csv: line 2: the row has 1 cells, the header has 2 \(.*is a quote never closed"),
         (b"a,b\n1,2\n3," + b"x" * 2000 + b"\n", r"0\.csv: line 3: the row has 1000 bytes or more"),
@@ -171,3 +183,10 @@ def test_cells_are_those_of_pythons_csv_module(tmp_path_factory, rows, quoting: 
     split = CsvSplit([path])
     found = [list(row.values()) for batch in split.batches([STRING] * 3) for row in batch.to_pylist()]
     assert found == [[cell.encode() or None for cell in row] for row in rows]
+
+
+def test_a_refused_file_leaves_no_thread_that_waits_for_ever(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, b"a,b\n1,2\n3," + b"x" * 2000 + b"\n" + b"1,2\n" * 500)
+    for _ in range(300):
+        with pytest.raises(InvalidInputError):
+            CsvSplit([path], block_bytes=1000).infer()

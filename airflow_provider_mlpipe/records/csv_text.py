@@ -1,0 +1,135 @@
+"""CSV files read row by row with Python's csv module: their headers, and what is wrong with a file.
+
+Slow, and so only for the first rows, and for the line in an error message, which Arrow does not give.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+
+_END = ["end", "end"]
+"""A row put after the last one. Within an open quote its comma is data, and it no row."""
+
+
+def common_header(paths: Sequence[Path]) -> list[str]:
+    """Return the header that all files share.
+
+    Raises InvalidInputError for an empty file, a blank header, a column named twice, invalid UTF-8, a quote that is
+    never closed, and for headers that differ: the file and the first column that does.
+    """
+    first, *others = paths
+    header = _header(first)
+    for path in others:
+        if (other := _header(path)) != header:
+            raise InvalidInputError(
+                f"{path} has another header than {first}: {_first_difference(other, header)}; "
+                "all files of a split need the same columns in the same order"
+            )
+    return header
+
+
+def has_rows(path: Path) -> bool:
+    """Whether anything but blank lines follows the header."""
+    with _text(path) as file:
+        reader = csv.reader(file)
+        next(reader, None)
+        try:
+            return any(reader)
+        except csv.Error:  # a cell beyond the module's limit
+            return True
+
+
+def first_fault(path: Path, width: int, row_bytes: int) -> InvalidInputError | None:
+    """Find the first row that has not `width` cells, is no UTF-8, has `row_bytes` or more, or never closes a quote."""
+    start = end = 1
+    try:
+        with _text(path) as file, _cell_limit(row_bytes):
+            reader = csv.reader(file)
+            for row in reader:
+                start, end = end, reader.line_num + 1
+                if fault := _row_fault(row, width, row_bytes, lines=end - start):
+                    return InvalidInputError(f"{path}: line {start}: {fault}")
+            return _unclosed(path, start) if _ends_in_quotes(path) else None
+    except csv.Error:
+        return InvalidInputError(f"{path}: line {end}: {_too_long(row_bytes)}")
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with _text(path) as file:
+            header = next(csv.reader(file), None)
+    except csv.Error as error:  # a cell beyond the module's limit
+        raise _unclosed(path, 1) from error
+    if header is None:
+        raise InvalidInputError(f"{path} is empty; its first line must name the columns")
+    if not header:
+        raise InvalidInputError(f"{path}: line 1 is blank; it must name the columns")
+    if not _is_utf8(header):
+        raise InvalidInputError(f"{path}: line 1 is not valid UTF-8; convert the file to UTF-8")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise InvalidInputError(f"{path}: line 1 names the column {twice[0]!r} twice; rename one")
+    if not has_rows(path) and _ends_in_quotes(path):
+        raise _unclosed(path, 1)
+    return header
+
+
+def _first_difference(header: list[str], expected: list[str]) -> str:
+    for place, (name, wanted) in enumerate(zip(header, expected, strict=False), start=1):
+        if name != wanted:
+            return f"column {place} is {name!r}, not {wanted!r}"
+    if len(header) > len(expected):
+        return f"column {len(expected) + 1}, {header[len(expected)]!r}, is too many"
+    return f"column {len(header) + 1}, {expected[len(header)]!r}, is missing"
+
+
+def _row_fault(row: list[str], width: int, row_bytes: int, *, lines: int) -> str | None:
+    if not _is_utf8(row):
+        return "a cell is not valid UTF-8; convert the file to UTF-8"
+    if sum(len(cell.encode()) + 1 for cell in row) > row_bytes:
+        return _too_long(row_bytes)
+    if row and len(row) != width:
+        hint = f" (the row goes on for {lines} lines: is a quote never closed?)" if lines > 1 else ""
+        return f"the row has {len(row)} cells, the header has {width}{hint}"
+    return None
+
+
+def _too_long(row_bytes: int) -> str:
+    return f"the row has {row_bytes} bytes or more, which is too long: is a quote never closed?"
+
+
+def _unclosed(path: Path, line: int) -> InvalidInputError:
+    return InvalidInputError(f"{path}: line {line}: a quote that opens in this row is never closed")
+
+
+def _ends_in_quotes(path: Path) -> bool:
+    with _text(path) as file:
+        lines = itertools.chain(file, [",".join(_END)])
+        (last,) = collections.deque(csv.reader(lines), maxlen=1)
+    return bool(last != _END)
+
+
+def _text(path: Path) -> TextIO:
+    """Open a file whose invalid bytes become lone surrogates, so that rows before and after them can be read."""
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+@contextlib.contextmanager
+def _cell_limit(limit: int) -> Iterator[None]:
+    """Let cells have `limit` characters; the csv module's own limit is 128 KiB, and is the process's."""
+    before = csv.field_size_limit(limit)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _is_utf8(row: list[str]) -> bool:
+    return not any("\udc80" <= char <= "\udcff" for cell in row for char in cell)
