@@ -14,13 +14,27 @@ from airflow_provider_mlpipe.components.spec import Config, Input, OptionalInput
 
 
 class EvaluatorOperator(ComponentOperator):
-    """Computes metrics of `model` by slice with TFMA, and blesses it when every threshold is met.
+    """Computes metrics of a model by slice with TFMA on Beam, and blesses it when every threshold is met.
 
-    `eval_config` is a tfma.EvalConfig or its JSON form as a dict; metrics are to be listed in `metrics_specs`, and
-    without a threshold nothing is blessed. Change thresholds compare with `baseline_model`; a first model, which has
-    none, is held to the value thresholds only. `rubber_stamp` blesses a model although there is no threshold.
+    Reads `examples` and `model`, and what else is given. Publishes `evaluation` (ModelEvaluation): TFMA's own result
+    files and `summary.json`, the verdict and the metrics of every slice as plain JSON; and `blessing` (ModelBlessing):
+    an empty file `BLESSED` or `NOT_BLESSED`, with the properties `blessed` (1 or 0), `reason`, `model_digest` and
+    `model_id`. A model that is not blessed is no error.
 
-    `evaluation` holds TFMA's own result files and `summary.json`; `blessing` says the verdict and its reason.
+    :param examples: a channel of Examples
+    :param model: a channel of the Model to judge, of which `Format-Serving/` is evaluated
+    :param eval_config: a `tfma.EvalConfig` or its JSON form as a dict. Metrics are to be listed in `metrics_specs`;
+        without a threshold nothing is blessed. All of it counts for the cache: another threshold evaluates anew
+    :param baseline_model: a channel of the Model that change thresholds compare with. A first model, which has none, is
+        held to the value thresholds only (default None)
+    :param schema: a channel of the Schema by which the examples are parsed (default None)
+    :param example_splits: names of the splits to evaluate on, together (default `eval`)
+    :param rubber_stamp: whether to bless a model although there is no threshold (default False)
+    :param kwargs: everything that ComponentOperator and BaseOperator take
+
+    Raises PipelineError when the DAG is parsed and an input is no channel of its type. The task raises
+    InvalidInputError when `eval_config` does not fit, lists no metric, or names a feature that the schema lacks, and
+    for an unknown split or a schema that cannot be read.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}

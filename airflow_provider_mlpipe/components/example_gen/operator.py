@@ -23,14 +23,25 @@ TRAIN_AND_EVAL: dict[str, Any] = {
 
 
 class CsvExampleGenOperator(ComponentOperator):
-    """Turns the CSV files in the folder `input_base` into tf.Examples.
+    """Turns the CSV files in a folder into tf.Examples, dealt to splits.
 
-    `input_config` (an `Input` or its dict) names the input splits and their file patterns; all files, `*`, is the
-    default. `output_config` (an `Output` or its dict) deals the one input split to output splits by a hash of each
-    record, or of its feature `partition_feature_name`; train:eval = 2:1 is the default. Several input splits pass
-    through under their own names. Columns become INT, FLOAT or STRING features by all their cells, as in TFX.
+    Reads no artifact. Publishes `examples` (Examples): one gzipped TFRecord file of tf.Examples per output split, at
+    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. A column becomes
+    an INT, FLOAT or STRING feature by all its cells in all files of its input split, as in TFX; an empty cell is a
+    missing value.
 
-    Raises PipelineError when the configs do not fit each other.
+    :param input_base: the folder; for the cache only what the matching files hold counts, in the order of their paths,
+        not where they are or what they are called
+    :param input_config: an `Input` message or its dict: names the input splits and the glob `pattern` of their files
+        (default: one split, of all files that `*` matches)
+    :param output_config: an `Output` message or its dict: deals the one input split to output splits in proportion to
+        their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
+        train:eval = 2:1). Not for several input splits, which pass through under their own names
+    :param kwargs: everything that ComponentOperator and BaseOperator take
+
+    Raises PipelineError when the DAG is parsed and a config does not fit its message, or the two do not fit each other.
+    The task raises InvalidInputError when `input_base` is no folder, a pattern matches no file, a file is no proper CSV
+    or changes while it is read, there are no rows, or `partition_feature_name` is no INT or STRING column.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}

@@ -16,11 +16,26 @@ SEVERITIES: Mapping[str, Sequence[str]] = {"ERROR": ("ERROR",), "WARNING": ("ERR
 
 
 class ExampleValidatorOperator(ComponentOperator):
-    """Compares `statistics` with `schema` and publishes the anomalies of every split.
+    """Compares statistics with a schema, publishes the anomalies of every split, and may stop the run because of them.
 
-    `environment` is one of the schema's `default_environment`s; what the schema does not expect there may be missing.
-    With `fail_on` "ERROR" or "WARNING" the anomalies are published, and then the task fails when one is that severe
-    (AnomaliesFoundError, which is not retried), again on a cached rerun; everything that reads the same Examples waits.
+    Reads `statistics` and `schema`. Publishes `anomalies` (ExampleAnomalies): for each split
+    `Split-<name>/SchemaDiff.pb`, a binary `tensorflow.metadata.v0.Anomalies`. The property `blessed` is 1 for a split
+    without anomalies and else 0; the custom property `anomalies` describes them by split and feature.
+
+    :param statistics: a channel of ExampleStatistics
+    :param schema: a channel of the Schema to compare with
+    :param exclude_splits: names of splits to leave out (default: none)
+    :param environment: one of the schema's `default_environment`s; what the schema does not expect there may be missing
+        (default None)
+    :param fail_on: "ERROR" or "WARNING": the anomalies are published, and then the task fails when one is that severe
+        or worse, and everything else that reads the same Examples waits for it (default None: it does not fail). Not
+        part of the fingerprint: the gate looks at cached anomalies, too
+    :param kwargs: everything that ComponentOperator and BaseOperator take
+
+    Raises PipelineError when the DAG is parsed and `fail_on` is none of these (the task does for a RuntimeParameter's
+    value), or an input is no channel of its type. The task raises InvalidInputError for an unknown split or
+    environment, a schema that cannot be read, and a split without statistics or examples; and AnomaliesFoundError,
+    which is not retried, when the gate is shut.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}

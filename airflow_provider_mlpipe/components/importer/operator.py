@@ -15,13 +15,22 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 
 
 class ImporterOperator(NodeOperator):
-    """Publishes `source_uri` under `result`. Equal content of one type at one place is the same artifact again.
+    """Registers a folder that exists already as an artifact, without copying it.
 
-    :param source_uri: the folder; its content is the artifact's digest
-    :param artifact_type: an artifact class, or the name of a standard one
-    :param properties: declared properties of the type
-    :param custom_properties: any others
-    :param reimport: register a new artifact even where an equal one is there
+    Reads no artifact. Publishes `result`, an artifact of the given type whose URI is the folder. It is hashed in every
+    run; while content, type, place and properties are equal, it is the same artifact again.
+
+    :param source_uri: the folder, whose content is the artifact's digest
+    :param artifact_type: one of the standard artifact classes, or its name
+    :param properties: a dict of properties that the type declares (default None)
+    :param custom_properties: a dict of any others (default None)
+    :param reimport: whether to register a new artifact even where an equal one is there (default False). Its readers
+        hit all the same, since they go by its content
+    :param kwargs: everything that NodeOperator and BaseOperator take
+
+    Raises PipelineError for an unknown `artifact_type`, when its outputs are asked for and thus by `create_dag`. The
+    task raises InvalidInputError when `source_uri` is missing or no folder, and InvalidValueError for a property that
+    the type does not declare, or declares otherwise.
     """
 
     def __init__(

@@ -17,12 +17,27 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
 
 
 class PusherOperator(ComponentOperator):
-    """Copies `model` into a serving folder when every blessing that is given is positive.
+    """Copies a model into a serving folder when every blessing that is given is positive.
 
-    `push_destination` is a PushDestination or a dict: `{"filesystem": {"base_directory": "/srv/models/penguins"}}`.
-    A model that is not blessed is no error: `pushed_model` then has `pushed=0` and the reason.
+    Reads `model`, and the blessings given. The folder has TensorFlow Serving's layout: `Format-Serving/` of the model
+    appears in it, whole or not at all, as its highest version. Publishes `pushed_model` (PushedModel): `push.json`,
+    which repeats the properties `pushed`, `destination`, `version`, `reason` and `model_digest`. A model that is not
+    blessed is no error: `pushed` then is 0, and `reason` says why.
 
-    Raises PipelineError when `push_destination` does not fit, names no file system, or asks for versioning PATH.
+    An earlier push is only a hit while its version is still there, unchanged, and the highest in the folder.
+
+    :param model: a channel of the Model to push
+    :param push_destination: a `PushDestination` or its dict, such as
+        `{"filesystem": {"base_directory": "/srv/models/penguins"}}`: an absolute path, made if need be. The version is
+        the Unix time in seconds, or one above the highest that is there
+    :param model_blessing: a channel of a ModelBlessing, an Evaluator's `blessing`; one that is of another model refuses
+        the push (default None: none is asked for)
+    :param infra_blessing: a channel of an InfraBlessing (default None: none is asked for)
+    :param kwargs: everything that ComponentOperator and BaseOperator take
+
+    Raises PipelineError when the DAG is parsed and `push_destination` does not fit, names no folder, or asks for
+    versioning PATH, or an input is no channel of its type. The task raises InvalidInputError when the model has no
+    SavedModel in `Format-Serving/`, or the folder is no absolute path or cannot be written.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"pushed_model": PushedModel}

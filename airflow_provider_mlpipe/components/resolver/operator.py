@@ -16,13 +16,21 @@ Strategy = Literal["LatestArtifact", "LatestBlessedModel"]
 
 
 class ResolverOperator(NodeOperator):
-    """Publishes what it found in this DAG's earlier runs, under `model` or `result`; nothing found publishes nothing.
+    """Publishes the newest fitting artifact that this DAG's runs have published so far.
 
-    Never cached: what is latest changes without any input changing.
+    Looks into the store. Publishes, by `strategy`, `model` (Model) or `result` (of `artifact_type`): the artifact that
+    is there, not a copy. Where nothing is found it publishes nothing: an optional input that reads it then is None, and
+    a component that needs it is skipped. Never cached: what is latest changes without any input changing.
 
-    :param strategy: "LatestBlessedModel" (output `model`) or "LatestArtifact" (output `result`, of `artifact_type`)
-    :param other_than: a candidate model; models with its content are passed over, so that a rerun compares alike
-    :param artifact_type: for LatestArtifact, an artifact class or the name of a standard one
+    :param strategy: "LatestBlessedModel" for the newest Model that an execution blessed (output `model`), or
+        "LatestArtifact" for the newest artifact of `artifact_type` (output `result`)
+    :param other_than: for LatestBlessedModel, a channel of a candidate Model; models with its content are passed over,
+        so that a rerun compares alike (default None)
+    :param artifact_type: for LatestArtifact, one of the standard artifact classes, or its name (default None)
+    :param kwargs: everything that NodeOperator and BaseOperator take
+
+    Raises PipelineError for an unknown `strategy` or `artifact_type`, when its outputs are asked for and thus by
+    `create_dag`, and for an `other_than` that is no channel of a Model.
     """
 
     def __init__(

@@ -14,14 +14,25 @@ from airflow_provider_mlpipe.exceptions import PipelineError
 
 
 class StatisticsGenOperator(ComponentOperator):
-    """Computes the statistics of every split of `examples`, as TensorFlow Data Validation defines them.
+    """Computes the statistics of every split, as TensorFlow Data Validation defines them, on Beam.
 
-    `stats_options` are those of `tfdv.StatsOptions`: a dict of its arguments (`{"num_top_values": 50}`), what its
-    `to_json` returns, or itself. `schema` refines the statistics (categorical integers, semantic domains) and may
-    instead be part of the options. `exclude_splits` are left out; `sample_rate_by_split`, e.g. `{"train": 0.1}`, takes
-    a sample instead of all records.
+    Reads `examples`, and `schema` if given. Publishes `statistics` (ExampleStatistics): for each split
+    `Split-<name>/FeatureStats.pb`, a binary DatasetFeatureStatisticsList, with the property `splits`.
 
-    Raises PipelineError when the options are no options, or the schema is given twice.
+    :param examples: a channel of Examples
+    :param schema: a channel of a Schema that refines the statistics (categorical integers, semantic domains); it may
+        instead be part of the options (default None)
+    :param stats_options: those of `tfdv.StatsOptions`: a dict of its arguments (`{"num_top_values": 50}`, and
+        `schema_json` for a schema), what its `to_json` returns, or itself (default None: TFDV's own defaults)
+    :param exclude_splits: names of splits to leave out (default: none)
+    :param sample_rate_by_split: a dict such as `{"train": 0.1}`: a share above 0 and at most 1 of these splits' records
+        is taken, and of the others `sample_rate` of the options. Which records is decided by a hash of each, so it is
+        the same ones in every run (default None: all records)
+    :param kwargs: everything that ComponentOperator and BaseOperator take
+
+    Raises PipelineError when the DAG is parsed and `stats_options` are neither a dict nor JSON of one, the schema is
+    given twice, or an input is no channel of its type. The task raises InvalidInputError for an unknown option, an
+    unknown split, a rate out of bounds, a schema that cannot be read, and a split without examples.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"statistics": ExampleStatistics}

@@ -14,13 +14,28 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 
 
 class TransformOperator(ComponentOperator):
-    """Runs the user's `preprocessing_fn` over `examples`: analysis in a full pass, then every record.
+    """Runs the user's `preprocessing_fn` over examples: analysis in a full pass on Beam, then every record.
 
-    `module_file` is a file that defines `preprocessing_fn(inputs)`, as in TFX; or `preprocessing_fn` is its dotted
-    name. A function that takes `custom_config` is given it. `splits_config` is a SplitsConfig or a dict of its fields
-    `analyze` and `transform`; by default `train` is analyzed and every split is transformed.
+    Reads `examples` and `schema`. Publishes `transform_graph` (TransformGraph): what `tft.TFTransformOutput` reads, the
+    graph with its vocabularies and both schemas; and `transformed_examples` (Examples): each transformed split as
+    gzipped TFRecords of tf.Examples, in the order of the input.
 
-    Raises PipelineError when neither or both of the two are given, or `splits_config` does not fit.
+    :param examples: a channel of Examples
+    :param schema: a channel of the Schema by which the examples are parsed
+    :param module_file: a `.py` file that defines `preprocessing_fn(inputs)`, as in TFX. For the cache its source, the
+        local files that it imports and the versions of the libraries count, and not its path; a result is not reused
+        when a local file was imported in another way, and so could not be counted
+    :param preprocessing_fn: instead of `module_file`, the function's dotted name, "module.function", whose module
+        counts in the same way, and so does the name
+    :param custom_config: a dict, for a function that takes `custom_config` (default None: it is given an empty one)
+    :param splits_config: a `SplitsConfig` or its dict: lists the splits to `analyze` and to `transform` (default:
+        `train` is analyzed, and every split transformed)
+    :param kwargs: everything that ComponentOperator and BaseOperator take
+
+    Raises PipelineError when the DAG is parsed and neither or both of `module_file` and `preprocessing_fn` are given,
+    `splits_config` does not fit, or an input is no channel of its type. The task raises UserCodeError when the function
+    is missing, does not import, or raises (with its line); and InvalidInputError for an unknown split, analyzed splits
+    without records, a schema that cannot be read, and a function that makes more or fewer rows than it was given.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"transform_graph": TransformGraph, "transformed_examples": Examples}
