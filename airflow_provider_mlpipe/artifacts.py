@@ -134,12 +134,6 @@ class TransformGraph(Artifact):
     TYPE_NAME = "TransformGraph"
 
 
-class TransformCache(Artifact):
-    """TFT's analyzer cache."""
-
-    TYPE_NAME = "TransformCache"
-
-
 class Model(Artifact):
     """`Format-Serving/`, a SavedModel, and perhaps `Format-TFMA/`."""
 
@@ -196,13 +190,6 @@ class PushedModel(Artifact):
     }
 
 
-class InferenceResult(Artifact):
-    """Predictions, `Split-<name>/*.gz` TFRecord files of PredictionLog."""
-
-    TYPE_NAME = "InferenceResult"
-    PROPERTIES = _SPLITS
-
-
 ARTIFACT_TYPES: dict[str, type[Artifact]] = {
     cls.TYPE_NAME: cls
     for cls in (
@@ -211,7 +198,6 @@ ARTIFACT_TYPES: dict[str, type[Artifact]] = {
         Schema,
         ExampleAnomalies,
         TransformGraph,
-        TransformCache,
         Model,
         ModelRun,
         HyperParameters,
@@ -219,7 +205,6 @@ ARTIFACT_TYPES: dict[str, type[Artifact]] = {
         ModelBlessing,
         InfraBlessing,
         PushedModel,
-        InferenceResult,
     )
 }
 """Every standard artifact type by the name it has in the store."""

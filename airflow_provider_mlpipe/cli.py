@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
@@ -69,6 +70,7 @@ def get_cli_commands() -> list[CLICommand]:
                     args=(
                         Arg(("--once",), help="exit with the run's status instead of staying up", action="store_true"),
                         Arg(("--dag-id",), help="the example to run", default="flight_delays"),
+                        Arg(("--dags-folder",), help="its folder (default: dags of this checkout)", type=Path),
                     ),
                 ),
             ),

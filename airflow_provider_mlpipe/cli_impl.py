@@ -87,7 +87,7 @@ def lineage(args: Namespace) -> None:
 @_command
 def demo(args: Namespace) -> None:
     """`airflow mlpipe demo`."""
-    sys.exit(demos.run_demo(dag_id=args.dag_id, once=args.once))
+    sys.exit(demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once))
 
 
 def _print(rows: list[Row], output: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
-from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
 from airflow_provider_mlpipe.components.base import ComponentOperator, NodeOperator
 from airflow_provider_mlpipe.driver import CacheMode
 from airflow_provider_mlpipe.exceptions import PipelineError
@@ -31,14 +30,13 @@ def create_dag(
     :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
     :param beam_pipeline_args: for the components that use Beam
     :param params: further Airflow Params, or other settings for those that RuntimeParameters declare
-    :param cache: True, False, or "refresh" (run, and let later runs hit the new results)
+    :param cache: True; "refresh" to run, and let later runs hit the new results; False to run for this run alone
     :param dag_kwargs: anything else that `airflow.sdk.DAG` takes; to its `doc_md` a table of the components is added
 
     Foreign tasks are added afterwards: `with dag: prepare() >> dag.get_task("CsvExampleGen")`.
     Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
     """
     ordered = _in_order(_by_id(dag_id, components))
-    _check_parameters(dag_id, ordered)
     dag = DAG(
         dag_id,
         schedule=schedule,
@@ -48,17 +46,19 @@ def create_dag(
     )
     for component in ordered:
         _apply_defaults(component, pipeline_root, metadata_conn_id, beam_pipeline_args, cache)
+        _apply_default_args(component, dag.default_args)
         dag.add_task(component)
     for component in ordered:
         component.wire()
-    for component in ordered:
-        _order_by_gate(component, ordered)
     return dag
 
 
 def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOperator]:
+    if isinstance(components, BaseOperator):
+        raise PipelineError(f"{dag_id}: components is a list, and got the operator {components.task_id!r} alone")
     by_id: dict[str, NodeOperator] = {}
     for component in components:
+        _check_component(dag_id, component)
         if component.task_id in by_id:
             raise PipelineError(
                 f"{dag_id}: two components have the id {component.task_id!r} "
@@ -68,6 +68,18 @@ def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOpe
     return by_id
 
 
+def _check_component(dag_id: str, component: Any) -> None:
+    if not isinstance(component, NodeOperator):
+        raise PipelineError(
+            f"{dag_id}: {component!r} is no component; add other tasks afterwards: `with dag: ... >> dag.get_task(...)`"
+        )
+    if component.has_dag():  # type: ignore[no-untyped-call]
+        raise PipelineError(
+            f"{dag_id}: {component.task_id} is in the DAG {component.dag_id!r} already; make components outside of "
+            "`with DAG(...)`, and for one DAG only"
+        )
+
+
 def _in_order(by_id: Mapping[str, NodeOperator]) -> list[NodeOperator]:
     """Producers before consumers, otherwise as given; raises PipelineError naming the ends of what does not fit."""
     producers = {task_id: _producers(component, by_id) for task_id, component in by_id.items()}
@@ -75,7 +87,10 @@ def _in_order(by_id: Mapping[str, NodeOperator]) -> list[NodeOperator]:
     while len(ordered) < len(by_id):
         ready = [task_id for task_id in by_id if task_id not in ordered and producers[task_id] <= ordered.keys()]
         if not ready:
-            raise PipelineError(f"the components read each other's outputs in a cycle: {_cycle(producers, ordered)}")
+            raise PipelineError(
+                f"the components read each other's outputs in a cycle: "
+                f"{_cycle(producers, ordered)}. Break it, e.g. by a Resolver that reads an earlier run's artifact"
+            )
         ordered |= {task_id: by_id[task_id] for task_id in ready}
     return list(ordered.values())
 
@@ -98,15 +113,6 @@ def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str
     return " → ".join(path[path.index(path[-1]) :])
 
 
-def _check_parameters(dag_id: str, components: Sequence[NodeOperator]) -> None:
-    """One name, one meaning: two RuntimeParameters of a name would share a Param and one default would silently win."""
-    known: dict[str, RuntimeParameter] = {}
-    for parameter in (parameter for component in components for parameter in component.runtime_parameters()):
-        first = known.setdefault(parameter.name, parameter)
-        if first.serialize() != parameter.serialize():
-            raise PipelineError(f"{dag_id}: {first} and {parameter} share a name and differ; share one, or rename one")
-
-
 def _apply_defaults(
     component: NodeOperator,
     pipeline_root: str | None,
@@ -122,17 +128,13 @@ def _apply_defaults(
             component.beam_pipeline_args = beam_pipeline_args
 
 
-def _order_by_gate(gate: NodeOperator, components: Sequence[NodeOperator]) -> None:
-    """A gate that may fail on anomalies holds back everything else that reads the Examples it vouches for."""
-    for channel in gate.gated_channels():
-        above = gate.get_flat_relative_ids(upstream=True)
-        for component in components:
-            if component is not gate and component.task_id not in above and channel in _read(component):
-                component.set_upstream(gate)
-
-
-def _read(component: NodeOperator) -> list[Channel[Any]]:
-    return list(component.input_channels().values())
+def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
+    """What Airflow does when an operator is made inside its DAG: these were made before theirs."""
+    given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
+    for name, value in default_args.items():
+        if name not in given and hasattr(component, name):
+            is_callback = name.startswith("on_") and callable(value)
+            setattr(component, name, [value] if is_callback else value)
 
 
 def _doc(components: Sequence[NodeOperator]) -> str:

@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,11 +40,12 @@ class ComponentRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Hit (`cached` says which execution) or miss, with the reason in words."""
+    """Hit (`cached` says which execution) or miss, why in words, and whether later runs may hit the result."""
 
     start: ExecutionStart
     cached: CachedExecution | None
     reason: str
+    is_reusable: bool
     source_files: frozenset[str]
 
 
@@ -68,7 +69,13 @@ def decide(
     barrier("driver.look_up")
     cached, reason = _look_up(store, run, start, problem_with)
     barrier("driver.decided")
-    return Decision(start=start, cached=cached, reason=reason, source_files=fingerprint.source_files)
+    return Decision(
+        start=start,
+        cached=cached,
+        reason=reason,
+        is_reusable=run.cache is not False,
+        source_files=fingerprint.source_files,
+    )
 
 
 def execution_start(run: ComponentRun, fingerprint: str, parts: Mapping[str, str]) -> ExecutionStart:
@@ -120,6 +127,3 @@ def _not_reusable(store: MetadataStore, run: ComponentRun) -> str:
 
 def _artifacts(outputs: Outputs) -> list[Artifact]:
     return [artifact for artifacts in outputs.values() for artifact in artifacts]
-
-
-__all__ = ["CacheMode", "ComponentRun", "Decision", "decide", "execution_start", "replace"]

@@ -66,7 +66,9 @@ def compute(
     parts |= {f"library {name}": importlib.metadata.version(name) for name in spec.libraries}
     parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items()}
     parts |= {f"content of {name}": digest for name, digest in external.items()}
-    parts |= {f"file {Path(path).name}": _path_digest("cache_files", path) for path in cache_files}
+    parts |= {
+        f"file {number} {Path(path).name}": _path_digest("cache_files", path) for number, path in enumerate(cache_files)
+    }
     for name, parameter in spec.parameters.items():
         more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
         parts |= more
@@ -128,7 +130,7 @@ def _parameter_parts(name: str, kind: int, value: Any) -> tuple[dict[str, str], 
 
 
 def _is_code(value: Any) -> bool:
-    return str(value).endswith(".py")
+    return str(value).endswith(".py") and not Path(value).is_dir()
 
 
 def _source_parts(name: str, source: Source) -> dict[str, str]:

@@ -25,8 +25,7 @@ def publish(
     Raises LostClaimError when this try was superseded: its outputs then stay unpublished.
     """
     outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
-    unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
-    reason = f"imported while it ran, but not hashed: {', '.join(unhashed)}" if unhashed else None
+    reason = _why_not_reusable(decision, result)
     if reason:
         log.warning("this result will not be reused: %s", reason)
     barrier("publisher.before")
@@ -46,6 +45,13 @@ def publish_hit(store: MetadataStore, decision: Decision, cached: CachedExecutio
 def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: int) -> str:
     """Where an execution writes an output: a path that no other execution ever has."""
     return str(Path(pipeline_root, component_id, key, str(execution_id)))
+
+
+def _why_not_reusable(decision: Decision, result: ExecutorResult) -> str | None:
+    if not decision.is_reusable:
+        return "caching is off"
+    unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
+    return f"imported while it ran, but not hashed: {', '.join(unhashed)}" if unhashed else None
 
 
 def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:

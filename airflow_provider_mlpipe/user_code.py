@@ -110,7 +110,9 @@ def imported_user_files(generated: Path) -> list[str]:
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UserCodeError(f"module file {path} does not exist; give its full path, e.g. Path(__file__).parent / ...")
+        raise UserCodeError(
+            f"module file {path} does not exist; give its full path, e.g. str(Path(__file__).parent / ...)"
+        )
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

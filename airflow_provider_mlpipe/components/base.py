@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -67,6 +69,7 @@ class NodeOperator(BaseOperator):
         super().__init__(task_id=task_id or self.SPEC.component_type, **kwargs)
         self.pipeline_root = pipeline_root
         self.metadata_conn_id = metadata_conn_id
+        self._is_wired = False
 
     # ---- authoring
 
@@ -91,10 +94,18 @@ class NodeOperator(BaseOperator):
         return []
 
     def wire(self) -> None:
-        """Checks the inputs, draws this task's edges and declares its parameters on the DAG."""
+        """Checks the inputs, draws this task's edges and declares its parameters on the DAG.
+
+        Called once, after its producers were wired: by Airflow in `with DAG(...)`, else by `create_dag`.
+        """
         self.input_channels()
+        self._check_functions()
         super()._set_xcomargs_dependencies()
         declare_params(self.dag, list(self.runtime_parameters()))
+        self._is_wired = True
+        wired = [task for task in self.dag.tasks if isinstance(task, NodeOperator) and task._is_wired]
+        _check_one_meaning(self, wired)
+        _order_by_gates(wired)
 
     def runtime_parameters(self) -> Iterator[RuntimeParameter]:
         """The RuntimeParameters among this task's parameters, nested ones too."""
@@ -121,7 +132,12 @@ class NodeOperator(BaseOperator):
             raise PipelineError(f"{end} needs a channel and got {channel!r}; pass e.g. {name}=producer.outputs[...]")
         wanted = ARTIFACT_TYPES.get(declared.artifact_type, Artifact)
         if not issubclass(channel.artifact_type, wanted):
-            raise PipelineError(f"{end} cannot take {channel!r}: it is {channel.artifact_type.TYPE_NAME}")
+            raise PipelineError(f"{end} cannot take {channel!r}; pass a channel of {declared.artifact_type}")
+
+    def _check_functions(self) -> None:
+        for name, parameter in self.SPEC.parameters.items():
+            if parameter.kind == pb.ComponentSpec.FUNCTION and callable(given := getattr(self, name)):
+                raise PipelineError(f"{self.task_id}.{name} takes a dotted name, 'module.function', and got {given!r}")
 
     # ---- running
 
@@ -187,7 +203,7 @@ class NodeOperator(BaseOperator):
 class ComponentOperator(NodeOperator):
     """A node whose work is done by an executor in another process, and may be skipped when it was done before.
 
-    :param cache: True, False, or "refresh" (run, and let later runs hit the new result)
+    :param cache: True; "refresh" to run, and let later runs hit the new result; False to run for this run alone
     :param cache_files: further files whose content is part of the fingerprint
     :param beam_pipeline_args: for the components that use Beam (default: the DAG's; none is the in-memory runner)
     """
@@ -206,6 +222,8 @@ class ComponentOperator(NodeOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if cache not in (True, False, "refresh", None):
+            raise PipelineError(f"{self.task_id}: cache is True, False or 'refresh', not {cache!r}")
         self.cache = cache
         self.cache_files = tuple(cache_files)
         self.beam_pipeline_args = beam_pipeline_args
@@ -214,7 +232,7 @@ class ComponentOperator(NodeOperator):
     def component_run(self, context: Context) -> ComponentRun:
         """As a node's, with this component's cache settings."""
         run = super().component_run(context)
-        return driver.replace(run, cache=True if self.cache is None else self.cache, cache_files=self.cache_files)
+        return replace(run, cache=True if self.cache is None else self.cache, cache_files=self.cache_files)
 
     def run_node(self, run: ComponentRun) -> Published:
         """A hit is recorded; a miss runs the executor."""
@@ -258,6 +276,11 @@ class ComponentOperator(NodeOperator):
         for artifact in outputs.values():
             try:
                 Path(artifact.uri).mkdir(parents=True)
+            except FileExistsError as error:
+                raise InvalidInputError(
+                    f"{artifact.uri} exists already: pipeline_root {root} belongs to another metadata store. Give each "
+                    "store a pipeline_root of its own."
+                ) from error
             except OSError as error:
                 raise InvalidInputError(
                     f"pipeline_root {root} cannot be written: {error}. Let the Airflow worker's user write there, or "
@@ -284,6 +307,26 @@ class ComponentOperator(NodeOperator):
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
 
 
+def _check_one_meaning(node: NodeOperator, others: Sequence[NodeOperator]) -> None:
+    """Two RuntimeParameters of one name would share a Param, and one of their defaults would silently win."""
+    for mine in node.runtime_parameters():
+        for theirs in (parameter for other in others for parameter in other.runtime_parameters()):
+            if mine.name == theirs.name and mine.serialize() != theirs.serialize():
+                raise PipelineError(
+                    f"{node.dag_id}: {theirs} and {mine} share a name and differ; share one, or rename one"
+                )
+
+
+def _order_by_gates(nodes: Sequence[NodeOperator]) -> None:
+    """A gate that may fail holds back everything else that reads what it vouches for."""
+    for gate in nodes:
+        for channel in gate.gated_channels():
+            above = gate.get_flat_relative_ids(upstream=True)
+            for node in nodes:
+                if node is not gate and node.task_id not in above and channel in node.input_channels().values():
+                    node.set_upstream(gate)
+
+
 class _Outputs(dict[str, Channel[Any]]):
     def __init__(self, operator: NodeOperator, channels: Mapping[str, Channel[Any]]) -> None:
         super().__init__(channels)
@@ -304,7 +347,9 @@ def _airflow_errors() -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples become lists, so that a value is the same before and after it crossed to the executor."""
+    """Tuples become lists and paths text, so that a value is the same before and after it crossed to the executor."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -6,7 +6,9 @@ import functools
 from typing import Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.metadata.connection import make_dsn
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
@@ -29,8 +31,17 @@ class MlpipeHook(BaseHook):
 
     @functools.cached_property
     def dsn(self) -> str:
-        """The libpq connection string; extras such as `sslmode` are passed on."""
-        connection = self.get_connection(self.metadata_conn_id)
+        """The libpq connection string; extras such as `sslmode` are passed on.
+
+        Raises InvalidInputError when Airflow does not know the connection.
+        """
+        try:
+            connection = self.get_connection(self.metadata_conn_id)
+        except AirflowNotFoundException as error:
+            raise InvalidInputError(
+                f"Airflow has no connection {self.metadata_conn_id!r}; make one: airflow connections add "
+                f"{self.metadata_conn_id} --conn-type mlpipe --conn-host HOST --conn-schema DATABASE --conn-login USER"
+            ) from error
         known = {
             "host": connection.host,
             "port": connection.port,

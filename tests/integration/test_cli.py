@@ -97,6 +97,11 @@ def test_db_upgrade_and_check(
             command(*arguments)
 
 
+def test_a_missing_connection_is_one_clear_line(command: Command) -> None:
+    with pytest.raises(SystemExit, match="no connection 'nothing'; make one: airflow connections add nothing"):
+        command("runs", "--conn-id", "nothing")
+
+
 def test_a_store_that_is_away_is_one_clear_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "postgresql://someone:secret@127.0.0.1:1/nowhere")
     with pytest.raises(SystemExit, match=r"StoreUnavailableError: .*127\.0\.0\.1:1") as error:

@@ -104,10 +104,15 @@ def test_outputs_that_are_gone_are_marked_missing_and_made_again(
     assert f"outputs missing: {lost.uri}" in task_log.text
 
 
-def test_cache_false_always_runs(make: Make, store: MetadataStore) -> None:
-    for run_id in ("a", "b"):
-        run(make(cache=False), run_id=run_id)
+@pytest.mark.parametrize(("cache", "later"), [(False, ExecutionState.COMPLETE), ("refresh", ExecutionState.CACHED)])
+def test_what_a_run_without_a_look_leaves_to_later_ones(
+    make: Make, store: MetadataStore, cache: Any, later: ExecutionState
+) -> None:
+    for number in range(2):
+        run(make(cache=cache), run_id=f"run {number}")
     assert states(store) == [ExecutionState.COMPLETE] * 2
+    run(make(), run_id="later")
+    assert states(store)[-1] is later
 
 
 @pytest.mark.parametrize(
@@ -228,6 +233,18 @@ def test_a_user_module_that_cannot_be_used_is_permanent(
     with pytest.raises(UserCodeError, match=words) as error:
         run(make(module_file=str(module)))
     assert str(module) in str(error.value)
+
+
+def test_a_path_object_is_as_good_as_its_text(make: Make, tmp_path: Path) -> None:
+    module = tmp_path / "module_given_as_a_path.py"
+    module.write_text("def make_text(): return 'from a path'")
+    assert Path(one(run(make(module_file=module))).uri, "0.txt").read_text() == "from a path"
+
+
+def test_a_root_that_another_store_wrote_to_is_named(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "root" / "Make" / "examples" / "1").mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match=r"exists already: pipeline_root .* belongs to another metadata store"):
+        run(make())
 
 
 def test_a_root_that_cannot_be_written_is_named(database: str, tmp_path: Path) -> None:

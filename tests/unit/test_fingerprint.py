@@ -146,6 +146,9 @@ MUST_CHANGE: dict[str, Callable[[Case], Case]] = {
     "content of a file": lambda c: c.write("data/a.csv", "11"),
     "one more file": lambda c: c.write("data/c.csv", ""),
     "cache file": lambda c: c.write("extra.txt", "other"),
+    "another cache file of that name": lambda c: replace(
+        c.write("other/extra.txt", "x"), cache_files=(*c.cache_files, str(c.folder / "other/extra.txt"))
+    ),
     "input content": lambda c: c.input("examples", digest="d2"),
     "input splits": lambda c: c.input("examples", properties={"splits": ["train"], "span": 3, "version": 0}),
     "input span": lambda c: c.input("examples", properties={"splits": ["train", "eval"], "span": 4, "version": 0}),
@@ -192,6 +195,14 @@ def test_what_must_change_it(what: str, unflipped: Answer, flipped: dict[str, tu
 @pytest.mark.parametrize("what", MUST_NOT_CHANGE)
 def test_what_must_not_change_it(what: str, unflipped: Answer, flipped: dict[str, tuple[Case, Answer]]) -> None:
     assert flipped[what][1] == unflipped
+
+
+def test_cache_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    case = base(tmp_path).write("a/v.txt", "1").write("b/v.txt", "2")
+    both = replace(case, cache_files=(str(tmp_path / "a/v.txt"), str(tmp_path / "b/v.txt")))
+    (before,) = fingerprints([both])
+    (after,) = fingerprints([both.write("a/v.txt", "3")])
+    assert before != after
 
 
 def test_a_library_version_counts(tmp_path: Path) -> None:
