@@ -28,8 +28,9 @@ def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptio
 
     Raises InvalidInputError that lists the known options when one is unknown, or says what TFDV finds wrong.
     """
-    options = json.loads(given) if isinstance(given, str) else dict(given or {})
+    options: Mapping[str, Any] | str = given or {}
     try:
+        options = json.loads(options) if isinstance(options, str) else dict(options)
         if "TYPE_NAME" in options:
             return tfdv.StatsOptions.from_json(json.dumps(options))
         return _from_arguments(**options)

@@ -32,6 +32,18 @@ DRIVE = [*CODE, *STORE, "driver", "publisher"]
 OPERATE = [*DRIVE, "channels", "launcher", "settings", "metadata.hook", "components.spec", "components.base"]
 EXECUTE = [*LIGHT, "user_code", "executors", "sources", "records.*"]
 
+# What lies beside an operator and its executor and is light enough for both.
+HELPERS = [
+    f"components.{name}"
+    for name in (
+        "evaluator.summary",
+        "evaluator.verdict",
+        "pusher.serving_folder",
+        "trainer.fn_args",
+        "transform.user_function",
+    )
+]
+
 MAY_IMPORT: dict[str, list[str]] = {
     "__init__": ["*"],  # names, lazily
     "components": [],
@@ -57,9 +69,9 @@ MAY_IMPORT: dict[str, list[str]] = {
     "runner": EXECUTE,
     "components.spec": ["artifacts", "channels", "proto.*", "exceptions"],
     "components.base": OPERATE,
-    "components.*.operator": [*OPERATE, "components.*"],
-    "components.*.executor": [*EXECUTE, "components.*"],
-    "components.*": [*EXECUTE, "components.*"],
+    "components.*.operator": [*OPERATE, *HELPERS],
+    "components.*.executor": [*EXECUTE, *HELPERS],
+    "components.*": [*EXECUTE, *HELPERS],
     "records.*": EXECUTE,
     "dag_factory": OPERATE,
     "provider_info": [],
