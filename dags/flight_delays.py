@@ -7,8 +7,9 @@ The question is asked with what is known before departure. Flights that never ar
 nothing: see `flights/data.py`. What the network is and learns from is in `flights/model.py`, what the data must look
 like in `flights/schema.pbtxt`, and what a model must reach to be pushed in `flights/evaluation.py`.
 
-The split deals single flights, so flights of one day, in the same weather, are on both sides. Split by day (set
-`partition_feature_name` to `date`), the same network's AUC is 0.03 lower: that is what to expect of tomorrow's flights.
+The split deals single flights, so flights of one day, in the same weather, are on both sides. Dealt by day (give
+CsvExampleGen an `output_config` with `partition_feature_name: date`), the same network's AUC falls from 0.77 to 0.72:
+that is what to expect of a day it has not seen.
 """
 
 from __future__ import annotations

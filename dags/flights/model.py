@@ -99,6 +99,7 @@ def run_fn(fn_args) -> None:
         _shuffled(train),
         epochs=EVALUATIONS,
         steps_per_epoch=-(-steps // EVALUATIONS),
+        shuffle=False,  # _shuffled did
         validation_data=_in_order(evaluation).take(fn_args.eval_steps or -1),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir)],
         verbose=2,

@@ -63,6 +63,7 @@ def run_fn(fn_args) -> None:
     model.fit(
         batches,
         steps_per_epoch=fn_args.train_steps or 200,
+        shuffle=False,  # the batches are
         validation_data=_load(fn_args, fn_args.eval_files, transform),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir)],
         verbose=2,

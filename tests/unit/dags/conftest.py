@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +37,9 @@ def flight_data(load: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def run_executors(tmp_path: Path) -> Callable[..., Outputs]:
+def run_executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outputs]:
     """Runs the executors of a DAG's components in their order; keywords are RuntimeParameters."""
+    monkeypatch.delitem(sys.modules, "model", raising=False)  # the other DAG's: a task has a process of its own
 
     def run(dag: Any, **params: Any) -> Outputs:
         done: Outputs = {}

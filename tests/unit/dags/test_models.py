@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.heavy
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+    pytest.mark.filterwarnings("ignore:Conversion of an array with ndim:DeprecationWarning:tensorflow_model_analysis"),
+    pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning:tensorflow_model_analysis"),
+]
 
 SAMPLE = 12  # every twelfth flight
 
@@ -47,7 +52,9 @@ def test_a_flight_model_of_a_sample_beats_the_table_of_rates(
     tmp_path: Path,
 ) -> None:
     data_dir = _write(tmp_path / "data", flights, flight_data.COLUMNS)
-    outputs = run_executors(load("flight_delays").dag, data_dir=data_dir, push_dir=str(tmp_path / "push"))
+    outputs = run_executors(
+        load("flight_delays").dag, data_dir=data_dir, push_dir=str(tmp_path / "push"), train_steps=200
+    )
 
     assert sum(outputs["CsvExampleGen"]["examples"].properties["record_counts"].values()) == len(flights)
     assert outputs["ExampleValidator"]["anomalies"].properties["blessed"] == {"train": 1, "eval": 1}
@@ -70,7 +77,7 @@ def test_a_flight_model_of_shuffled_labels_is_not_blessed_and_not_pushed(
     rows = [row | outcome for row, outcome in zip(flights, outcomes, strict=True)]
     data_dir = _write(tmp_path / "data", rows, flight_data.COLUMNS)
     outputs = run_executors(
-        load("flight_delays").dag, data_dir=data_dir, push_dir=str(tmp_path / "push"), train_steps=300
+        load("flight_delays").dag, data_dir=data_dir, push_dir=str(tmp_path / "push"), train_steps=200
     )
 
     assert outputs["Evaluator"]["blessing"].properties["blessed"] == 0
