@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Param
 from airflow.sdk.definitions._internal.mixins import DependencyMixin, ResolveMixin
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,6 +71,9 @@ class Channel(ResolveMixin, DependencyMixin, Generic[A]):
         self.producer.set_downstream(other, edge_modifier)
 
 
+_TRUTH = {"true": True, "false": False}
+
+
 class RuntimeParameter(ResolveMixin):
     """A value chosen when the DAG is triggered: an Airflow Param of this name, type and default.
 
@@ -100,7 +103,14 @@ class RuntimeParameter(ResolveMixin):
     def resolve(self, context: Context) -> Any:
         """This run's value, in the declared type."""
         value = context["params"].get(self.name, self.default)
-        return value if value is None else self.ptype(value)
+        if value is None or type(value) is self.ptype:
+            return value
+        try:
+            return _TRUTH[str(value).lower()] if self.ptype is bool else self.ptype(value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"parameter {self.name!r} is {value!r}, which is no {self.ptype.__name__}"
+            ) from error
 
     def serialize(self) -> dict[str, Any]:
         """Deterministic, since it feeds the DAG's version hash."""

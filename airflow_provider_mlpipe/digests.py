@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -11,7 +12,7 @@ _CHUNK = 1 << 20
 
 def text_digest(text: str) -> str:
     """sha256 of the text's UTF-8 bytes."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -27,14 +28,27 @@ def files_digest(files: Iterable[tuple[str, str]]) -> str:
     """sha256 over (relative path, sha256) pairs in sorted order, so that only names and contents count."""
     digest = hashlib.sha256()
     for name, content in sorted(files):
-        digest.update(f"{len(name.encode())}:{name}={content}\n".encode())
+        encoded = os.fsencode(name)  # a file's name need not be text
+        digest.update(b"%d:%s=%s\n" % (len(encoded), encoded, content.encode()))
     return digest.hexdigest()
 
 
 def tree_digest(root: Path) -> str:
-    """`files_digest` of all files below a directory; raises OSError."""
-    files = (path for path in root.rglob("*") if path.is_file())
-    return files_digest((path.relative_to(root).as_posix(), file_digest(path)) for path in files)
+    """`files_digest` of all files below a directory, through symbolic links too; raises OSError, also for a loop."""
+    return files_digest((path.relative_to(root).as_posix(), file_digest(path)) for path in _files(root))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
+        path = Path(folder)
+        if path.is_symlink() and path.resolve() in [above.resolve() for above in path.parents]:
+            raise OSError(f"{path} links to a folder above it")
+        subfolders.sort()
+        yield from (path / name for name in sorted(names))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def path_digest(path: Path) -> str:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from airflow_provider_mlpipe import fingerprint as fingerprints
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.digests import files_digest
+from airflow_provider_mlpipe.fingerprint import Fingerprint
 from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
@@ -58,13 +60,7 @@ def decide(
     are marked so in the store. Raises the errors of `fingerprint.compute` and of the store.
     """
     barrier("driver.fingerprint")
-    fingerprint = fingerprints.compute(
-        run.spec,
-        inputs=run.inputs,
-        parameters=run.parameters,
-        external=run.external,
-        cache_files=run.cache_files,
-    )
+    fingerprint = _fingerprint(run)
     start = execution_start(run, fingerprint.digest, fingerprint.parts)
     barrier("driver.look_up")
     cached, reason = _look_up(store, run, start, problem_with)
@@ -75,6 +71,22 @@ def decide(
         reason=reason,
         is_reusable=run.cache is not False,
         source_files=fingerprint.source_files,
+    )
+
+
+def changed_since(run: ComponentRun, decision: Decision) -> str | None:
+    """What differs by now from what was decided on, in words: the executor may have read either."""
+    now = _fingerprint(run)
+    return fingerprints.explain(decision.start.fingerprint_parts, now.parts, run.parameters) or None
+
+
+def _fingerprint(run: ComponentRun) -> Fingerprint:
+    return fingerprints.compute(
+        run.spec,
+        inputs=run.inputs,
+        parameters=run.parameters,
+        external=run.external,
+        cache_files=run.cache_files,
     )
 
 
@@ -103,7 +115,10 @@ def _look_up(
         return None, "cache refreshed" if run.cache == "refresh" else "caching is off"
     lost: list[str] = []
     while cached := store.find_cached(start.fingerprint):
-        missing = [artifact for artifact in _artifacts(cached.outputs) if not Path(artifact.uri).is_dir()]
+        missing = [artifact for artifact in _artifacts(cached.outputs) if not _is_there(artifact)]
+        if unreachable := [artifact.uri for artifact in missing if not Path(artifact.uri).parents[1].is_dir()]:
+            # Perhaps a volume that is not mounted: they may come back, so they are not marked.
+            return None, f"outputs out of reach: {', '.join(unreachable)}"
         if missing:
             store.mark_missing([artifact.id for artifact in missing if artifact.id is not None])
             lost += [artifact.uri for artifact in missing]
@@ -123,6 +138,12 @@ def _not_reusable(store: MetadataStore, run: ComponentRun) -> str:
     equal = store.executions(pipeline=run.pipeline, component_id=run.component_id, limit=1).items
     reason = equal[0].not_reusable_reason if equal else None
     return f"the earlier result is not reusable: {reason or 'its outputs are not there'}"
+
+
+def _is_there(artifact: Artifact) -> bool:
+    """Whether its folder is, and is not empty unless it was published so."""
+    uri = Path(artifact.uri)
+    return uri.is_dir() and (any(uri.iterdir()) or artifact.digest == files_digest([]))
 
 
 def _artifacts(outputs: Outputs) -> list[Artifact]:

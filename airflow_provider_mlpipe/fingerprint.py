@@ -16,19 +16,20 @@ from typing import Any
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.digests import path_digest, text_digest
-from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, UserCodeError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.user_code import (
     PACKAGE_ROOT,
     Source,
     find_module,
+    library_versions,
     local_roots,
     module_source,
     package_source,
 )
 
-# An input's digest says what it holds; of its properties, these say how it is to be read.
-_PROPERTIES_THAT_MATTER = ("splits", "span", "version", "payload_format", "file_format")
+# An input's digest says what it holds, its declared properties how it is to be read; but for these.
+_PROPERTIES_THAT_DO_NOT_MATTER = ("record_counts", "reason", "model_id")
 _ENTRY = "user code of "
 
 
@@ -94,8 +95,14 @@ def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: M
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: keys sorted, no spaces, NaN and infinities by their JavaScript names."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """One text per value: keys sorted, no spaces, NaN and infinities by their JavaScript names.
+
+    Raises InvalidValueError for what JSON has no form for, e.g. a set.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except TypeError as error:
+        raise InvalidValueError(f"{value!r} cannot be a parameter: {error}; use lists, dicts and scalars") from error
 
 
 def _executor_source(executor: str) -> Source:
@@ -109,12 +116,11 @@ def _dotted_source(module: str, what: str) -> Source:
     roots = local_roots(Path.cwd() / "_")
     path = find_module(module, roots)
     if path is None:  # installed: its version speaks for its source
-        distribution = importlib.metadata.packages_distributions().get(module.partition(".")[0])
-        if not distribution:
+        libraries = library_versions({module.partition(".")[0]})
+        if not libraries:
             raise UserCodeError(f"{what}: no module {module!r} on the import path")
-        version = importlib.metadata.version(distribution[0])
-        return Source(entry=version, files={}, libraries={}, paths=frozenset())
-    return module_source(path, roots=roots)
+        return Source(entry=canonical_json(libraries), files={}, libraries={}, paths=frozenset())
+    return module_source(path, roots=roots, dotted=module)
 
 
 def _parameter_parts(name: str, kind: int, value: Any) -> tuple[dict[str, str], Source | None]:
@@ -136,7 +142,7 @@ def _is_code(value: Any) -> bool:
 def _source_parts(name: str, source: Source) -> dict[str, str]:
     return (
         {f"{_ENTRY}{name}": source.entry}
-        | {f"user code {file}": digest for file, digest in source.files.items()}
+        | {f"{_ENTRY}{name}, {file}": digest for file, digest in source.files.items()}
         | {f"library {library}": version for library, version in source.libraries.items()}
     )
 
@@ -153,14 +159,14 @@ def _path_digest(name: str, value: str) -> str:
 def _input_part(artifact: Artifact | None) -> str:
     if artifact is None:
         return "none"
-    matters = {key: artifact.properties[key] for key in _PROPERTIES_THAT_MATTER if key in artifact.properties}
-    return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, **matters})
+    matters = {key: value for key, value in artifact.properties.items() if key not in _PROPERTIES_THAT_DO_NOT_MATTER}
+    return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters})
 
 
 def _change(name: str, old: str | None, new: str | None, parameters: Mapping[str, Any]) -> str:
     if name.startswith(_ENTRY):
-        path = parameters.get(name.removeprefix(_ENTRY))
-        return f"user code changed: {Path(str(path)).name}"
+        parameter, _, file = name.removeprefix(_ENTRY).partition(", ")
+        return f"user code changed: {file or Path(str(parameters.get(parameter))).name}"
     for prefix, words in _DIGESTS.items():
         if name.startswith(prefix):
             return f"{words}{name.removeprefix(prefix)} changed"
@@ -171,7 +177,6 @@ _DIGESTS: Mapping[str, str] = {
     "executor": "executor",
     "input ": "input ",
     "content of ": "content of ",
-    "user code ": "user code ",
     "file ": "file ",
 }
 """Parts whose values are digests: only that they changed is worth saying."""

@@ -26,6 +26,7 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorInvocation, Executo
 
 HEARTBEAT_SECONDS = 10.0
 _TAIL_LINES = 20
+_MAX_LINE = 1 << 16
 
 
 class Launcher:
@@ -74,6 +75,7 @@ class Launcher:
             # The task's import path, so that user code finds what it finds in the DAG.
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",  # not the worker's current folder: a random.py there would be Python's own
             # What libraries leave in the temporary folder goes when the executor went.
             "TMPDIR": str(request.parent / "scratch"),
         }
@@ -112,10 +114,10 @@ def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None], heartb
             # running may hold the pipe open, so the end of the pipe alone is not waited for.
             ended = process.poll() is not None
             if selector.select(timeout=0 if ended else 1.0):
-                chunk = _read(process.stdout)
-                if not chunk:
-                    break
-                lines.write(chunk)
+                if chunk := _read(process.stdout):
+                    lines.write(chunk)
+                else:  # it closed its output, but may work on
+                    selector.unregister(process.stdout)
             elif ended:
                 break
             if time.monotonic() >= next_beat:
@@ -138,13 +140,16 @@ class _Lines:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     def write(self, chunk: bytes) -> None:
-        *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
+        *lines, self._unfinished = (self._unfinished + chunk).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
             self._line(line)
+        if len(self._unfinished) > _MAX_LINE:
+            self.close()
 
     def close(self) -> None:
         if self._unfinished:
             self._line(self._unfinished)
+            self._unfinished = b""
 
     def _line(self, line: bytes) -> None:
         text = line.decode(errors="backslashreplace").rstrip()

@@ -18,14 +18,20 @@ log = logging.getLogger(__name__)
 
 
 def publish(
-    store: MetadataStore, claim: Claim, decision: Decision, pending: Mapping[str, Artifact], result: ExecutorResult
+    store: MetadataStore,
+    claim: Claim,
+    decision: Decision,
+    pending: Mapping[str, Artifact],
+    result: ExecutorResult,
+    *,
+    changed: str | None,
 ) -> dict[str, list[Artifact]]:
-    """Publishes the outputs of an executor that ran.
+    """Publishes the outputs of an executor that ran; what has `changed` meanwhile keeps later runs from them.
 
     Raises LostClaimError when this try was superseded: its outputs then stay unpublished.
     """
     outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
-    reason = _why_not_reusable(decision, result)
+    reason = _why_not_reusable(decision, result, changed)
     if reason:
         log.warning("this result will not be reused: %s", reason)
     barrier("publisher.before")
@@ -47,7 +53,9 @@ def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: in
     return str(Path(pipeline_root, component_id, key, str(execution_id)))
 
 
-def _why_not_reusable(decision: Decision, result: ExecutorResult) -> str | None:
+def _why_not_reusable(decision: Decision, result: ExecutorResult, changed: str | None) -> str | None:
+    if changed:
+        return f"changed while it ran: {changed}"
     if not decision.is_reusable:
         return "caching is off"
     unhashed = sorted(path for path in result.user_files if path not in decision.source_files)

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,18 +19,26 @@ from typing import Any
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.exceptions import PermanentError
+from airflow_provider_mlpipe.exceptions import (
+    PERMANENT_ERRORS,
+    ExecutorFailedError,
+    InvalidInputError,
+    InvalidValueError,
+    PermanentError,
+)
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
-from airflow_provider_mlpipe.user_code import imported_user_files
+from airflow_provider_mlpipe.user_code import import_from_source, imported_user_files
 
 _WITHOUT_OUTPUT = Produced()
+_MAX_MESSAGE = 1 << 16
 
 
 def main(request: str, answer: str, lifeline: str) -> None:
     """Runs one invocation; the exit code says nothing, the result file does."""
-    threading.Thread(target=_die_with_task, args=[int(lifeline)], daemon=True).start()
+    _die_with_task(int(lifeline))
+    import_from_source()
     # One pinned Keras: importing tensorflow_transform first would otherwise turn tf.keras into the legacy one.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -48,18 +55,26 @@ def main(request: str, answer: str, lifeline: str) -> None:
 
 
 def _die_with_task(lifeline: int) -> None:
-    """Blocks until the task's process is gone, then kills this process and all that it started."""
-    os.read(lifeline, 1)
-    os.killpg(os.getpgid(0), signal.SIGKILL)
+    """Forks a watchdog that waits until the task's process is gone, then kills this process and all that it started.
+
+    A process, not a thread: a library that keeps the interpreter to itself for minutes must not outlive its task.
+    """
+    if os.fork() == 0:
+        for descriptor in (0, 1, 2):  # whoever reads the executor's output must see its end
+            os.close(descriptor)
+        os.read(lifeline, 1)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+    os.close(lifeline)
 
 
 def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
     try:
         return pb.ExecutorResult(success=_execute(invocation))
     except PermanentError as error:
-        return _failure(type(error).__name__, f"{error}")
+        return _failure(_nearest(error), str(error))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, is the result
-        return _failure(type(error).__name__, f"{error!r}\n{_user_traceback(error)}")
+        whole = [*traceback.format_exception_only(error), *traceback.format_exception(error)]
+        return _failure(ExecutorFailedError.__name__, "".join(whole))
 
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
@@ -67,11 +82,25 @@ def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
     module, _, function = invocation.executor.partition(":")
     run = getattr(importlib.import_module(module), function)
     outputs = {key: _artifact(message) for key, message in invocation.outputs.items()}
-    produced: Mapping[str, Produced] = run(**_arguments(invocation), **outputs) or {}
+    produced = _checked(invocation.executor, run(**_arguments(invocation), **outputs) or {}, outputs)
     barrier(f"{invocation.component_id}.executor.after")
     return pb.ExecutorResult.Outputs(
         outputs={key: _output(artifact, produced.get(key, _WITHOUT_OUTPUT)) for key, artifact in outputs.items()}
     )
+
+
+def _checked(executor: str, produced: Any, outputs: Mapping[str, Artifact]) -> Mapping[str, Produced]:
+    """What the executor returned, if it is what `executors.py` asks for; else InvalidValueError."""
+    if not isinstance(produced, Mapping) or not all(isinstance(value, Produced) for value in produced.values()):
+        raise InvalidValueError(f"{executor} must return a dict of Produced by output key, and returned {produced!r}")
+    if unknown := sorted(produced.keys() - outputs.keys()):
+        raise InvalidValueError(
+            f"{executor} returned {', '.join(unknown)}; its outputs are {', '.join(sorted(outputs))}"
+        )
+    for key, artifact in outputs.items():
+        if not Path(artifact.uri).is_dir():
+            raise InvalidValueError(f"{executor} left no folder at {artifact.uri}, its output {key!r}")
+    return produced
 
 
 def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:
@@ -106,12 +135,18 @@ def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:
     )
 
 
+def _nearest(error: PermanentError) -> str:
+    """The name of the nearest of PERMANENT_ERRORS that the error is one of."""
+    known = (cls.__name__ for cls in type(error).__mro__ if cls in PERMANENT_ERRORS.values())
+    return next(known, InvalidInputError.__name__)
+
+
 def _failure(type_name: str, message: str) -> pb.ExecutorResult:
-    return pb.ExecutorResult(error=pb.ExecutorResult.Error(type=type_name, message=message))
-
-
-def _user_traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    text = message.encode(errors="backslashreplace").decode()
+    if len(text) > _MAX_MESSAGE:
+        half = _MAX_MESSAGE // 2
+        text = f"{text[:half]}\n… {len(text) - _MAX_MESSAGE:,} characters left out …\n{text[-half:]}"
+    return pb.ExecutorResult(error=pb.ExecutorResult.Error(type=type_name, message=text))
 
 
 def _write_whole(path: Path, content: bytes) -> None:

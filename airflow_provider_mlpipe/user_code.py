@@ -11,13 +11,15 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from airflow_provider_mlpipe.digests import file_digest
@@ -25,6 +27,7 @@ from airflow_provider_mlpipe.exceptions import UserCodeError
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 PACKAGE = PACKAGE_ROOT.name
+_CODE_ENDINGS = (".py", ".pyc", ".so")
 # Only names things lazily; hashing it would make every cached result stale at every release.
 _NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
 
@@ -39,17 +42,19 @@ class Source:
     paths: frozenset[str]
 
 
-def module_source(entry: Path, *, roots: Sequence[Path] | None = None) -> Source:
+def module_source(entry: Path, *, roots: Sequence[Path] | None = None, dotted: str = "") -> Source:
     """The code that `entry` consists of. `roots` are where local imports are looked for (default: `local_roots`).
+
+    A module that is imported as `dotted` consists of its packages' `__init__` files, too.
 
     Raises UserCodeError when the file is missing or has a syntax error.
     """
     roots = local_roots(entry) if roots is None else roots
-    files, external = _closure(entry.resolve(), tuple(roots))
+    files, external = _closure([entry.resolve(), *_files(dotted, roots)], roots)
     return Source(
         entry=file_digest(entry),
         files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
-        libraries=_versions(external),
+        libraries=library_versions(external),
         paths=frozenset(str(path) for path in files),
     )
 
@@ -102,10 +107,31 @@ def imported_user_files(generated: Path) -> list[str]:
 
     What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
     """
-    paths = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    resolved = {Path(path).resolve() for path in paths if path and path.endswith(".py")}
+    paths = (getattr(module, "__dict__", {}).get("__file__") for module in list(sys.modules.values()))
+    resolved = {Path(path).resolve() for path in paths if isinstance(path, str) and path.endswith(_CODE_ENDINGS)}
     ours = {PACKAGE_ROOT, generated.resolve()}
     return sorted(str(path) for path in resolved if not _installed(path) and ours.isdisjoint(path.parents))
+
+
+def import_from_source() -> None:
+    """Makes this process compile local modules from their source, whatever bytecode lies beside them.
+
+    Python takes bytecode for current when size and whole second agree: a quick edit would run as it was before.
+    """
+    sys.path_hooks.insert(0, _source_finder)
+    sys.path_importer_cache.clear()
+
+
+def _source_finder(folder: str) -> FileFinder:
+    if _installed(Path(folder).resolve()) or not os.path.isdir(folder):
+        raise ImportError(f"{folder} is left to Python's own finder")
+    return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+
+
+class _FromSource(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -131,11 +157,11 @@ def _import(name: str, what: str) -> ModuleType:
         raise UserCodeError(f"{what} does not import: {error!r}\n{traceback.format_exc()}") from error
 
 
-def _closure(entry: Path, roots: tuple[Path, ...]) -> tuple[frozenset[Path], frozenset[str]]:
-    """All local files reached from `entry`, and the top-level names of what is imported from elsewhere."""
+def _closure(entries: Sequence[Path], roots: Sequence[Path]) -> tuple[frozenset[Path], frozenset[str]]:
+    """All local files reached from `entries`, and the top-level names of what is imported from elsewhere."""
     files: set[Path] = set()
     external: set[str] = set()
-    queue = [entry]
+    queue = list(entries)
     while queue:
         path = queue.pop()
         if path in files or path in _NOT_CODE:
@@ -151,8 +177,8 @@ def _closure(entry: Path, roots: tuple[Path, ...]) -> tuple[frozenset[Path], fro
 
 def _files(dotted: str, roots: Sequence[Path]) -> list[Path]:
     """The files that importing `dotted` runs: its packages' `__init__` and itself, where they are local."""
-    parts = dotted.split(".")
-    if parts[0] == PACKAGE and roots[0] != PACKAGE_ROOT.parent:
+    parts = dotted.split(".") if dotted else []
+    if parts[:1] == [PACKAGE] and roots[0] != PACKAGE_ROOT.parent:
         return []  # seen from user code this package is a library, even in a checkout that is on the import path
     names = (".".join(parts[: i + 1]) for i in range(len(parts)))
     return [path for name in names if (path := find_module(name, roots))]
@@ -189,11 +215,13 @@ def _absolute(node: ast.ImportFrom, path: Path, roots: Sequence[Path]) -> str:
 @functools.cache
 def _installation() -> tuple[Path, ...]:
     keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    return tuple({Path(sysconfig.get_paths()[key]).resolve() for key in keys} | {Path(sys.prefix).resolve()})
+    return tuple({Path(sysconfig.get_paths()[key]).resolve() for key in keys})
 
 
 def _installed(path: Path) -> bool:
-    return any(path == root or root in path.parents for root in _installation()) or "site-packages" in path.parts
+    """Whether pip or Python put it there; a DAGs folder may well lie below `sys.prefix`."""
+    below = any(path == root or root in path.parents for root in _installation())
+    return below or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 
 
 @functools.cache
@@ -201,8 +229,9 @@ def _distributions() -> dict[str, list[str]]:
     return dict(importlib.metadata.packages_distributions())
 
 
-def _versions(names: frozenset[str]) -> dict[str, str]:
-    distributions = {d for name in names - sys.stdlib_module_names for d in _distributions().get(name, [])}
+def library_versions(names: Collection[str]) -> dict[str, str]:
+    """The distributions that provide these top-level modules, with their versions; several may share a namespace."""
+    distributions = {d for name in set(names) - sys.stdlib_module_names for d in _distributions().get(name, [])}
     return {distribution: importlib.metadata.version(distribution) for distribution in sorted(distributions)}
 
 

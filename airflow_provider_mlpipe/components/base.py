@@ -190,12 +190,13 @@ class NodeOperator(BaseOperator):
 
     def _input_artifact(self, name: str) -> Artifact | None:
         """The one artifact of an input; the template field holds the plain dicts its channel resolved to."""
-        found: Sequence[Mapping[str, Any]] = getattr(self, name) or ()
+        given: Sequence[Mapping[str, Any]] | None = getattr(self, name)
+        found, declared = given or (), self.SPEC.inputs[name]
         if len(found) > 1:
             raise InvalidInputError(f"{self.task_id}.{name} takes one artifact, its channel has {len(found)}")
         if found:
             return _artifact(found[0])
-        if self.SPEC.inputs[name].optional:
+        if declared.optional and not (declared.required_when_wired and given is not None):
             return None
         raise AirflowSkipException(f"{self.task_id}.{name}: its producer published nothing in this run")
 
@@ -209,7 +210,7 @@ class ComponentOperator(NodeOperator):
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if "EXECUTOR" not in cls.__dict__:
+        if not cls.EXECUTOR:  # a subclass of a component keeps its executor
             cls.EXECUTOR = f"{cls.__module__.rpartition('.')[0]}.executor:run"
         super().__init_subclass__(**kwargs)
 
@@ -262,7 +263,8 @@ class ComponentOperator(NodeOperator):
                 log=self.log.info,
                 heartbeat=functools.partial(self.store.heartbeat, claim),
             )
-            return publisher.publish(self.store, claim, decision, pending, result)
+            changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
+            return publisher.publish(self.store, claim, decision, pending, result, changed=changed)
         except BaseException as error:
             self._record_failure(claim, error)
             raise

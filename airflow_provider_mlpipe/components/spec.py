@@ -35,6 +35,7 @@ class InputRole:
     """Marks an annotation as an input."""
 
     optional: bool
+    required_when_wired: bool = False
 
 
 Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
@@ -42,6 +43,9 @@ Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
 
 OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)]
 """One artifact of type A, or None."""
+
+GateInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, required_when_wired=True)]
+"""None, or a channel that must bring its artifact: no verdict is no positive verdict, so the task is skipped."""
 
 Value: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
 """A parameter whose value is part of the fingerprint."""
@@ -62,19 +66,22 @@ Ignored: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.IGNORED]
 def component_spec(
     operator: type, *, executor: str, outputs: Mapping[str, type[Artifact]], libraries: tuple[str, ...]
 ) -> ComponentSpec:
-    """Reads the spec of an operator class off its `__init__`; arguments without a marker are Airflow's own."""
+    """Reads the spec of an operator class off its `__init__` and those it inherits.
+
+    Arguments without a marker are Airflow's own.
+    """
     spec = ComponentSpec(
         component_type=operator.__name__.removesuffix("Operator"),
         executor=executor,
         outputs={key: artifact.TYPE_NAME for key, artifact in outputs.items()},
         libraries=sorted(libraries),
     )
-    init = operator.__dict__.get("__init__")
-    if init is None:
-        return spec
-    hints = get_type_hints(init, include_extras=True)
-    for name, argument in inspect.signature(init).parameters.items():
-        _add_argument(spec, name, hints.get(name), argument.default is inspect.Parameter.empty)
+    for cls in reversed(operator.__mro__):
+        init = cls.__dict__.get("__init__")
+        if init is not None and hasattr(cls, "OUTPUTS"):
+            hints = get_type_hints(init, include_extras=True)
+            for name, argument in inspect.signature(init).parameters.items():
+                _add_argument(spec, name, hints.get(name), argument.default is inspect.Parameter.empty)
     return spec
 
 
@@ -84,7 +91,11 @@ def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> 
     declared, marker = get_args(hint)[:2]
     if isinstance(marker, InputRole):
         spec.inputs[name].CopyFrom(
-            ComponentSpec.Input(artifact_type=_channel_type(declared).TYPE_NAME, optional=marker.optional)
+            ComponentSpec.Input(
+                artifact_type=_channel_type(declared).TYPE_NAME,
+                optional=marker.optional,
+                required_when_wired=marker.required_when_wired,
+            )
         )
     else:
         spec.parameters[name].CopyFrom(ComponentSpec.Parameter(kind=marker, required=required))

@@ -20,6 +20,7 @@ from airflow_provider_mlpipe.exceptions import (
     ExecutorDiedError,
     ExecutorFailedError,
     InvalidInputError,
+    InvalidValueError,
     UserCodeError,
 )
 from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
@@ -121,6 +122,10 @@ def test_what_a_run_without_a_look_leaves_to_later_ones(
         ("raise", ExecutorFailedError, r"(?s)what the user did wrong.*parts_executors\.py.*in _raise"),
         ("permanent", InvalidInputError, r"data\.csv, line 7"),
         ("exit", ExecutorFailedError, "bye"),
+        ("surrogate", InvalidInputError, r"caf\\udce9\.csv is not text"),
+        ("own_error", InvalidInputError, "of a kind of its own"),
+        ("namesake", ExecutorFailedError, "only shares the name"),
+        ("long", ExecutorFailedError, "characters left out"),
         ("crash", ExecutorDiedError, r"(?s)Make ended without a result, killed by SIGKILL.*last words"),
     ],
 )
@@ -134,6 +139,54 @@ def test_a_failed_execution_publishes_nothing_and_says_why(
     assert execution.state is ExecutionState.FAILED
     assert execution.error is not None
     assert execution.error.startswith(error.__name__)
+
+
+def test_what_an_executor_returns_is_checked(
+    make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPIPE_TEST_ROOT", str(tmp_path / "root"))
+    with pytest.raises(InvalidValueError, match="returned exampels; its outputs are examples"):
+        run(make(words=["misspelt"]))
+    with pytest.raises(InvalidValueError, match="left no folder"):
+        run(make(act="no_folder", files=0))
+    assert not store.artifacts().items
+
+
+def test_an_executor_may_close_its_output(make: Make) -> None:
+    assert one(run(make(act="silent"))).state is ArtifactState.LIVE
+
+
+def test_code_that_is_edited_while_it_runs_makes_the_result_not_reusable(
+    make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barriers, module = tmp_path / "barriers", tmp_path / "edited_while_it_runs.py"
+    barriers.mkdir()
+    (barriers / "launcher.start.hold").touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    module.write_text("def make_text(): return 'before'")
+    worker = threading.Thread(target=run, args=[make(module_file=str(module))])
+    worker.start()
+    wait_for(lambda: list(barriers.glob("launcher.start@*")))
+    module.write_text("def make_text(): return 'edited'")
+    (barriers / "launcher.start.hold").unlink()
+    worker.join()
+    (execution,) = store.executions().items
+    assert "changed while it ran: user code changed: edited_while_it_runs.py" in str(execution.not_reusable_reason)
+
+
+def test_outputs_out_of_reach_are_not_given_up(make: Make, store: MetadataStore, tmp_path: Path) -> None:
+    first = one(run(make()))
+    (tmp_path / "root").rename(tmp_path / "not mounted")
+    one(run(make(), run_id="meanwhile"))
+    assert store.artifact(first.id or 0).state is ArtifactState.LIVE  # type: ignore[union-attr]
+
+
+def test_an_output_that_was_emptied_is_missing(make: Make, store: MetadataStore) -> None:
+    first = one(run(make()))
+    for path in Path(first.uri).iterdir():
+        path.unlink()
+    assert one(run(make(), run_id="second")).id != first.id
+    assert store.artifact(first.id or 0).state is ArtifactState.MISSING  # type: ignore[union-attr]
 
 
 def test_a_shut_gate_stays_shut_on_a_hit(make: Make, store: MetadataStore) -> None:

@@ -83,8 +83,9 @@ class Bench:
     root: Path
     barriers: Path
 
-    def start(self, try_number: int, run_id: str = "run") -> Task:
-        request = {"component": "Make", "how": {"try_number": try_number, "run_id": run_id}}
+    def start(self, try_number: int, run_id: str = "run", **arguments: str) -> Task:
+        how = {"try_number": try_number, "run_id": run_id}
+        request = {"component": "Make", "arguments": arguments, "how": how}
         log = self.root.parent / f"try-{try_number}.log"
         return Task(log, self.barriers, [self.dsn, str(self.root), json.dumps(request)])
 
@@ -161,6 +162,13 @@ def test_the_executor_is_killed(bench: Bench, barrier: str) -> None:
     bench.release(barrier)
     bench.succeed(2)
     bench.assert_sound()
+
+
+def test_an_executor_that_keeps_the_interpreter_to_itself_dies_with_its_task(bench: Bench) -> None:
+    task = bench.start(1, act="hog")
+    bench.wait_at("hogging")
+    task.kill()
+    assert_gone(bench)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +34,8 @@ def make(
     for number in range(files):
         Path(examples.uri, f"{number}.txt").write_text(text + " ".join(words))
         barrier(f"executor.inside.{number}")
+    if words == ["misspelt"]:
+        return {"exampels": Produced()}
     return {"examples": Produced(properties={"splits": ["train"], "span": 0, "record_counts": {"train": files}})}
 
 
@@ -70,7 +74,51 @@ def _talk(context: ExecutorContext) -> None:
     os.write(1, b"no newline, \xff\xfe bytes")
 
 
+def _no_folder(context: ExecutorContext) -> None:
+    """Its outputs' root goes, and with it the folder that the executor was to write to."""
+    shutil.rmtree(Path(os.environ["MLPIPE_TEST_ROOT"]))
+
+
+def _surrogate(context: ExecutorContext) -> None:
+    raise InvalidInputError("caf\udce9.csv is not text")
+
+
+class OwnError(InvalidInputError):
+    """A user's own permanent error."""
+
+
+def _own_error(context: ExecutorContext) -> None:
+    raise OwnError("of a kind of its own")
+
+
+def _namesake(context: ExecutorContext) -> None:
+    raise type("InvalidInputError", (Exception,), {})("which only shares the name")
+
+
+def _long(context: ExecutorContext) -> None:
+    raise ValueError("x" * 10_000_000)
+
+
+def _silent(context: ExecutorContext) -> None:
+    os.close(1)
+    os.close(2)
+    sys.stdout = sys.stderr = io.StringIO()
+
+
+def _hog(context: ExecutorContext) -> None:
+    """One long call that keeps the interpreter to itself."""
+    barrier("hogging")
+    sum(range(10**12))
+
+
 ACTS = {
+    "no_folder": _no_folder,
+    "surrogate": _surrogate,
+    "own_error": _own_error,
+    "namesake": _namesake,
+    "long": _long,
+    "silent": _silent,
+    "hog": _hog,
     "raise": _raise,
     "permanent": _permanent,
     "exit": _exit,

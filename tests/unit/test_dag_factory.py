@@ -5,13 +5,15 @@ from typing import Any, ClassVar
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, Schema
 from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
 from airflow_provider_mlpipe.components.base import ComponentOperator
+from airflow_provider_mlpipe.components.pusher.operator import PusherOperator
 from airflow_provider_mlpipe.components.spec import Content, Function, Ignored, Input, OptionalInput, Value
 from airflow_provider_mlpipe.dag_factory import create_dag
-from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 
@@ -130,6 +132,49 @@ def test_default_args_hold_for_components_that_were_made_before_their_dag() -> N
     assert (source.retries, source.owner, source.retry_delay.total_seconds()) == (3, "me", 5)
     assert list(source.on_failure_callback) == [tell]
     assert (own.retries, own.owner) == (7, "me")
+
+
+def test_a_subclass_keeps_what_it_inherits() -> None:
+    class QuietReaderOperator(ReaderOperator):
+        def __init__(self, *, quiet: Value[bool] = True, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.quiet = quiet
+
+    class SameOperator(SourceOperator):
+        pass
+
+    assert set(QuietReaderOperator.SPEC.inputs) == {"examples", "schema"}
+    assert set(QuietReaderOperator.SPEC.parameters) == {"settings", "quiet"}
+    assert QuietReaderOperator.EXECUTOR == ReaderOperator.EXECUTOR
+    assert SameOperator.SPEC.parameters == SourceOperator.SPEC.parameters
+    source = SameOperator()
+    create_dag("d", [source, QuietReaderOperator(examples=source.outputs["examples"])])
+    assert source.downstream_task_ids == {"QuietReader"}
+
+
+def test_a_gate_that_is_wired_must_bring_its_verdict() -> None:
+    pusher = PusherOperator(
+        model=ReaderOperator(examples=SourceOperator().outputs["examples"]).outputs["model"],
+        push_destination={"filesystem": {"base_directory": "/serving"}},
+    )
+    assert pusher._input_artifact("model_blessing") is None
+    pusher.model_blessing = []  # what a channel of a skipped Evaluator resolves to
+    with pytest.raises(AirflowSkipException, match="published nothing"):
+        pusher._input_artifact("model_blessing")
+
+
+@pytest.mark.parametrize(
+    ("ptype", "given", "value"), [(bool, "False", False), (bool, True, True), (int, "7", 7), (float, 1, 1.0)]
+)
+def test_a_runtime_parameter_has_its_type(ptype: type, given: Any, value: Any) -> None:
+    resolved = RuntimeParameter("p", ptype).resolve({"params": {"p": given}})  # type: ignore[typeddict-item]
+    assert resolved == value
+    assert type(resolved) is ptype
+
+
+def test_a_value_of_another_type_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="parameter 'p' is 'maybe', which is no bool"):
+        RuntimeParameter("p", bool).resolve({"params": {"p": "maybe"}})  # type: ignore[typeddict-item]
 
 
 def test_foreign_tasks_are_added_afterwards() -> None:

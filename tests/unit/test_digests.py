@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ def test_tree_digest_knows_names_and_contents_but_not_the_place(tmp_path: Path) 
     assert tree_digest(write(tmp_path / "content", files | {"a": "3"})) != first
     assert tree_digest(write(tmp_path / "name", {"a": "1", "b/d": "2"})) != first
     assert tree_digest(write(tmp_path / "more", files | {"e": ""})) != first
+
+
+def test_links_are_followed_and_loops_are_refused(tmp_path: Path) -> None:
+    real = write(tmp_path / "real", {"f": "1"})
+    tree = write(tmp_path / "tree", {"a": "1"})
+    (tree / "d").symlink_to(real)
+    before = tree_digest(tree)
+    (real / "f").write_text("2")
+    assert tree_digest(tree) != before
+    (real / "loop").symlink_to(tree)
+    with pytest.raises(OSError, match="links to a folder above it"):
+        tree_digest(tree)
+
+
+def test_a_name_need_not_be_text(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9")).touch()
+    assert tree_digest(tmp_path)
 
 
 def test_missing_path_is_an_error(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from airflow_provider_mlpipe.fingerprint import canonical_json, explain
 CHILD = """
 import json, os, sys
 from airflow_provider_mlpipe import fingerprint
-from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema
+from airflow_provider_mlpipe.artifacts import Artifact, Examples, ModelBlessing, Schema
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
-types = {"Examples": Examples, "Schema": Schema, "Artifact": Artifact}
+types = {"Examples": Examples, "Schema": Schema, "ModelBlessing": ModelBlessing, "Artifact": Artifact}
 
 def compute(case):
     os.chdir(case["folder"])
@@ -92,12 +92,22 @@ def base(folder: Path) -> Case:
     }
     case = Case(
         folder=folder,
-        inputs={"examples": examples, "schema": None},
+        inputs={
+            "examples": examples,
+            "schema": None,
+            "schema_like": {
+                "type": "ModelBlessing",
+                "uri": "/b",
+                "digest": "b",
+                "properties": {"blessed": 1, "model_digest": "m"},
+            },
+        },
         parameters={
             "train_args": {"num_steps": 200, "splits": ["train"]},
             "rate": 0.1,
             "module_file": str(folder / "code/model.py"),
             "run_fn": "library_of_mine.run_fn",
+            "other_fn": "package_of_mine.module.other_fn",
             "input_base": str(folder / "data"),
             "fail_on": "ERROR",
         },
@@ -106,6 +116,7 @@ def base(folder: Path) -> Case:
             "rate": "VALUE",
             "module_file": "CONTENT",
             "run_fn": "FUNCTION",
+            "other_fn": "FUNCTION",
             "input_base": "CONTENT",
             "fail_on": "IGNORED",
         },
@@ -116,6 +127,7 @@ def base(folder: Path) -> Case:
         "code/deep.py", ""
     )
     case.write("library_of_mine.py", "import dotted_helper\ndef run_fn(): pass").write("dotted_helper.py", "")
+    case.write("package_of_mine/__init__.py", "").write("package_of_mine/module.py", "def other_fn(): pass")
     return case.write("data/a.csv", "1").write("data/b.csv", "2").write("extra.txt", "e")
 
 
@@ -149,6 +161,8 @@ MUST_CHANGE: dict[str, Callable[[Case], Case]] = {
     "another cache file of that name": lambda c: replace(
         c.write("other/extra.txt", "x"), cache_files=(*c.cache_files, str(c.folder / "other/extra.txt"))
     ),
+    "input property": lambda c: c.input("schema_like", properties={"blessed": 0, "model_digest": "m"}),
+    "package of a dotted function": lambda c: c.write("package_of_mine/__init__.py", "x = 1"),
     "input content": lambda c: c.input("examples", digest="d2"),
     "input splits": lambda c: c.input("examples", properties={"splits": ["train"], "span": 3, "version": 0}),
     "input span": lambda c: c.input("examples", properties={"splits": ["train", "eval"], "span": 4, "version": 0}),
@@ -164,6 +178,9 @@ MUST_NOT_CHANGE: dict[str, Callable[[Case], Case]] = {
     "artifact id": lambda c: c.input("examples", id=99),
     "artifact uri": lambda c: c.input("examples", uri="/elsewhere"),
     "property that does not matter": lambda c: c.input("examples", custom_properties={"note": "y"}),
+    "input property that only describes": lambda c: c.input(
+        "examples", properties=c.inputs["examples"]["properties"] | {"record_counts": {"train": 6}}
+    ),
     "order of keys": lambda c: c.parameter(train_args={"splits": ["train"], "num_steps": 200}),
     "name of the module file": lambda c: renamed(c, "module_file", "code/other_name.py"),
     "place of the data": lambda c: renamed(c, "input_base", "elsewhere"),

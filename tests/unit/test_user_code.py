@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,20 @@ def test_load_function_from_a_file_and_by_name(tmp_path: Path) -> None:
     by_name = "from airflow_provider_mlpipe.user_code import *; print(load_function(None, 'model.run_fn', 'run_fn')())"
     assert load(by_file, folder) == "42"
     assert load(by_name, folder) == "42"
+
+
+def test_stale_bytecode_is_not_run(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", model="import part\ndef run_fn(): return part.x", part="x = 1")
+    code = (
+        "import sys; sys.dont_write_bytecode = False; from airflow_provider_mlpipe.user_code import *;"
+        "{} print(load_function('model.py', None, 'run_fn')())"
+    )
+    before = (folder / "part.py").stat()
+    assert load(code.format(""), folder) == "1"
+    assert list((folder / "__pycache__").iterdir())
+    write(folder, part="x = 2")
+    os.utime(folder / "part.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert load(code.format("import_from_source();"), folder) == "2"
 
 
 def test_files_imported_dynamically_are_seen(tmp_path: Path) -> None:

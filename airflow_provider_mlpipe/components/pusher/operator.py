@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from airflow_provider_mlpipe.artifacts import Artifact, InfraBlessing, Model, ModelBlessing, PushedModel
 from airflow_provider_mlpipe.components.base import ComponentOperator
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-from airflow_provider_mlpipe.components.spec import Config, Input, OptionalInput
+from airflow_provider_mlpipe.components.spec import Config, GateInput, Input
 from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.proto.configs import config_dict
@@ -47,8 +47,8 @@ class PusherOperator(ComponentOperator):
         *,
         model: Input[Model],
         push_destination: Config[PushDestination | Mapping[str, Any]],
-        model_blessing: OptionalInput[ModelBlessing] = None,
-        infra_blessing: OptionalInput[InfraBlessing] = None,
+        model_blessing: GateInput[ModelBlessing] = None,
+        infra_blessing: GateInput[InfraBlessing] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -8,6 +8,7 @@ Layout: https://www.tensorflow.org/tfx/serving/serving_basic
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -23,6 +24,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 _LOCK = ".mlpipe-push.lock"
 _TEMPORARY = ".mlpipe.tmp-"
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class ServingFolder:
         """List the versions that a server sees, in ascending order."""
         if not self.base.is_dir():
             return []
-        return sorted(int(name) for name in os.listdir(self.base) if name.isascii() and name.isdigit())
+        numbers = [int(name) for name in os.listdir(self.base) if name.isascii() and name.isdigit()]
+        return sorted(number for number in numbers if number < 2**63)  # a version is an int64
 
     def is_current(self, version: str) -> bool:
         """Tell whether `version` is what a server serves: there, and the highest."""
@@ -62,7 +65,9 @@ class ServingFolder:
             self.base.mkdir(parents=True, exist_ok=True)
             with self._lock():
                 return self._publish(saved_model)
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
             raise InvalidInputError(
                 f"cannot push to {self.base}: {error}; make push_destination.filesystem.base_directory a folder that "
                 f"this user can write"
@@ -86,7 +91,7 @@ class ServingFolder:
 
     def _remove_leftovers(self) -> None:
         for leftover in self.base.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(leftover)
+            leftover.unlink() if not leftover.is_dir() else shutil.rmtree(leftover)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

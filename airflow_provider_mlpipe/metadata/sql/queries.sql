@@ -69,6 +69,7 @@ WITH superseded AS (
     SET state = 'FAILED', claim_token = NULL, ended_at = clock_timestamp(), error = %(superseded_error)s
     WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
         AND map_index = %(map_index)s AND state = 'RUNNING' AND claim_token <> %(token)s::uuid
+        AND try_number <= %(try_number)s -- an older try that comes late is itself the zombie
     RETURNING id
 ), started AS (
     -- Counting the superseded makes them end first: only one may be RUNNING.
