@@ -46,7 +46,6 @@ EVAL_CONFIG = {
         {
             "metrics": [
                 AUC,
-                {"class_name": "BinaryCrossentropy"},
                 {"class_name": "Calibration"},  # predicted over actual lateness; 1 is just right
                 {"class_name": "WeightedExampleCount"},  # flights that arrived
             ]
