@@ -75,7 +75,8 @@ class MetadataStore:
     def start_execution(self, start: ExecutionStart) -> Claim:
         """Record a RUNNING execution; earlier ones of the same task in this run end as FAILED and lose their claim.
 
-        Raises InvalidValueError for a value that cannot be kept, or an input that is no artifact.
+        Raises InvalidValueError for a value that cannot be kept, or an input that is no artifact, and LostClaimError
+        when a later try of the task runs already.
         """
         self._ensure_contexts(start)
         token = _new_token()
@@ -382,9 +383,20 @@ class MetadataStore:
         for _ in range(_ROUNDS):
             if rows := self._run("start_execution", **parameters):
                 return int(rows[0]["id"])
+            self._refuse_if_superseded(start)
         raise TransientError(
             f"task {start.component_id!r} of run {start.run_id!r} is being started over and over by others"
         )
+
+    def _refuse_if_superseded(self, start: ExecutionStart) -> None:
+        running = self.executions(
+            pipeline=start.pipeline, run_id=start.run_id, component_id=start.component_id, state=ExecutionState.RUNNING
+        ).items
+        for other in running:
+            if other.map_index == start.map_index and other.try_number > start.try_number:
+                raise LostClaimError(
+                    f"try {other.try_number} of task {start.component_id!r} has begun: try {start.try_number} is over"
+                )
 
     def _publish(
         self, claim: Claim, outputs: Outputs, not_reusable_reason: str | None, *, reuse: bool
