@@ -18,8 +18,8 @@ demo: install ## run the flights through a real Airflow; ONCE=1 exits with the r
 test: lint ## all checks and all tests
 	$(RUN)/pytest
 
-test-fast: install ## the tests that need neither TensorFlow nor a running Airflow
-	$(RUN)/pytest -m "not heavy and not airflow"
+test-fast: install ## the unit tests that need no TensorFlow: under a minute
+	$(RUN)/pytest tests/unit -m "not heavy and not airflow"
 
 lint: install ## ruff and mypy
 	$(RUN)/ruff check
