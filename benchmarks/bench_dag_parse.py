@@ -13,7 +13,6 @@ import time
 from tables import table
 
 DAG_FILE = """
-from airflow_provider_mlpipe import *
 from airflow_provider_mlpipe import (
     CsvExampleGenOperator, StatisticsGenOperator, ImportSchemaGenOperator, SchemaGenOperator, ExampleValidatorOperator,
     TransformOperator, TrainerOperator, ResolverOperator, EvaluatorOperator, PusherOperator, create_dag)
