@@ -39,14 +39,29 @@ MORE_DAGS = """
 import datetime
 
 from airflow_provider_mlpipe import (
-    CsvExampleGenOperator, ExampleValidatorOperator, ImportSchemaGenOperator, RuntimeParameter, SchemaGenOperator,
-    StatisticsGenOperator, TransformOperator, create_dag)
+    CsvExampleGenOperator, EvaluatorOperator, ExampleValidatorOperator, ImportSchemaGenOperator, PusherOperator,
+    RuntimeParameter, SchemaGenOperator, StatisticsGenOperator, TrainerOperator, TransformOperator, create_dag)
+
+EVAL_CONFIG = {{
+    "model_specs": [{{"signature_name": "serving_default", "label_key": "species"}}],
+    "metrics_specs": [{{
+        "metrics": [{{"class_name": "SparseCategoricalAccuracy"}}],
+        "thresholds": {{"sparse_categorical_accuracy": {{"value_threshold": {{"lower_bound": 0.8}}}}}},
+    }}],
+}}
 
 # Every executor is killed once: its task's second try must succeed.
 default = dict(cache=False, retries=1, retry_delay=datetime.timedelta(seconds=0))
 examples = CsvExampleGenOperator(input_base="{root}/data/penguins", **default).outputs["examples"]
 statistics = StatisticsGenOperator(examples=examples, **default).outputs["statistics"]
 schema = SchemaGenOperator(statistics=statistics, **default).outputs["schema"]
+module_file = "{root}/dags/penguins_code/model.py"
+transform = TransformOperator(examples=examples, schema=schema, module_file=module_file, **default)
+trainer = TrainerOperator(
+    examples=transform.outputs["transformed_examples"], transform_graph=transform.outputs["transform_graph"],
+    schema=schema, module_file=module_file, train_args={{"num_steps": 100}}, **default)
+evaluator = EvaluatorOperator(
+    examples=examples, model=trainer.outputs["model"], schema=schema, eval_config=EVAL_CONFIG, **default)
 killed = create_dag(
     "penguins_killed",
     [
@@ -54,8 +69,12 @@ killed = create_dag(
         statistics.producer,
         schema.producer,
         ExampleValidatorOperator(statistics=statistics, schema=schema, fail_on="ERROR", **default),
-        TransformOperator(
-            examples=examples, schema=schema, module_file="{root}/dags/penguins_code/model.py", **default),
+        transform,
+        trainer,
+        evaluator,
+        PusherOperator(
+            model=trainer.outputs["model"], model_blessing=evaluator.outputs["blessing"],
+            push_destination={{"filesystem": {{"base_directory": "{root}/serving/killed"}}}}, **default),
     ],
     pipeline_root="{root}/pipelines/killed",
 )
@@ -219,7 +238,8 @@ def test_an_anomaly_stops_the_run_before_transform_and_again_when_cached(place: 
 
 def test_every_component_is_killed_once_and_its_retry_succeeds(place: Place, first: str) -> None:
     """The first executor dies with its task's process, the others alone, each when its outputs are written."""
-    components = ["CsvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform"]
+    components = ["CsvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer"]
+    components += ["Evaluator", "Pusher"]
     for component in components:
         (place.barriers / f"{component}.executor.after.hold").touch()
     run_id = place.airflow.trigger("penguins_killed")
