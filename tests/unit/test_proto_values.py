@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
+from exact_values import exactly
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,22 +24,9 @@ VALUES = st.recursive(
 )
 
 
-def same(a: Any, b: Any) -> bool:
-    """Equal in type and in every bit: 1 is not 1.0, 0.0 is not -0.0, nan is nan."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, float):
-        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return bool(a == b)
-
-
 @given(VALUES)
 def test_values_come_back_exactly(value: Any) -> None:
-    assert same(from_value(Value.FromString(to_value(value).SerializeToString())), value)
+    assert exactly(from_value(Value.FromString(to_value(value).SerializeToString()))) == exactly(value)
 
 
 def test_maps_come_back_sorted() -> None:

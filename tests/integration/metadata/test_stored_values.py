@@ -3,23 +3,12 @@
 import math
 
 import pytest
+from exact_values import exactly, text, values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.exceptions import InvalidValueError
-
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | text
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20)
-
-
-def exactly(value):
-    if isinstance(value, dict):
-        return {key: exactly(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [exactly(item) for item in value]
-    return type(value), repr(value)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,24 +2,12 @@ import json
 import math
 
 import pytest
+from exact_values import exactly, text, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.exceptions import InvalidValueError
 from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, printable
-
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | text
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20)
-
-
-def exactly(value):
-    """The value in a form in which NaN equals itself, and 0.0, -0.0, 0 and False do not equal each other."""
-    if isinstance(value, dict):
-        return {key: exactly(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [exactly(item) for item in value]
-    return type(value), repr(value)
 
 
 @settings(deadline=None)
