@@ -20,9 +20,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from airflow_provider_mlpipe.airflow_client import TaskInstance
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
-from airflow_provider_mlpipe.local_airflow import LocalAirflow, TaskInstance
+from airflow_provider_mlpipe.local_airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
 
 DAG_ID = "flight_delays"
@@ -79,7 +80,7 @@ def run_demo(
         signal.signal(number, _interrupt)
     status = 130
     try:
-        state_dir = state_dir or _default_state_dir()
+        state_dir = state_dir or default_state_dir()
         say(f"Starting Postgres and Airflow; all state is in {state_dir} …")
         with LocalAirflow(state_dir, dags_folder) as airflow:
             say(f"Airflow: {airflow.url}  user {airflow.username}, password {airflow.password}")
@@ -280,7 +281,8 @@ def _pushed_to(properties: Mapping[str, Any]) -> str:
     return f"No model was pushed: {properties.get('reason')}"
 
 
-def _default_state_dir() -> Path:
+def default_state_dir() -> Path:
+    """Return the folder that holds the state of this checkout's demo."""
     inside = CHECKOUT / ".state"
     if LocalAirflow(inside, CHECKOUT).postgres.closed_folder() is None:
         return inside

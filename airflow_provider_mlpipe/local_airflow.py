@@ -7,7 +7,6 @@ dies.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -16,43 +15,28 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
+from urllib.parse import urlsplit
 
+from airflow_provider_mlpipe.airflow_client import AirflowClient
 from airflow_provider_mlpipe.embedded import USER, EmbeddedPostgres
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.metadata.schema import upgrade
 
-FINISHED = frozenset({"success", "failed"})
-_PATIENCE = 300.0  # of a machine that is busy with other things; alone it takes some 20 seconds
 _POLL = 0.2
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskInstance:
-    """One task of a run, as the REST API tells it. `state` is None until the scheduler looked at it."""
-
-    task_id: str
-    state: str | None
-    try_number: int
-    seconds: float | None
-
-
-class LocalAirflow:
+class LocalAirflow(AirflowClient):
     """An Airflow that serves the DAGs of `dags_folder` on 127.0.0.1, on `port`, or a free one if that is taken.
 
     `environment` is added to what the processes, tasks included, see; AIRFLOW* variables of this process are not. With
     `durable=False` Postgres is faster and loses data when the machine crashes: for tests only.
     """
-
-    username = "admin"
 
     def __init__(
         self,
@@ -64,6 +48,7 @@ class LocalAirflow:
         parallelism: int = 4,
         durable: bool = True,
     ) -> None:
+        super().__init__(url="", username="admin", password="")  # the latter are known when it starts
         self.state_dir = Path(state_dir).absolute()
         self.dags_folder = Path(dags_folder).absolute()
         self.home = self.state_dir / "airflow"
@@ -73,10 +58,7 @@ class LocalAirflow:
         self._parallelism = parallelism
         self._process: subprocess.Popen[str] | None = None
         self._preferred_port = port
-        self._port = 0
         self._port_mark: socket.socket | None = None
-        self._token: str | None = None
-        self._started_at = datetime.now(timezone.utc)
 
     def __enter__(self) -> LocalAirflow:
         self.start()
@@ -86,16 +68,6 @@ class LocalAirflow:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    @property
-    def url(self) -> str:
-        """The address of the UI."""
-        return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def password(self) -> str:
-        """The password of `username`."""
-        return self._secrets["admin_password"]
 
     @property
     def mlpipe_dsn(self) -> str:
@@ -111,10 +83,11 @@ class LocalAirflow:
         """
         if not self.dags_folder.is_dir():
             raise InvalidInputError(f"the DAGs folder {self.dags_folder} does not exist")
+        self.parsed_after = datetime.now(timezone.utc)
         self.postgres.start()
         try:
             self._start_processes()
-            self._wait_until(self._is_healthy, "Airflow did not become healthy")
+            self.wait_until(self.is_healthy, "Airflow did not become healthy", lambda: f"Its logs are in {self.logs}.")
         except BaseException:
             self.stop()
             raise
@@ -129,54 +102,6 @@ class LocalAirflow:
             self._port_mark.close()
         self.postgres.stop()
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Unpause a DAG and start a run with `conf` as its parameters; return the run's id.
-
-        Waits until the DAG's file was parsed by this Airflow.
-
-        Raises:
-            TransientError: it did not appear; the message ends with the import errors.
-        """
-        self._wait_until(lambda: self._is_parsed(dag_id), f"the DAG {dag_id} did not appear", self._import_errors)
-        self._call("PATCH", f"dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
-        run = self._call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
-        return str(run["dag_run_id"])
-
-    def state(self, dag_id: str, run_id: str) -> str:
-        """Return the state of a run: queued, running, success or failed."""
-        return str(self._call("GET", f"dags/{dag_id}/dagRuns/{_quote(run_id)}")["state"])
-
-    def wait(
-        self,
-        dag_id: str,
-        run_id: str,
-        timeout: float = 600.0,
-        on_change: Callable[[list[TaskInstance]], None] | None = None,
-    ) -> str:
-        """Wait for the end of a run and return its state; call `on_change` with all tasks whenever one changed.
-
-        Raises:
-            TransientError: it still runs after `timeout` seconds, or an Airflow process died.
-        """
-        seen: list[TaskInstance] = []
-        for tasks in self.watch(dag_id, run_id, timeout):
-            if on_change is not None and tasks != seen:
-                on_change(tasks)
-            seen = tasks
-        return self.state(dag_id, run_id)
-
-    def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
-        """Yield the tasks of a run several times a second until it has ended; raises what `wait` raises."""
-        deadline = time.monotonic() + timeout
-        while True:
-            has_ended = self.state(dag_id, run_id) in FINISHED
-            yield self.task_instances(dag_id, run_id)
-            if has_ended:
-                return
-            if time.monotonic() > deadline:
-                raise TransientError(f"the run {run_id} of {dag_id} did not end within {timeout:.0f} seconds")
-            time.sleep(_POLL)
-
     def wait_until_stopped(self) -> None:
         """Block for as long as Airflow runs.
 
@@ -185,33 +110,7 @@ class LocalAirflow:
         """
         if self._process is not None:
             self._process.wait()
-        self._check_processes()
-
-    def cancel_runs(self, dag_id: str) -> None:
-        """Mark every unfinished run of a DAG as failed, which ends its tasks. A DAG that does not exist has none."""
-        try:
-            runs = self._call("GET", f"dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
-        except _NotFoundError:
-            return
-        for run in runs:
-            self._call("PATCH", f"dags/{dag_id}/dagRuns/{_quote(run['dag_run_id'])}", {"state": "failed"})
-
-    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """Return the tasks of a run, in the order in which they started, those that did not at the end."""
-        path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances?limit=100"
-        tasks = self._call("GET", path)["task_instances"]
-        return [
-            TaskInstance(
-                task_id=task["task_id"], state=task["state"], try_number=task["try_number"], seconds=task["duration"]
-            )
-            for task in sorted(tasks, key=lambda task: (task["start_date"] or "~", task["task_id"]))
-        ]
-
-    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """Return the log of one try of a task, a line per message."""
-        path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
-        content = self._call("GET", path)["content"]
-        return "\n".join(_log_line(line) for line in content)
+        self.check_alive()
 
     def _start_processes(self) -> None:
         for folder in (self.home, self.logs):
@@ -220,7 +119,8 @@ class LocalAirflow:
             if not self.postgres.has_database(database):
                 self.postgres.create_database(database)
         upgrade(self.mlpipe_dsn)
-        self._port, self._port_mark = _reserve_port(self._preferred_port)
+        port, self._port_mark = _reserve_port(self._preferred_port)
+        self.url, self.password = f"http://127.0.0.1:{port}", self._secrets["admin_password"]
         passwords = _open_private(self.home / "simple_auth_manager_passwords.json.generated", "w")
         with passwords:
             json.dump({self.username: self.password}, passwords)
@@ -305,7 +205,7 @@ class LocalAirflow:
         return {
             "API__BASE_URL": self.url,
             "API__HOST": "127.0.0.1",
-            "API__PORT": str(self._port),
+            "API__PORT": str(urlsplit(self.url).port),
             "API__SECRET_KEY": own["secret_key"],
             "API_AUTH__JWT_SECRET": own["jwt_secret"],
             "CORE__DAGS_FOLDER": str(self.dags_folder),
@@ -323,42 +223,8 @@ class LocalAirflow:
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
-    def _is_healthy(self) -> bool:
-        try:
-            # The API that tasks use builds itself at its first request, which takes longer than they wait for it.
-            _request("GET", f"{self.url}/execution/health")
-            health = _request("GET", f"{self.url}/api/v2/monitor/health")
-        except _NoAnswerError:
-            return False
-        return all(
-            health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
-        )
-
-    def _is_parsed(self, dag_id: str) -> bool:
-        try:
-            parsed_at = self._call("GET", f"dags/{dag_id}")["last_parsed_time"]
-        except _NotFoundError:
-            return False
-        return parsed_at is not None and _time(parsed_at) > self._started_at
-
-    def _import_errors(self) -> str:
-        errors = self._call("GET", "importErrors")["import_errors"]
-        return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
-
-    def _wait_until(
-        self,
-        condition: Callable[[], bool],
-        failure: str,
-        details: Callable[[], str] = lambda: "",
-    ) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            self._check_processes()
-            if time.monotonic() > deadline:
-                raise TransientError(f"{failure} within {_PATIENCE:.0f} seconds (logs in {self.logs})\n{details()}")
-            time.sleep(_POLL)
-
-    def _check_processes(self) -> None:
+    def check_alive(self) -> None:
+        """Raise TransientError if one of its processes ended; the message ends with its log."""
         if self._process is None:
             raise TransientError("this Airflow was not started: call start() first")
         if self._process.poll() is None:
@@ -367,69 +233,6 @@ class LocalAirflow:
         name = self._process.stdout.read().strip() or "starter"
         lines = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()
         raise TransientError("\n".join([f"Airflow's {name} ended (its log: {self.logs / name}.log)", *lines[-30:]]))
-
-    def _call(self, method: str, path: str, body: object = None) -> Any:
-        """Call the REST API and return what it answers. A server that does not answer is asked again, if only asked."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return _request(method, f"{self.url}/api/v2/{path}", body, self._login())
-            except _NoAnswerError as error:
-                self._check_processes()
-                if method != "GET" or time.monotonic() > deadline:
-                    raise TransientError(str(error)) from error
-            time.sleep(_POLL)
-
-    def _login(self) -> str:
-        if self._token is None:
-            answer = _request("POST", f"{self.url}/auth/token", {"username": self.username, "password": self.password})
-            self._token = str(answer["access_token"])
-        return self._token
-
-
-class _NoAnswerError(Exception):
-    """Nobody answers at this address, or the server has an error."""
-
-
-class _NotFoundError(Exception):
-    """The server does not know this."""
-
-
-def _request(method: str, url: str, body: object = None, token: str | None = None) -> Any:
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers, method=method)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=30) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            message = f"{method} {url}: {error.code} {error.read().decode(errors='replace')}"
-        if error.code == 404:
-            raise _NotFoundError(message) from error
-        if error.code >= 500:
-            raise _NoAnswerError(message) from error
-        raise InvalidInputError(message) from error
-    except OSError as error:
-        raise _NoAnswerError(f"{method} {url}: {error}") from error
-
-
-def _log_line(line: str | Mapping[str, Any]) -> str:
-    if isinstance(line, str):
-        return line
-    errors = (f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ())
-    return "\n".join([line["event"], *errors])
-
-
-def _quote(run_id: str) -> str:
-    return urllib.parse.quote(run_id, safe="")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _open_private(path: Path, mode: str) -> IO[str]:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_mlpipe.airflow_client import TaskInstance
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
-from airflow_provider_mlpipe.local_airflow import LocalAirflow, TaskInstance, _reserve_port
+from airflow_provider_mlpipe.local_airflow import LocalAirflow, _reserve_port
 
 pytestmark = pytest.mark.airflow
 
@@ -60,7 +61,7 @@ from airflow_provider_mlpipe.local_airflow import LocalAirflow
 
 with LocalAirflow(Path(sys.argv[1]), Path(sys.argv[2]), port=0, durable=False) as airflow:
     run_id = airflow.trigger("endless")
-    airflow._wait_until(lambda: airflow.task_instances("endless", run_id)[0].state == "running", "no task runs")
+    airflow.wait_until(lambda: airflow.task_instances("endless", run_id)[0].state == "running", "no task runs")
     print(run_id, flush=True)
     sys.stdin.read()
 """
@@ -119,7 +120,9 @@ def test_runs_a_dag(state_dir: Path, dags: Path) -> None:
         assert "database mlpipe x1" in airflow.task_log("greetings", run_id, "check")
 
         (dags / "broken.py").write_text(BROKEN_DAG_FILE)
-        airflow._wait_until(lambda: "broken on purpose" in airflow._import_errors(), "no import error")
+        airflow.wait_until(
+            lambda: "broken on purpose" in airflow.import_errors().get("broken.py", ""), "no import error"
+        )
         (dags / "broken.py").unlink()
 
         endless = airflow.trigger("endless")

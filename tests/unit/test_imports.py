@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "dag_factory": OPERATE,
     "provider_info": [],
     "embedded": ["exceptions"],
+    "airflow_client": ["exceptions"],
     "cli": [],
     "cli_impl": ["*"],
     "airflow_processes": ["*"],

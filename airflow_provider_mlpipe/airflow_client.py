@@ -1,0 +1,240 @@
+"""An Airflow as its REST API shows it: trigger runs, wait for them, look at their tasks and logs.
+
+Needs the standard library only, so that a script can drive an Airflow that runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
+
+FINISHED = frozenset({"success", "failed"})
+_PATIENCE = 300.0  # of a machine that is busy with other things; alone it takes some 20 seconds
+_POLL = 0.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One task of a run, as the REST API tells it. `state` is None until the scheduler looked at it."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    seconds: float | None
+    hostname: str | None
+
+
+class AirflowClient:
+    """The Airflow at `url`, for one of its users. Waits for a server that does not answer, for some minutes."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self.username = username
+        self.password = password
+        # What was parsed earlier is of an earlier life of this Airflow, whose DAGs may have been others.
+        self.parsed_after = datetime.fromtimestamp(0, timezone.utc)
+        self._token: str | None = None
+
+    def check_alive(self) -> None:
+        """Raise TransientError if this Airflow is known to be gone; one that is only asked for is never known to be."""
+
+    def is_healthy(self) -> bool:
+        """Whether all of its processes are."""
+        try:
+            # The API that tasks use builds itself at its first request, which takes longer than they wait for it.
+            _request("GET", f"{self.url}/execution/health")
+            health = _request("GET", f"{self.url}/api/v2/monitor/health")
+        except _NoAnswerError:
+            return False
+        return all(
+            health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        )
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Unpause a DAG and start a run with `conf` as its parameters; return the run's id.
+
+        Waits until the DAG's file was parsed by this Airflow.
+
+        Raises:
+            TransientError: it did not appear; the message ends with the import errors.
+        """
+        self.wait_until(
+            lambda: self._is_parsed(dag_id),
+            f"the DAG {dag_id} did not appear",
+            lambda: "\n".join(f"{file}: {trace}" for file, trace in self.import_errors().items()),
+        )
+        self._call("PATCH", f"dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+        run = self._call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
+        return str(run["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: queued, running, success or failed."""
+        return str(self._call("GET", f"dags/{dag_id}/dagRuns/{_quote(run_id)}")["state"])
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        timeout: float = 600.0,
+        on_change: Callable[[list[TaskInstance]], None] | None = None,
+    ) -> str:
+        """Wait for the end of a run and return its state; call `on_change` with all tasks whenever one changed.
+
+        Raises:
+            TransientError: it still runs after `timeout` seconds, or this Airflow is gone.
+        """
+        seen: list[TaskInstance] = []
+        for tasks in self.watch(dag_id, run_id, timeout):
+            if on_change is not None and tasks != seen:
+                on_change(tasks)
+            seen = tasks
+        return self.state(dag_id, run_id)
+
+    def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
+        """Yield the tasks of a run several times a second until it has ended; raises what `wait` raises."""
+        deadline = time.monotonic() + timeout
+        while True:
+            has_ended = self.state(dag_id, run_id) in FINISHED
+            yield self.task_instances(dag_id, run_id)
+            if has_ended:
+                return
+            if time.monotonic() > deadline:
+                raise TransientError(f"the run {run_id} of {dag_id} did not end within {timeout:.0f} seconds")
+            time.sleep(_POLL)
+
+    def runs(self, dag_id: str, states: tuple[str, ...] = ()) -> list[str]:
+        """Return the ids of a DAG's runs, those in one of `states` if any is given; a DAG that is unknown has none."""
+        try:
+            found = self._call("GET", f"dags/{dag_id}/dagRuns?{'&'.join(f'state={state}' for state in states)}")
+        except _NotFoundError:
+            return []
+        return [run["dag_run_id"] for run in found["dag_runs"]]
+
+    def cancel_runs(self, dag_id: str) -> None:
+        """Mark every unfinished run of a DAG as failed, which ends its tasks."""
+        for run_id in self.runs(dag_id, ("running", "queued")):
+            self._call("PATCH", f"dags/{dag_id}/dagRuns/{_quote(run_id)}", {"state": "failed"})
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """Return the tasks of a run, in the order in which they started, those that did not at the end."""
+        path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances?limit=100"
+        tasks = self._call("GET", path)["task_instances"]
+        return [
+            TaskInstance(
+                task_id=task["task_id"],
+                state=task["state"],
+                try_number=task["try_number"],
+                seconds=task["duration"],
+                hostname=task["hostname"],
+            )
+            for task in sorted(tasks, key=lambda task: (task["start_date"] or "~", task["task_id"]))
+        ]
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """Return the log of one try of a task, a line per message."""
+        path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        content = self._call("GET", path)["content"]
+        return "\n".join(_log_line(line) for line in content)
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the traceback of each DAG file that could not be parsed."""
+        errors = self._call("GET", "importErrors")["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in errors}
+
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        failure: str,
+        details: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Wait for a condition.
+
+        Raises:
+            TransientError: it did not come true within five minutes (`failure`, then `details`), or this Airflow is
+                gone.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise TransientError(f"{failure} within {_PATIENCE:.0f} seconds\n{details()}")
+            time.sleep(_POLL)
+
+    def _is_parsed(self, dag_id: str) -> bool:
+        try:
+            parsed_at = self._call("GET", f"dags/{dag_id}")["last_parsed_time"]
+        except _NotFoundError:
+            return False
+        return parsed_at is not None and _time(parsed_at) > self.parsed_after
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        """Call the REST API and return what it answers. A server that does not answer is asked again, if only asked."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return _request(method, f"{self.url}/api/v2/{path}", body, self._login())
+            except _NoAnswerError as error:
+                self.check_alive()
+                if method != "GET" or time.monotonic() > deadline:
+                    raise TransientError(str(error)) from error
+            time.sleep(_POLL)
+
+    def _login(self) -> str:
+        if self._token is None:
+            answer = _request("POST", f"{self.url}/auth/token", {"username": self.username, "password": self.password})
+            self._token = str(answer["access_token"])
+        return self._token
+
+
+class _NoAnswerError(Exception):
+    """Nobody answers at this address, or the server has an error."""
+
+
+class _NotFoundError(Exception):
+    """The server does not know this."""
+
+
+def _request(method: str, url: str, body: object = None, token: str | None = None) -> Any:
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=30) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            message = f"{method} {url}: {error.code} {error.read().decode(errors='replace')}"
+        if error.code == 404:
+            raise _NotFoundError(message) from error
+        if error.code >= 500:
+            raise _NoAnswerError(message) from error
+        raise InvalidInputError(message) from error
+    except OSError as error:
+        raise _NoAnswerError(f"{method} {url}: {error}") from error
+
+
+def _log_line(line: str | Mapping[str, Any]) -> str:
+    if isinstance(line, str):
+        return line
+    errors = (f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ())
+    return "\n".join([line["event"], *errors])
+
+
+def _quote(run_id: str) -> str:
+    return urllib.parse.quote(run_id, safe="")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
