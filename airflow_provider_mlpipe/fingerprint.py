@@ -57,14 +57,14 @@ def compute(
     """The fingerprint of one execution.
 
     `external` holds the digests of inputs outside the store by name (`content_digests`, or an operator's own
-    `external_inputs`). Raises InvalidInputError or UserCodeError when a file cannot be read.
+    `external_inputs`). Raises InvalidInputError or UserCodeError when a file cannot be read, or a library is missing.
     """
     parts = {"component": spec.component_type}
     sources = [_executor_source(spec.executor)] if spec.executor else []  # a node has none
     for executor in sources:
         parts |= {"executor": executor.entry}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
-    parts |= {f"library {name}": importlib.metadata.version(name) for name in spec.libraries}
+    parts |= {f"library {name}": _library_version(name) for name in spec.libraries}
     parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items()}
     parts |= {f"content of {name}": digest for name, digest in external.items()}
     parts |= {
@@ -75,6 +75,16 @@ def compute(
         parts |= more
         sources += [source] if source else []
     return Fingerprint(parts=parts, source_files=frozenset().union(*(source.paths for source in sources)))
+
+
+def _library_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise InvalidInputError(
+            f"this worker lacks the library {name}: install what components run with, on every worker: "
+            "pip install 'airflow-provider-mlpipe[executor]'"
+        ) from error
 
 
 def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -42,15 +42,18 @@ class Source:
     paths: frozenset[str]
 
 
-def module_source(entry: Path, *, roots: Sequence[Path] | None = None, dotted: str = "") -> Source:
+def module_source(
+    entry: Path, *, roots: Sequence[Path] | None = None, dotted: str = "", is_ours: bool = False
+) -> Source:
     """The code that `entry` consists of. `roots` are where local imports are looked for (default: `local_roots`).
 
-    A module that is imported as `dotted` consists of its packages' `__init__` files, too.
+    A module that is imported as `dotted` consists of its packages' `__init__` files, too. A module of this package
+    (`is_ours`) consists of modules of this package, and user code of everything that is local, but them.
 
     Raises UserCodeError when the file is missing or has a syntax error.
     """
     roots = local_roots(entry) if roots is None else roots
-    files, external = _closure([entry.resolve(), *_files(dotted, roots)], roots)
+    files, external = _closure([entry.resolve(), *_files(dotted, roots, is_ours)], roots, is_ours)
     return Source(
         entry=file_digest(entry),
         files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
@@ -61,7 +64,7 @@ def module_source(entry: Path, *, roots: Sequence[Path] | None = None, dotted: s
 
 def package_source(executor_file: Path) -> Source:
     """The code that a module of this package consists of; libraries are declared by the operator, not read here."""
-    return module_source(executor_file, roots=[PACKAGE_ROOT.parent])
+    return module_source(executor_file, roots=[PACKAGE_ROOT.parent], is_ours=True)
 
 
 def local_roots(entry: Path) -> list[Path]:
@@ -108,7 +111,9 @@ def imported_user_files(generated: Path) -> list[str]:
     What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
     """
     paths = (getattr(module, "__dict__", {}).get("__file__") for module in list(sys.modules.values()))
-    resolved = {Path(path).resolve() for path in paths if isinstance(path, str) and path.endswith(_CODE_ENDINGS)}
+    found = {Path(path).absolute() for path in paths if isinstance(path, str) and path.endswith(_CODE_ENDINGS)}
+    # A distribution may link to a file elsewhere: Debian's sitecustomize.py is in /etc.
+    resolved = {path.resolve() for path in found if not _installed(path)}
     ours = {PACKAGE_ROOT, generated.resolve()}
     return sorted(str(path) for path in resolved if not _installed(path) and ours.isdisjoint(path.parents))
 
@@ -118,6 +123,7 @@ def import_from_source() -> None:
 
     Python takes bytecode for current when size and whole second agree: a quick edit would run as it was before.
     """
+    _installation()  # imports a module when it is first asked for, which the finder could not do for itself
     sys.path_hooks.insert(0, _source_finder)
     sys.path_importer_cache.clear()
 
@@ -157,7 +163,7 @@ def _import(name: str, what: str) -> ModuleType:
         raise UserCodeError(f"{what} does not import: {error!r}\n{traceback.format_exc()}") from error
 
 
-def _closure(entries: Sequence[Path], roots: Sequence[Path]) -> tuple[frozenset[Path], frozenset[str]]:
+def _closure(entries: Sequence[Path], roots: Sequence[Path], is_ours: bool) -> tuple[frozenset[Path], frozenset[str]]:
     """All local files reached from `entries`, and the top-level names of what is imported from elsewhere."""
     files: set[Path] = set()
     external: set[str] = set()
@@ -168,18 +174,20 @@ def _closure(entries: Sequence[Path], roots: Sequence[Path]) -> tuple[frozenset[
             continue
         files.add(path)
         for name in _imports(path, roots):
-            found = _files(name, roots)
+            found = _files(name, roots, is_ours)
             queue.extend(found)
             if not found:
                 external.add(name.partition(".")[0])
     return frozenset(files), frozenset(external)
 
 
-def _files(dotted: str, roots: Sequence[Path]) -> list[Path]:
+def _files(dotted: str, roots: Sequence[Path], is_ours: bool) -> list[Path]:
     """The files that importing `dotted` runs: its packages' `__init__` and itself, where they are local."""
     parts = dotted.split(".") if dotted else []
-    if parts[:1] == [PACKAGE] and roots[0] != PACKAGE_ROOT.parent:
-        return []  # seen from user code this package is a library, even in a checkout that is on the import path
+    # Seen from user code this package is a library, even in a checkout that is on the import path; seen from this
+    # package everything else is one, even installed beside it.
+    if (parts[:1] == [PACKAGE]) != is_ours:
+        return []
     names = (".".join(parts[: i + 1]) for i in range(len(parts)))
     return [path for name in names if (path := find_module(name, roots))]
 

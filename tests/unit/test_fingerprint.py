@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlpipe.fingerprint import canonical_json, explain
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.fingerprint import canonical_json, compute, explain
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 CHILD = """
 import json, os, sys
@@ -232,6 +234,12 @@ def test_a_library_version_counts(tmp_path: Path) -> None:
     (before, old), (after, new) = versions
     assert before != after
     assert explain(old, new, {}) == "library fingerprint-probe 1.0 → 1.1"
+
+
+def test_a_missing_library_is_named_with_what_to_install() -> None:
+    spec = ComponentSpec(component_type="Any", libraries=["fingerprint-absent"])
+    with pytest.raises(InvalidInputError, match=r"lacks the library fingerprint-absent.*provider-mlpipe\[executor\]"):
+        compute(spec, inputs={}, parameters={}, external={})
 
 
 def test_reasons_are_plain_words() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlpipe.exceptions import UserCodeError
-from airflow_provider_mlpipe.user_code import PACKAGE_ROOT, load_function, module_source, package_source
+from airflow_provider_mlpipe.user_code import PACKAGE, PACKAGE_ROOT, load_function, module_source, package_source
 
 
 def write(folder: Path, modules: dict[str, str] | None = None, **more: str) -> Path:
@@ -57,6 +58,18 @@ def test_an_executor_is_hashed_with_the_package_modules_it_imports() -> None:
     assert "airflow_provider_mlpipe/__init__.py" not in source.files
 
 
+def test_an_executor_is_the_same_code_installed_beside_its_libraries(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE_ROOT, tmp_path / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "isal.py").write_text("import json")
+    code = (
+        "from airflow_provider_mlpipe.user_code import *;"
+        "source = package_source(PACKAGE_ROOT / 'records/tfrecord.py');"
+        "print(PACKAGE_ROOT.parent, sorted(source.files.items()), source.libraries)"
+    )
+    here = package_source(PACKAGE_ROOT / "records/tfrecord.py")
+    assert load(code, tmp_path) == f"{tmp_path} {sorted(here.files.items())} {here.libraries}"
+
+
 def test_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     folder = write(tmp_path / "code", model="x = 1\ndef f(:\n")
     with pytest.raises(UserCodeError, match=r"model\.py, line 2"):
@@ -100,6 +113,17 @@ def test_files_imported_dynamically_are_seen(tmp_path: Path) -> None:
     write(folder / "generated", made="")
     assert load("import sys; sys.path.append('generated'); import made;" + code, folder) == "hidden.py model.py"
     assert not module_source(folder / "model.py").files
+
+
+def test_an_installed_file_may_be_a_link_to_elsewhere(tmp_path: Path) -> None:
+    folder = write(tmp_path / "etc", site="")
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "linked.py").symlink_to(folder / "site.py")
+    code = (
+        f"import sys; sys.path.append({str(tmp_path / 'site-packages')!r}); import linked;"
+        "from airflow_provider_mlpipe.user_code import *; print(imported_user_files(Path('generated')))"
+    )
+    assert load(code, folder) == "[]"
 
 
 @pytest.mark.parametrize(
