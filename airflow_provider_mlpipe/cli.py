@@ -84,7 +84,13 @@ def _impl(name: str) -> Callable[..., Any]:
 
 _DB = (
     ActionCommand(
-        name="upgrade", help="Create or upgrade the metadata schema", func=_impl("db_upgrade"), args=(_CONN_ID,)
+        name="upgrade",
+        help="Create or upgrade the metadata schema",
+        func=_impl("db_upgrade"),
+        args=(
+            Arg(("--create-database",), help="create the connection's database if it is missing", action="store_true"),
+            _CONN_ID,
+        ),
     ),
     ActionCommand(
         name="check", help="Say whether the metadata schema is current", func=_impl("db_check"), args=(_CONN_ID,)

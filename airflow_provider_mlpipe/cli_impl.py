@@ -14,6 +14,7 @@ from airflow_provider_mlpipe import demo as demos
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.metadata import schema
+from airflow_provider_mlpipe.metadata.connection import create_database
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Execution, LineageNode
 
@@ -40,7 +41,10 @@ def _leave(error: MlpipeError) -> NoReturn:
 @_command
 def db_upgrade(args: Namespace) -> None:
     """`airflow mlpipe db upgrade`."""
-    schema.upgrade(MlpipeHook(args.conn_id).dsn)
+    dsn = MlpipeHook(args.conn_id).dsn
+    if args.create_database and create_database(dsn):
+        print("Created the database.")
+    schema.upgrade(dsn)
     print(f"The metadata schema is at version {schema.newest_version()}.")
 
 

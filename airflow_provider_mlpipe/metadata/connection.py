@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
-from psycopg2 import errors, extensions
+from psycopg2 import errors, extensions, sql
 
 from airflow_provider_mlpipe.exceptions import (
     InvalidInputError,
@@ -47,6 +47,27 @@ def make_dsn(**keywords: str | int) -> str:
     return str(extensions.make_dsn(**{keyword: str(value) for keyword, value in keywords.items()}))
 
 
+def create_database(dsn: str) -> bool:
+    """Create the database that `dsn` names, by way of the database `postgres`; return False if it is there already.
+
+    Raises StoreUnavailableError, and PermanentError when the user may not create databases.
+    """
+    name = extensions.parse_dsn(dsn).get("dbname", "")
+    connection = Connection(make_dsn(dsn=dsn, dbname="postgres"))
+    try:
+        if connection.run("SELECT FROM pg_database WHERE datname = %(name)s", {"name": name}):
+            return False
+        statement = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0"
+        connection.run(sql.SQL(statement).format(sql.Identifier(name)))
+        return True
+    except PermanentError as error:  # another process may have made it meanwhile
+        if not isinstance(error.__cause__, errors.DuplicateDatabase | errors.UniqueViolation):
+            raise
+        return False
+    finally:
+        connection.close()
+
+
 class Connection:
     """A lazy connection, one per thread and process, so that neither threads nor forks share a session.
 
@@ -68,7 +89,7 @@ class Connection:
             ) from None
         self._session = _Session()
 
-    def run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+    def run(self, statement: str | sql.Composable, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement, committed at once unless in a transaction, and return its rows.
 
         Raises StoreUnavailableError, TransientError (deadlock, timeout), SchemaVersionError (no such table), or
@@ -138,7 +159,9 @@ class Connection:
         raw.autocommit = True
         return raw
 
-    def _send(self, raw: extensions.connection, statement: str, parameters: Mapping[str, Any] | None) -> list[Row]:
+    def _send(
+        self, raw: extensions.connection, statement: str | sql.Composable, parameters: Mapping[str, Any] | None
+    ) -> list[Row]:
         try:
             with raw.cursor() as cursor:
                 cursor.execute(statement, parameters)

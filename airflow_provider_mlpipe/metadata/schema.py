@@ -6,7 +6,7 @@ import re
 import threading
 from pathlib import Path
 
-from airflow_provider_mlpipe.exceptions import SchemaVersionError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, SchemaVersionError
 from airflow_provider_mlpipe.metadata.connection import Connection, translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -21,8 +21,8 @@ def newest_version() -> str:
 def upgrade(dsn: str) -> None:
     """Create or upgrades the schema, all of it or nothing.
 
-    Processes may race (an advisory lock orders them). Raises StoreUnavailableError, and SchemaVersionError when the
-    schema is newer than this code.
+    Processes may race (an advisory lock orders them). Raises StoreUnavailableError, SchemaVersionError when the schema
+    is newer than this code, and InvalidInputError when the database does not hold UTF-8.
     """
     # Imported here: only `airflow mlpipe db` needs them, and they take longer than a cached component.
     from alembic import command
@@ -33,6 +33,7 @@ def upgrade(dsn: str) -> None:
     try:
         if (found := _version(connection)) and found > newest_version():
             raise _newer(found)
+        _check_encoding(connection)
     finally:
         connection.close()
     config = Config()
@@ -64,6 +65,15 @@ def check_with(connection: Connection) -> None:
     if found < known:
         raise SchemaVersionError(
             f"the metadata schema is at version {found} and this code needs {known}: run `airflow mlpipe db upgrade`"
+        )
+
+
+def _check_encoding(connection: Connection) -> None:
+    (row,) = connection.run("SELECT current_database() AS database, current_setting('server_encoding') AS encoding")
+    if row["encoding"] != "UTF8":
+        raise InvalidInputError(
+            f"the database {row['database']!r} has the encoding {row['encoding']}, and names and paths need UTF8: "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, or let --create-database make it"
         )
 
 

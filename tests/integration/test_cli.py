@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -95,6 +96,19 @@ def test_db_upgrade_and_check(
     for arguments in (["db", "check"], ["db", "upgrade"]):
         with pytest.raises(SystemExit, match="newer than this code"):
             command(*arguments)
+
+
+def test_db_upgrade_creates_the_database_if_asked(
+    command: Command, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = 'made "here"'
+    connect(monkeypatch, postgres_server.dsn(quote(name)))
+    with pytest.raises(SystemExit, match="does not exist"):
+        command("db", "upgrade")
+    assert "Created the database" in command("db", "upgrade", "--create-database")
+    assert "Created the database" not in command("db", "upgrade", "--create-database")
+    assert "as this code needs it" in command("db", "check")
+    postgres_server.drop_database(name)
 
 
 def test_a_missing_connection_is_one_clear_line(command: Command) -> None:

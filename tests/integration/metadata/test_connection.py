@@ -2,6 +2,7 @@ import os
 import socket
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,7 +16,7 @@ from airflow_provider_mlpipe.exceptions import (
     StoreUnavailableError,
     TransientError,
 )
-from airflow_provider_mlpipe.metadata.connection import Connection
+from airflow_provider_mlpipe.metadata.connection import Connection, create_database
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 _PID = "SELECT pg_backend_pid() AS pid"
@@ -268,3 +269,22 @@ def test_a_statement_chosen_to_resolve_a_deadlock_is_sent_again(connection, data
     thread.join()
     assert len(sent) == 1
     other.close()
+
+
+def test_a_database_is_created_once_whoever_races(postgres_server):
+    dsn = postgres_server.dsn("raced_for")
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create_database, [dsn] * 8))
+    assert sorted(created) == [False] * 7 + [True]
+    assert Connection(dsn).run("SELECT current_database() AS name") == [{"name": "raced_for"}]
+    postgres_server.drop_database("raced_for")
+
+
+def test_who_may_not_create_a_database_is_told(postgres_server):
+    connection = Connection(postgres_server.dsn())
+    connection.run("CREATE ROLE modest LOGIN PASSWORD 'x'")
+    try:
+        with pytest.raises(PermanentError, match="permission denied to create database"):
+            create_database(f"postgresql://modest:x@127.0.0.1:{postgres_server.port}/immodest")
+    finally:
+        connection.run("DROP ROLE modest")

@@ -6,7 +6,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from airflow_provider_mlpipe.exceptions import SchemaVersionError, StoreUnavailableError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, SchemaVersionError, StoreUnavailableError
 from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import MetadataStore
@@ -37,6 +37,13 @@ def test_an_empty_database(empty):
     schema.check(empty)
     schema.upgrade(empty)
     assert MetadataStore(empty).artifact(1) is None
+
+
+def test_a_database_that_does_not_hold_utf8_is_refused(postgres_server, connection):
+    connection.run("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(InvalidInputError, match=r"'ascii' has the encoding SQL_ASCII.*--create-database"):
+        schema.upgrade(postgres_server.dsn("ascii"))
+    postgres_server.drop_database("ascii")
 
 
 def test_nothing_is_made_outside_the_schema(empty):
