@@ -14,6 +14,7 @@ from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensor
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig, ModelSpec
 from tensorflow_model_analysis.utils import has_change_threshold, update_eval_config_with_defaults
 from tfx_bsl.public.tfxio import TFExampleRecord
 
@@ -69,9 +70,9 @@ def run(
     return {"blessing": _bless(blessing, verdict, model)}
 
 
-def _parse(eval_config: Mapping[str, Any]) -> tfma.EvalConfig:
+def _parse(eval_config: Mapping[str, Any]) -> EvalConfig:
     try:
-        config = json_format.ParseDict(_plain_numbers(eval_config), tfma.EvalConfig())
+        config = json_format.ParseDict(_plain_numbers(eval_config), EvalConfig())
     except json_format.ParseError as error:
         raise InvalidInputError(f"eval_config does not fit tfma.EvalConfig: {error}") from error
     if not config.metrics_specs:
@@ -88,9 +89,9 @@ def _plain_numbers(value: Any) -> Any:
     return [_plain_numbers(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _complete(given: tfma.EvalConfig, *, has_baseline: bool) -> tfma.EvalConfig:
+def _complete(given: EvalConfig, *, has_baseline: bool) -> EvalConfig:
     """Fill in what the user may leave out, and add or drop the baseline with its change thresholds."""
-    config = tfma.EvalConfig()
+    config = EvalConfig()
     config.CopyFrom(given)
     if not config.model_specs:
         config.model_specs.add()
@@ -106,7 +107,7 @@ def _complete(given: tfma.EvalConfig, *, has_baseline: bool) -> tfma.EvalConfig:
     return config
 
 
-def _check_features(config: tfma.EvalConfig, schema: schema_pb2.Schema) -> None:
+def _check_features(config: EvalConfig, schema: schema_pb2.Schema) -> None:
     """Refuse keys that no raw feature has, unless the model itself makes features."""
     if any(spec.preprocessing_function_names for spec in config.model_specs):
         return
@@ -123,7 +124,7 @@ def _check_features(config: tfma.EvalConfig, schema: schema_pb2.Schema) -> None:
 
 
 def _shared_model(
-    spec: tfma.ModelSpec, model: Model | None, config: tfma.EvalConfig, *, rubber_stamp: bool
+    spec: ModelSpec, model: Model | None, config: EvalConfig, *, rubber_stamp: bool
 ) -> tfma.EvalSharedModel:
     assert model is not None  # _complete keeps the baseline's spec only when there is a baseline
     return tfma.default_eval_shared_model(
@@ -138,7 +139,7 @@ def _evaluate(
     files: list[Path],
     schema: schema_pb2.Schema | None,
     models: list[tfma.EvalSharedModel],
-    config: tfma.EvalConfig,
+    config: EvalConfig,
     output: str,
     context: ExecutorContext,
 ) -> None:
@@ -172,9 +173,7 @@ def _count(examples: Examples, split: str) -> int:
     )
 
 
-def _write_summary(
-    evaluation: ModelEvaluation, verdict: Verdict, config: tfma.EvalConfig, records: dict[str, int]
-) -> None:
+def _write_summary(evaluation: ModelEvaluation, verdict: Verdict, config: EvalConfig, records: dict[str, int]) -> None:
     metrics = list(tfma.load_metrics(evaluation.uri))
     by_role: dict[bool, list[Slice]] = {
         spec.is_baseline: slices(metrics, model_name=spec.name) for spec in config.model_specs
