@@ -1,0 +1,28 @@
+# The official Airflow image with this package in an environment of its own, exactly as uv.lock has it: what the tests
+# ran is what runs here. The image gives Python, the user `airflow`, the entrypoint and AIRFLOW_HOME.
+ARG BASE=apache/airflow:3.3.2-python3.11
+
+FROM ${BASE} AS environment
+USER root
+# pyfarmhash has no wheel; the compiler stays behind in this stage
+RUN apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ python3-dev >/dev/null \
+    && rm -rf /var/lib/apt/lists/*
+ENV PIP_USER=false UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/mlpipe/venv
+RUN python -m venv /opt/mlpipe/uv && /opt/mlpipe/uv/bin/python -m pip install --quiet uv
+WORKDIR /opt/mlpipe/source
+COPY pyproject.toml uv.lock ./
+RUN /opt/mlpipe/uv/bin/uv sync --quiet --frozen --no-install-project --extra examples --extra celery --compile-bytecode
+
+FROM ${BASE}
+USER root
+COPY --from=environment /opt/mlpipe /opt/mlpipe
+# Named volumes take their owner from here, so the image's user can write to them
+RUN mkdir -p /opt/airflow/logs /opt/airflow/mlpipe && chown airflow:0 /opt/airflow/logs /opt/airflow/mlpipe
+ENV PATH=/opt/mlpipe/venv/bin:$PATH
+# What changes often comes last: a change of the code rebuilds only from here
+COPY compose/ /opt/mlpipe/compose/
+COPY pyproject.toml uv.lock README.md LICENSE /opt/mlpipe/source/
+COPY airflow_provider_mlpipe/ /opt/mlpipe/source/airflow_provider_mlpipe/
+RUN /opt/mlpipe/uv/bin/uv pip install --quiet --no-cache --no-deps --compile-bytecode --python /opt/mlpipe/venv/bin/python /opt/mlpipe/source
+USER airflow
