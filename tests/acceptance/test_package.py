@@ -1,0 +1,157 @@
+"""The package as people install it: built, then put beside an Airflow that is there, outside any checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.heavy]
+
+CHECKOUT = Path(__file__).parents[2]
+UV = CHECKOUT / ".uv" / "bin" / "uv"
+AIRFLOW = "apache-airflow==3.3.2"
+COMMANDS = ("db", "runs", "artifacts", "lineage", "demo")
+LOOK_AROUND = """
+import json
+import sys
+from pathlib import Path
+
+from airflow_provider_mlpipe.airflow_client import _request
+from airflow_provider_mlpipe.local_airflow import LocalAirflow
+
+with LocalAirflow(Path("state"), Path("dags"), port=0, durable=False) as airflow:
+    run_id = airflow.trigger("penguins")
+    airflow.wait("penguins", run_id)
+    found = {
+        "states": {task.task_id: task.state for task in airflow.task_instances("penguins", run_id)},
+        "log": airflow.task_log("penguins", run_id, "CsvExampleGen"),
+        "import_errors": airflow.import_errors(),
+        "forms": _request("GET", f"{airflow.url}/ui/connections/hook_meta", None, airflow._login()),
+    }
+Path("found.json").write_text(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a virtual environment and copies of the example DAGs."""
+
+    folder: Path
+
+    def run(self, program: str, *arguments: str, **environment: str) -> str:
+        """Runs a program of the virtual environment (or of this machine), as in a shell of its own; what it printed."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))}
+        known = self.folder / "venv" / "bin" / program
+        result = subprocess.run(
+            [str(known) if known.exists() else program, *arguments],
+            cwd=self.folder,
+            env=inherited
+            | {"AIRFLOW_HOME": str(self.folder / "home"), "VIRTUAL_ENV": str(self.folder / "venv")}
+            | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, f"{program} {arguments}:\n{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
+        return result.stdout
+
+    def install(self, *requirements: str) -> None:
+        self.run(str(UV), "pip", "install", "--quiet", "--constraint", "constraints.txt", *requirements)
+
+    @property
+    def wheel(self) -> Path:
+        (found,) = (self.folder / "dist").glob("*.whl")
+        return found
+
+    def demo(self, dag_id: str) -> str:
+        folders = ["--dags-folder", "dags", "--state-dir", "state"]
+        return self.run("python", "-m", "airflow_provider_mlpipe.demo", "--dag-id", dag_id, *folders, "--once")
+
+    def airflow_version(self) -> str:
+        return self.run("airflow", "version").split()[-1]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    """With the package built there, not yet installed, and Airflow installed."""
+    folder = Path(tempfile.mkdtemp(prefix="mlpipe-package-"))
+    folder.chmod(0o755)  # Postgres' user must get through
+    made = Place(folder)
+    made.run(str(UV), "build", "--quiet", "--out-dir", str(folder / "dist"), str(CHECKOUT))  # the wheel from the sdist
+    made.run(str(UV), "venv", "--quiet", "--python", sys.executable, str(folder / "venv"))
+    # With what the other tests run with: a release of some library today cannot change what this test says.
+    export = ["export", "--quiet", "--frozen", "--all-extras", "--no-emit-project", "--no-hashes"]
+    made.run(str(UV), *export, "--project", str(CHECKOUT), "--output-file", str(folder / "constraints.txt"))
+    shutil.copytree(CHECKOUT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    made.install(AIRFLOW)
+    yield made
+    shutil.rmtree(folder)
+
+
+def test_the_wheel_holds_all_of_the_package(place: Place) -> None:
+    listed = place.run("git", "-C", str(CHECKOUT), "ls-files", "airflow_provider_mlpipe").split()
+    with zipfile.ZipFile(place.wheel) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == set(listed)
+    assert {Path(name).suffix for name in packed} >= {".py", ".sql", ".proto", ".pyi", ".typed"}
+
+
+def test_a_light_install_shows_itself_and_serves_dags(place: Place) -> None:
+    before = place.airflow_version()
+    place.install(f"airflow-provider-mlpipe[embedded] @ {place.wheel.as_uri()}")
+    assert place.airflow_version() == before == AIRFLOW.rpartition("=")[2]
+
+    assert "airflow-provider-mlpipe" in place.run("airflow", "providers", "list")
+    assert "MlpipeHook" in place.run("airflow", "providers", "hooks", "--output", "plain")
+    assert place.run("airflow", "config", "get-value", "mlpipe", "pipeline_root").strip() == ""
+    commands = place.run("airflow", "mlpipe", "--help")
+    assert all(command in commands for command in COMMANDS)
+
+    installed = place.run(str(UV), "pip", "list", "--format", "json")
+    heavy = {"tensorflow", "apache-beam", "pyarrow", "numpy", "tensorflow-metadata", "pandas"}
+    assert heavy & {package["name"] for package in json.loads(installed)} == set()
+    place.install("--no-deps", "palmerpenguins")  # which requires pandas; only its data is read
+    place.run("python", "-c", LOOK_AROUND)
+    found: dict[str, Any] = json.loads((place.folder / "found.json").read_text())
+    assert found["import_errors"] == {}
+    (form,) = [form for form in found["forms"] if form["connection_type"] == "mlpipe"]
+    assert set(form["extra_fields"]) == {"sslmode", "sslrootcert"}
+    # Only the work itself needs more, and says what.
+    assert (found["states"]["prepare_data"], found["states"]["CsvExampleGen"]) == ("success", "failed")
+    assert "pip install 'airflow-provider-mlpipe[executor]'" in found["log"]
+
+
+def test_with_the_extra_the_penguins_run(place: Place) -> None:
+    place.install(f"airflow-provider-mlpipe[examples,embedded] @ {place.wheel.as_uri()}")
+    shown = place.demo("penguins")
+    assert "The run ended: success. 0 of 8 components cached." in shown
+    assert "The model is in" in shown
+
+
+def test_the_first_pipeline_of_the_readme_runs(place: Place) -> None:
+    """On the data that the penguins have made."""
+    readme = (CHECKOUT / "README.md").read_text()
+    files = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", readme, re.DOTALL))
+    assert list(files) == ["first_pipeline.py", "first_model.py"]
+    assert sum(bool(line.strip()) for text in files.values() for line in text.splitlines()) <= 40
+    for name, text in files.items():
+        (place.folder / "dags" / name).write_text(text)
+    shown = place.demo("first_pipeline")
+    assert "The run ended: success." in shown
+    assert "The model is in" in shown
+
+
+def test_it_goes_without_a_trace(place: Place) -> None:
+    place.run(str(UV), "pip", "uninstall", "--quiet", "airflow-provider-mlpipe")
+    assert "mlpipe" not in place.run("airflow", "providers", "list")
