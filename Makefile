@@ -4,7 +4,7 @@ RUN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint bench proto clean
+.PHONY: help install demo test test-fast lint bench proto screenshot clean
 
 help: ## show what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -32,6 +32,9 @@ bench: install ## every benchmark, each on all rows, as tables
 proto: install ## generate the protobuf module (what grpcio-tools 1.62.3 makes loads under protobuf 4.25 and 6.33)
 	.uv/bin/uv run --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' \
 		python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. airflow_provider_mlpipe/proto/mlpipe.proto
+
+screenshot: install ## take the README's picture of the newest run of `make demo`; needs Chromium
+	$(RUN)/python scripts/screenshot
 
 clean: ## remove what was installed, cached and kept
 	rm -rf .venv .uv .state .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
