@@ -22,7 +22,11 @@ RUN mkdir -p /opt/airflow/logs /opt/airflow/mlpipe && chown airflow:0 /opt/airfl
 ENV PATH=/opt/mlpipe/venv/bin:$PATH
 # What changes often comes last: a change of the code rebuilds only from here
 COPY compose/ /opt/mlpipe/compose/
-COPY pyproject.toml uv.lock README.md LICENSE /opt/mlpipe/source/
+COPY pyproject.toml README.md LICENSE /opt/mlpipe/source/
 COPY airflow_provider_mlpipe/ /opt/mlpipe/source/airflow_provider_mlpipe/
-RUN /opt/mlpipe/uv/bin/uv pip install --quiet --no-cache --no-deps --compile-bytecode --python /opt/mlpipe/venv/bin/python /opt/mlpipe/source
+ENV UV_NO_CACHE=1 UV_PYTHON=/opt/mlpipe/venv/bin/python
+RUN chmod -R a+rX /opt/mlpipe/compose /opt/mlpipe/source \
+    && /opt/mlpipe/uv/bin/uv pip install --quiet --no-deps --compile-bytecode /opt/mlpipe/source
+# Packages that your own DAGs import:
+# RUN /opt/mlpipe/uv/bin/uv pip install apache-airflow-providers-amazon
 USER airflow

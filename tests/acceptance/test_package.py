@@ -85,25 +85,26 @@ class Place:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     """With the package built there, not yet installed, and Airflow installed."""
-    folder = Path(tempfile.mkdtemp(prefix="mlpipe-package-"))
-    folder.chmod(0o755)  # Postgres' user must get through
-    made = Place(folder)
-    made.run(str(UV), "build", "--quiet", "--out-dir", str(folder / "dist"), str(CHECKOUT))  # the wheel from the sdist
-    made.run(str(UV), "venv", "--quiet", "--python", sys.executable, str(folder / "venv"))
-    # With what the other tests run with: a release of some library today cannot change what this test says.
-    export = ["export", "--quiet", "--frozen", "--all-extras", "--no-emit-project", "--no-hashes"]
-    made.run(str(UV), *export, "--project", str(CHECKOUT), "--output-file", str(folder / "constraints.txt"))
-    shutil.copytree(CHECKOUT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    made.install(AIRFLOW)
-    yield made
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="mlpipe-package-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # Postgres' user must get through
+        made = Place(folder)
+        made.run(str(UV), "build", "--quiet", "--out-dir", str(folder / "dist"), str(CHECKOUT))  # wheel from sdist
+        made.run(str(UV), "venv", "--quiet", "--python", sys.executable, str(folder / "venv"))
+        # With what the other tests run with: a release of some library today cannot change what this test says.
+        export = ["export", "--quiet", "--frozen", "--all-extras", "--no-emit-project", "--no-hashes"]
+        made.run(str(UV), *export, "--project", str(CHECKOUT), "--output-file", str(folder / "constraints.txt"))
+        shutil.copytree(CHECKOUT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        made.install(AIRFLOW)
+        yield made
 
 
 def test_the_wheel_holds_all_of_the_package(place: Place) -> None:
-    listed = place.run("git", "-C", str(CHECKOUT), "ls-files", "airflow_provider_mlpipe").split()
+    found = (path for path in (CHECKOUT / "airflow_provider_mlpipe").rglob("*") if path.is_file())
+    listed = {path.relative_to(CHECKOUT).as_posix() for path in found if "__pycache__" not in path.parts}
     with zipfile.ZipFile(place.wheel) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert packed == set(listed)
+    assert packed == listed
     assert {Path(name).suffix for name in packed} >= {".py", ".sql", ".proto", ".pyi", ".typed"}
 
 
