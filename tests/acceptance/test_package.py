@@ -110,7 +110,7 @@ def test_the_wheel_holds_all_of_the_package(place: Place) -> None:
 
 def test_a_light_install_shows_itself_and_serves_dags(place: Place) -> None:
     before = place.airflow_version()
-    place.install(f"airflow-provider-mlpipe[embedded] @ {place.wheel.as_uri()}")
+    place.install(f"{place.wheel}[embedded]")
     assert place.airflow_version() == before == AIRFLOW.rpartition("=")[2]
 
     assert "airflow-provider-mlpipe" in place.run("airflow", "providers", "list")
@@ -134,7 +134,7 @@ def test_a_light_install_shows_itself_and_serves_dags(place: Place) -> None:
 
 
 def test_with_the_extra_the_penguins_run(place: Place) -> None:
-    place.install(f"airflow-provider-mlpipe[examples,embedded] @ {place.wheel.as_uri()}")
+    place.install(f"{place.wheel}[examples,embedded]")
     shown = place.demo("penguins")
     assert "The run ended: success. 0 of 8 components cached." in shown
     assert "The model is in" in shown
