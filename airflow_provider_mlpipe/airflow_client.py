@@ -6,6 +6,7 @@ Needs the standard library only, so that a script can drive an Airflow that runs
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
 import time
 import urllib.error
@@ -72,13 +73,13 @@ class AirflowClient:
             f"the DAG {dag_id} did not appear",
             lambda: "\n".join(f"{file}: {trace}" for file, trace in self.import_errors().items()),
         )
-        self._call("PATCH", f"dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
-        run = self._call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
+        self._call("PATCH", f"dags/{_quote(dag_id)}?update_mask=is_paused", {"is_paused": False})
+        run = self._call("POST", f"dags/{_quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
         return str(run["dag_run_id"])
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
-        return str(self._call("GET", f"dags/{dag_id}/dagRuns/{_quote(run_id)}")["state"])
+        return str(self._call("GET", f"{_run(dag_id, run_id)}")["state"])
 
     def wait(
         self,
@@ -112,22 +113,21 @@ class AirflowClient:
             time.sleep(_POLL)
 
     def runs(self, dag_id: str, states: tuple[str, ...] = ()) -> list[str]:
-        """Return the ids of a DAG's runs, those in one of `states` if any is given; a DAG that is unknown has none."""
+        """Return the ids of a DAG's runs, oldest first; `states` chooses some. A DAG that is unknown has none."""
+        path = f"dags/{_quote(dag_id)}/dagRuns?order_by=run_after&{'&'.join(f'state={state}' for state in states)}"
         try:
-            found = self._call("GET", f"dags/{dag_id}/dagRuns?{'&'.join(f'state={state}' for state in states)}")
+            return [run["dag_run_id"] for run in self._all(path, "dag_runs")]
         except _NotFoundError:
             return []
-        return [run["dag_run_id"] for run in found["dag_runs"]]
 
     def cancel_runs(self, dag_id: str) -> None:
         """Mark every unfinished run of a DAG as failed, which ends its tasks."""
         for run_id in self.runs(dag_id, ("running", "queued")):
-            self._call("PATCH", f"dags/{dag_id}/dagRuns/{_quote(run_id)}", {"state": "failed"})
+            self._call("PATCH", f"{_run(dag_id, run_id)}", {"state": "failed"})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return the tasks of a run, in the order in which they started, those that did not at the end."""
-        path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances?limit=100"
-        tasks = self._call("GET", path)["task_instances"]
+        tasks = self._all(f"{_run(dag_id, run_id)}/taskInstances?", "task_instances")
         return [
             TaskInstance(
                 task_id=task["task_id"],
@@ -141,13 +141,13 @@ class AirflowClient:
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Return the log of one try of a task, a line per message."""
-        path = f"dags/{dag_id}/dagRuns/{_quote(run_id)}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        path = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task_id)}/logs/{try_number}?full_content=true"
         content = self._call("GET", path)["content"]
         return "\n".join(_log_line(line) for line in content)
 
     def import_errors(self) -> dict[str, str]:
         """Return the traceback of each DAG file that could not be parsed."""
-        errors = self._call("GET", "importErrors")["import_errors"]
+        errors = self._all("importErrors?", "import_errors")
         return {error["filename"]: error["stack_trace"] for error in errors}
 
     def wait_until(
@@ -171,22 +171,41 @@ class AirflowClient:
 
     def _is_parsed(self, dag_id: str) -> bool:
         try:
-            parsed_at = self._call("GET", f"dags/{dag_id}")["last_parsed_time"]
+            parsed_at = self._call("GET", f"dags/{_quote(dag_id)}")["last_parsed_time"]
         except _NotFoundError:
             return False
         return parsed_at is not None and _time(parsed_at) > self.parsed_after
+
+    def _all(self, path: str, key: str) -> list[Any]:
+        """Return the items of a listing, all pages of it."""
+        items: list[Any] = []
+        while True:
+            page = self._call("GET", f"{path}&limit=100&offset={len(items)}")
+            items += page[key]
+            if not page[key] or len(items) >= page["total_entries"]:
+                return items
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         """Call the REST API and return what it answers. A server that does not answer is asked again, if only asked."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                return _request(method, f"{self.url}/api/v2/{path}", body, self._login())
+                return self._request(method, path, body)
             except _NoAnswerError as error:
                 self.check_alive()
                 if method != "GET" or time.monotonic() > deadline:
                     raise TransientError(str(error)) from error
             time.sleep(_POLL)
+
+    def _request(self, method: str, path: str, body: object) -> Any:
+        url, known = f"{self.url}/api/v2/{path}", self._token
+        try:
+            return _request(method, url, body, self._login())
+        except _UnauthorizedError:
+            if known is None:
+                raise
+            self._token = None  # it has expired, or the server has a new secret
+            return _request(method, url, body, self._login())
 
     def _login(self) -> str:
         if self._token is None:
@@ -199,8 +218,15 @@ class _NoAnswerError(Exception):
     """Nobody answers at this address, or the server has an error."""
 
 
-class _NotFoundError(Exception):
+class _NotFoundError(InvalidInputError):
     """The server does not know this."""
+
+
+class _UnauthorizedError(InvalidInputError):
+    """The server does not know who asks."""
+
+
+_ERRORS = {401: _UnauthorizedError, 404: _NotFoundError}
 
 
 def _request(method: str, url: str, body: object = None, token: str | None = None) -> Any:
@@ -216,12 +242,12 @@ def _request(method: str, url: str, body: object = None, token: str | None = Non
     except urllib.error.HTTPError as error:
         with error:
             message = f"{method} {url}: {error.code} {error.read().decode(errors='replace')}"
-        if error.code == 404:
-            raise _NotFoundError(message) from error
+        if error.code in _ERRORS:
+            raise _ERRORS[error.code](message) from error
         if error.code >= 500:
             raise _NoAnswerError(message) from error
         raise InvalidInputError(message) from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # the latter: cut short, or no JSON
         raise _NoAnswerError(f"{method} {url}: {error}") from error
 
 
@@ -232,8 +258,12 @@ def _log_line(line: str | Mapping[str, Any]) -> str:
     return "\n".join([line["event"], *errors])
 
 
-def _quote(run_id: str) -> str:
-    return urllib.parse.quote(run_id, safe="")
+def _run(dag_id: str, run_id: str) -> str:
+    return f"dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}"
+
+
+def _quote(name: str) -> str:
+    return urllib.parse.quote(name, safe="")
 
 
 def _time(text: str) -> datetime:

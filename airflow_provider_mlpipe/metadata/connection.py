@@ -50,22 +50,36 @@ def make_dsn(**keywords: str | int) -> str:
 def create_database(dsn: str) -> bool:
     """Create the database that `dsn` names, by way of the database `postgres`; return False if it is there already.
 
-    Raises StoreUnavailableError, and PermanentError when the user may not create databases.
+    Raises StoreUnavailableError, and InvalidInputError when `dsn` names none or the user may not create databases.
     """
-    name = extensions.parse_dsn(dsn).get("dbname", "")
+    if _answers(Connection(dsn)):
+        return False
+    name = extensions.parse_dsn(dsn).get("dbname")
+    if not name:
+        raise InvalidInputError("the connection names no database: give its name in the field Database")
     connection = Connection(make_dsn(dsn=dsn, dbname="postgres"))
+    statement = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
     try:
-        if connection.run("SELECT FROM pg_database WHERE datname = %(name)s", {"name": name}):
-            return False
-        statement = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0"
-        connection.run(sql.SQL(statement).format(sql.Identifier(name)))
-        return True
-    except PermanentError as error:  # another process may have made it meanwhile
-        if not isinstance(error.__cause__, errors.DuplicateDatabase | errors.UniqueViolation):
-            raise
+        connection.run(statement)
+    except PermanentError as error:
+        if isinstance(error.__cause__, errors.DuplicateDatabase | errors.UniqueViolation):
+            return False  # another process made it meanwhile
+        raise InvalidInputError(
+            f"{error}. Let somebody who may create it: CREATE DATABASE \"{name}\" ENCODING 'UTF8' TEMPLATE template0"
+        ) from error
+    finally:
+        connection.close()
+    return True
+
+
+def _answers(connection: Connection) -> bool:
+    try:
+        connection.run("SELECT")
+    except StoreUnavailableError:
         return False
     finally:
         connection.close()
+    return True
 
 
 class Connection:

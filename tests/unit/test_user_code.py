@@ -115,15 +115,17 @@ def test_files_imported_dynamically_are_seen(tmp_path: Path) -> None:
     assert not module_source(folder / "model.py").files
 
 
-def test_an_installed_file_may_be_a_link_to_elsewhere(tmp_path: Path) -> None:
-    folder = write(tmp_path / "etc", site="")
+def test_a_link_among_the_installed_is_seen_but_for_pythons_own(tmp_path: Path) -> None:
+    folder = write(tmp_path / "elsewhere", linked="", sitecustomize="")
     (tmp_path / "site-packages").mkdir()
-    (tmp_path / "site-packages" / "linked.py").symlink_to(folder / "site.py")
+    for name in ("linked", "sitecustomize"):
+        (tmp_path / "site-packages" / f"{name}.py").symlink_to(folder / f"{name}.py")
     code = (
-        f"import sys; sys.path.append({str(tmp_path / 'site-packages')!r}); import linked;"
-        "from airflow_provider_mlpipe.user_code import *; print(imported_user_files(Path('generated')))"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site-packages')!r}); sys.modules.pop('sitecustomize', None);"
+        "import linked, sitecustomize; from airflow_provider_mlpipe.user_code import *;"
+        "print(sitecustomize.__file__, imported_user_files(Path('generated')))"
     )
-    assert load(code, folder) == "[]"
+    assert load(code, folder) == f"{tmp_path / 'site-packages' / 'sitecustomize.py'} {[str(folder / 'linked.py')]}"
 
 
 @pytest.mark.parametrize(

@@ -280,11 +280,21 @@ def test_a_database_is_created_once_whoever_races(postgres_server):
     postgres_server.drop_database("raced_for")
 
 
-def test_who_may_not_create_a_database_is_told(postgres_server):
+def test_who_may_not_create_a_database_is_told(postgres_server, database):
     connection = Connection(postgres_server.dsn())
     connection.run("CREATE ROLE modest LOGIN PASSWORD 'x'")
+    address = f"postgresql://modest:x@127.0.0.1:{postgres_server.port}"
     try:
-        with pytest.raises(PermanentError, match="permission denied to create database"):
-            create_database(f"postgresql://modest:x@127.0.0.1:{postgres_server.port}/immodest")
+        with pytest.raises(InvalidInputError, match=r'permission denied.*CREATE DATABASE "immodest"'):
+            create_database(f"{address}/immodest")
+        assert not create_database(f"{address}/{database.rpartition('/')[2]}")  # which is there
     finally:
         connection.run("DROP ROLE modest")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "words"), [("nonsense", "no Postgres connection string"), ("host=127.0.0.1 port=1", "names no database")]
+)
+def test_an_address_without_a_database_cannot_be_created(dsn, words):
+    with pytest.raises(InvalidInputError, match=words):
+        create_database(dsn)
