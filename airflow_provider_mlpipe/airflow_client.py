@@ -186,14 +186,17 @@ class AirflowClient:
                 return items
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
-        """Call the REST API and return what it answers. A server that does not answer is asked again, if only asked."""
+        """Call the REST API and return what it answers.
+
+        A server that does not answer is asked again, and so is one whose database chose this call to end a deadlock.
+        """
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
                 return self._request(method, path, body)
             except _NoAnswerError as error:
                 self.check_alive()
-                if method != "GET" or time.monotonic() > deadline:
+                if method == "POST" or time.monotonic() > deadline:  # a run must not start twice
                     raise TransientError(str(error)) from error
             time.sleep(_POLL)
 
@@ -223,10 +226,10 @@ class _NotFoundError(InvalidInputError):
 
 
 class _UnauthorizedError(InvalidInputError):
-    """The server does not know who asks."""
+    """The server does not know who asks, or not any more."""
 
 
-_ERRORS = {401: _UnauthorizedError, 404: _NotFoundError}
+_ERRORS = {401: _UnauthorizedError, 403: _UnauthorizedError, 404: _NotFoundError}
 
 
 def _request(method: str, url: str, body: object = None, token: str | None = None) -> Any:
