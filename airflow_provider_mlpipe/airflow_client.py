@@ -79,7 +79,7 @@ class AirflowClient:
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
-        return str(self._call("GET", f"{_run(dag_id, run_id)}")["state"])
+        return str(self._call("GET", _run(dag_id, run_id))["state"])
 
     def wait(
         self,
@@ -123,7 +123,7 @@ class AirflowClient:
     def cancel_runs(self, dag_id: str) -> None:
         """Mark every unfinished run of a DAG as failed, which ends its tasks."""
         for run_id in self.runs(dag_id, ("running", "queued")):
-            self._call("PATCH", f"{_run(dag_id, run_id)}", {"state": "failed"})
+            self._call("PATCH", _run(dag_id, run_id), {"state": "failed"})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return the tasks of a run, in the order in which they started, those that did not at the end."""

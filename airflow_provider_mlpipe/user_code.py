@@ -28,8 +28,8 @@ from airflow_provider_mlpipe.exceptions import UserCodeError
 PACKAGE_ROOT = Path(__file__).resolve().parent
 PACKAGE = PACKAGE_ROOT.name
 _CODE_ENDINGS = (".py", ".pyc", ".so")
-# What Python imports when it starts, wherever a distribution keeps it: Debian's is a link to /etc.
-_OF_THE_INSTALLATION = frozenset({"sitecustomize", "usercustomize"})
+# What Python imports when it starts; a distribution's may be a link to elsewhere, as Debian's to /etc.
+_AT_START = frozenset({"sitecustomize", "usercustomize"})
 # Only names things lazily; hashing it would make every cached result stale at every release.
 _NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
 
@@ -112,9 +112,9 @@ def imported_user_files(generated: Path) -> list[str]:
 
     What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
     """
-    modules = [module for name, module in list(sys.modules.items()) if name not in _OF_THE_INSTALLATION]
-    paths = (getattr(module, "__dict__", {}).get("__file__") for module in modules)
-    resolved = {Path(path).resolve() for path in paths if isinstance(path, str) and path.endswith(_CODE_ENDINGS)}
+    files = ((name, getattr(module, "__dict__", {}).get("__file__")) for name, module in list(sys.modules.items()))
+    paths = [(name, Path(file)) for name, file in files if isinstance(file, str) and file.endswith(_CODE_ENDINGS)]
+    resolved = {path.resolve() for name, path in paths if not (name in _AT_START and _installed(path))}
     ours = {PACKAGE_ROOT, generated.resolve()}
     return sorted(str(path) for path in resolved if not _installed(path) and ours.isdisjoint(path.parents))
 

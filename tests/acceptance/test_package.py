@@ -25,7 +25,6 @@ AIRFLOW = "apache-airflow==3.3.2"
 COMMANDS = ("db", "runs", "artifacts", "lineage", "demo")
 LOOK_AROUND = """
 import json
-import sys
 from pathlib import Path
 
 from airflow_provider_mlpipe.airflow_client import _request

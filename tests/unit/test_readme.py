@@ -25,7 +25,7 @@ RUN_IN = {
     "docker compose exec scheduler airflow mlpipe runs": ("tests/compose/check", '"airflow", "mlpipe", "runs"'),
     "docker compose down": ("tests/compose/check", '"down"'),
     "docker image rm": ("tests/compose/check", '"docker", "image", "rm"'),
-    "docker compose logs migrate": ("tests/compose/check", '"migrate"'),
+    "docker compose logs migrate": ("tests/compose/check", '"logs", "--no-log-prefix", "migrate"'),
     ".uv/bin/uv build": ("tests/acceptance/test_package.py", '"build"'),
     "pip install": ("tests/acceptance/test_package.py", '"pip", "install"'),
     "pip uninstall airflow-provider-mlpipe": ("tests/acceptance/test_package.py", '"pip", "uninstall"'),

@@ -128,6 +128,15 @@ def test_a_link_among_the_installed_is_seen_but_for_pythons_own(tmp_path: Path) 
     assert load(code, folder) == f"{tmp_path / 'site-packages' / 'sitecustomize.py'} {[str(folder / 'linked.py')]}"
 
 
+def test_what_a_user_has_python_import_at_its_start_is_seen(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", sitecustomize="")
+    code = (
+        "import sys; sys.path.insert(0, ''); sys.modules.pop('sitecustomize', None); import sitecustomize;"
+        "from airflow_provider_mlpipe.user_code import *; print(imported_user_files(Path('generated')))"
+    )
+    assert load(code, folder) == str([str(folder / "sitecustomize.py")])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
