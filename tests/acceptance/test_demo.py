@@ -72,7 +72,9 @@ def test_first_run_runs_everything(root: Path) -> None:
 
 
 def test_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
-    command = [sys.executable, "-m", "airflow_provider_mlpipe.demo", "--dag-id=small"]
+    # A shell starts what runs in its background, perhaps these tests, deaf to SIGINT, and children inherit that.
+    heed_ctrl_c = ["env", "--default-signal=INT"]
+    command = [*heed_ctrl_c, sys.executable, "-m", "airflow_provider_mlpipe.demo", "--dag-id=small"]
     folders = [f"--dags-folder={root / 'dags'}", f"--state-dir={root / 'state'}"]
     with subprocess.Popen([*command, *folders], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
