@@ -51,8 +51,17 @@ class ArtifactState(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileSummary:
+    """What was in an artifact's folder when it was published: by it a hit is verified."""
+
+    count: int
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """One artifact. `id`, `digest` and `state` are None/PENDING until it is published.
+    """One artifact. `id`, `digest` and `state` are None/PENDING until it is published, `files` is None if imported.
 
     Raises InvalidValueError when a declared property has a value of another type.
     """
@@ -64,6 +73,7 @@ class Artifact:
     id: int | None = None
     digest: str | None = None
     state: ArtifactState = ArtifactState.PENDING
+    files: FileSummary | None = None
     properties: Mapping[str, PropertyValue] = field(default_factory=dict)
     custom_properties: Mapping[str, PropertyValue] = field(default_factory=dict)
 

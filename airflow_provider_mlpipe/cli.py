@@ -64,6 +64,18 @@ def get_cli_commands() -> list[CLICommand]:
                     ),
                 ),
                 ActionCommand(
+                    name="plan",
+                    help="Show what a run would do, and why, without running it",
+                    description="Exit code 0: every component is cached or resolved; 2: something would run; 1: error.",
+                    func=_impl("plan"),
+                    args=(
+                        Arg(("dag_id",), help="a DAG made by create_dag"),
+                        Arg(("--params",), help="the run's Params, as a JSON object", default="{}", metavar="JSON"),
+                        ARG_OUTPUT,
+                        _CONN_ID,
+                    ),
+                ),
+                ActionCommand(
                     name="demo",
                     help="Run the example pipeline through a real Airflow on an embedded Postgres",
                     func=_impl("demo"),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from functools import wraps
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from airflow.cli.simple_table import AirflowConsole
+from airflow.utils.cli import get_bagged_dag
 
 from airflow_provider_mlpipe import demo as demos
+from airflow_provider_mlpipe import partial_run, planner
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import create_database
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Execution, LineageNode
+from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID
+from airflow_provider_mlpipe.preview import preview_context
 
 Row = dict[str, object]
 
@@ -89,6 +94,29 @@ def lineage(args: Namespace) -> None:
 
 
 @_command
+def plan(args: Namespace) -> None:
+    """`airflow mlpipe plan`; the exit code says whether anything would run."""
+    dag = get_bagged_dag(None, args.dag_id)
+    context = preview_context(dag, _json_object(args.params))
+    store = MlpipeHook(args.conn_id).store
+    selection = partial_run.select(dag, store, context)
+    nodes = planner.make_plan(dag, store, context, selection=selection, plan_task_id=PLAN_TASK_ID)
+    _print([_planned(node) for node in nodes], args.output)
+    if not all(node.is_settled for node in nodes):
+        sys.exit(2)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(f"--params is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidInputError(f'--params is a JSON object, such as {{"train_steps": 400}}, and not {text}')
+    return value
+
+
+@_command
 def demo(args: Namespace) -> None:
     """`airflow mlpipe demo`."""
     sys.exit(demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once))
@@ -112,6 +140,10 @@ def _execution(execution: Execution) -> Row:
         "seconds": "" if seconds is None else f"{seconds:.1f}",
         "error": (execution.error or "").partition("\n")[0],
     }
+
+
+def _planned(node: planner.PlannedNode) -> Row:
+    return {"component": node.component_id, "verdict": node.verdict.value, "reason": node.reason}
 
 
 def _artifact(artifact: Artifact) -> Row:

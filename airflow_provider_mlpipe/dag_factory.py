@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import DAG, BaseOperator, TriggerRule
 
-from airflow_provider_mlpipe.components.base import ComponentOperator, NodeOperator
-from airflow_provider_mlpipe.driver import CacheMode
+from airflow_provider_mlpipe import partial_run
+from airflow_provider_mlpipe.components.base import NodeOperator, check_cache_settings
+from airflow_provider_mlpipe.driver import CacheMode, CacheScope, Verify
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID, PlanOperator
 
 
 def create_dag(
@@ -22,21 +26,42 @@ def create_dag(
     beam_pipeline_args: Sequence[str] = (),
     params: Mapping[str, Any] | None = None,
     cache: CacheMode = True,
+    cache_ttl: timedelta | None = None,
+    cache_scope: CacheScope = "store",
+    verify: Verify = "exists",
     **dag_kwargs: Any,
 ) -> DAG:
     """A DAG of the components, in any order; what a component sets itself wins over the DAG's settings.
+
+    The task `plan` comes first: it decides what can be skipped, and says why in its log.
 
     :param pipeline_root: folder below which outputs are written (default `[mlpipe] pipeline_root`)
     :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
     :param beam_pipeline_args: for the components that use Beam
     :param params: further Airflow Params, or other settings for those that RuntimeParameters declare
     :param cache: True; "refresh" to run, and let later runs hit the new results; False to run for this run alone
+    :param cache_ttl: how old a result may be that is reused (default: any age)
+    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": of any)
+    :param verify: how the files of a result are looked at before it is reused: "exists" (all are there, in size) or
+        "digest" (what they hold, too)
     :param dag_kwargs: anything else that `airflow.sdk.DAG` takes; to its `doc_md` a table of the components is added
 
-    Foreign tasks are added afterwards: `with dag: prepare() >> dag.get_task("CsvExampleGen")`.
+    Other tasks are added afterwards: `with dag: prepare() >> dag.get_task("plan")` for what has to end before anything
+    is decided. Components run also after skipped ones (`trigger_rule` "none_failed"), since those may be hits; below a
+    skipped task of another kind they are skipped.
     Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
     """
     ordered = _in_order(_by_id(dag_id, components))
+    check_cache_settings(dag_id, cache, cache_ttl, cache_scope, verify)
+    settings = _Settings(
+        pipeline_root=pipeline_root,
+        metadata_conn_id=metadata_conn_id,
+        beam_pipeline_args=tuple(beam_pipeline_args),
+        cache=cache,
+        cache_ttl=cache_ttl,
+        cache_scope=cache_scope,
+        verify=verify,
+    )
     dag = DAG(
         dag_id,
         schedule=schedule,
@@ -45,12 +70,35 @@ def create_dag(
         **dag_kwargs,
     )
     for component in ordered:
-        _apply_defaults(component, pipeline_root, metadata_conn_id, beam_pipeline_args, cache)
+        _apply_defaults(component, settings)
         _apply_default_args(component, dag.default_args)
         dag.add_task(component)
     for component in ordered:
         component.wire()
+    _add_plan(dag, ordered, metadata_conn_id)
     return dag
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What `create_dag` was given for all components."""
+
+    pipeline_root: str | None
+    metadata_conn_id: str | None
+    beam_pipeline_args: Sequence[str]
+    cache: CacheMode
+    cache_ttl: timedelta | None
+    cache_scope: CacheScope
+    verify: Verify
+
+
+def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: str | None) -> None:
+    partial_run.declare(dag, [component.task_id for component in components])
+    plan = PlanOperator(task_id=PLAN_TASK_ID, metadata_conn_id=metadata_conn_id, dag=dag)
+    for component in components:
+        component.is_planned = True
+        if not component.upstream_task_ids:
+            component.set_upstream(plan)
 
 
 def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOperator]:
@@ -59,6 +107,10 @@ def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOpe
     by_id: dict[str, NodeOperator] = {}
     for component in components:
         _check_component(dag_id, component)
+        if component.task_id == PLAN_TASK_ID:
+            raise PipelineError(
+                f"{dag_id}: {PLAN_TASK_ID!r} is the task that plans; give the component another task_id"
+            )
         if component.task_id in by_id:
             raise PipelineError(
                 f"{dag_id}: two components have the id {component.task_id!r} "
@@ -113,19 +165,12 @@ def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str
     return " → ".join(path[path.index(path[-1]) :])
 
 
-def _apply_defaults(
-    component: NodeOperator,
-    pipeline_root: str | None,
-    metadata_conn_id: str | None,
-    beam_pipeline_args: Sequence[str],
-    cache: CacheMode,
-) -> None:
-    component.pipeline_root = component.pipeline_root or pipeline_root
-    component.metadata_conn_id = component.metadata_conn_id or metadata_conn_id
-    if isinstance(component, ComponentOperator):
-        component.cache = cache if component.cache is None else component.cache
-        if component.beam_pipeline_args is None:
-            component.beam_pipeline_args = beam_pipeline_args
+def _apply_defaults(component: NodeOperator, settings: _Settings) -> None:
+    for name, value in vars(settings).items():
+        if hasattr(component, name) and getattr(component, name) is None:
+            setattr(component, name, value)
+    if "trigger_rule" not in component._BaseOperator__init_kwargs:  # type: ignore[attr-defined]
+        component.trigger_rule = TriggerRule.NONE_FAILED
 
 
 def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from airflow_provider_mlpipe.artifacts import FileSummary
+
 _CHUNK = 1 << 20
 
 
@@ -36,6 +38,18 @@ def files_digest(files: Iterable[tuple[str, str]]) -> str:
 def tree_digest(root: Path) -> str:
     """`files_digest` of all files below a directory, through symbolic links too; raises OSError, also for a loop."""
     return files_digest((path.relative_to(root).as_posix(), file_digest(path)) for path in _files(root))
+
+
+def tree_summary(root: Path) -> FileSummary:
+    """How many files there are below a directory, how large together, and their `tree_digest`; raises OSError."""
+    count, size = tree_size(root)
+    return FileSummary(count=count, bytes=size, digest=tree_digest(root))
+
+
+def tree_size(root: Path) -> tuple[int, int]:
+    """The number of files below a directory and their size in bytes, without reading them; raises OSError."""
+    sizes = [path.stat().st_size for path in _files(root)]
+    return len(sizes), sum(sizes)
 
 
 def _files(root: Path) -> Iterator[Path]:

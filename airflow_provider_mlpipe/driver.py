@@ -6,20 +6,39 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_mlpipe import fingerprint as fingerprints
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
-from airflow_provider_mlpipe.digests import files_digest
+from airflow_provider_mlpipe.digests import files_digest, tree_digest, tree_size
 from airflow_provider_mlpipe.fingerprint import Fingerprint
-from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, MetadataStore
+from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 CacheMode = bool | Literal["refresh"]
+CacheScope = Literal["store", "pipeline"]
+Verify = Literal["exists", "digest"]
 Outputs = Mapping[str, Sequence[Artifact]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePolicy:
+    """Which earlier executions may stand for a component's own, and how their outputs are looked at first.
+
+    `mode` True looks for one; "refresh" runs, and lets later runs hit the new result; False runs for this run alone.
+    `ttl` and `scope` narrow the search; `files` are part of the fingerprint. Outputs must still be there, all files of
+    them ("exists"), or hold what was published, too ("digest", which reads them).
+    """
+
+    mode: CacheMode = True
+    ttl: timedelta | None = None
+    scope: CacheScope = "store"
+    verify: Verify = "exists"
+    files: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +55,7 @@ class ComponentRun:
     inputs: Mapping[str, Artifact | None]
     parameters: Mapping[str, Any]
     external: Mapping[str, str]
-    cache: CacheMode
-    cache_files: Sequence[str]
+    cache: CachePolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +69,15 @@ class Decision:
     source_files: frozenset[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """What a node without an executor names: artifacts, with `reuse` one that is there already where it is equal."""
+
+    start: ExecutionStart
+    outputs: Outputs
+    reuse: bool
+
+
 def decide(
     store: MetadataStore, run: ComponentRun, *, problem_with: Callable[[Outputs], str | None] = lambda _: None
 ) -> Decision:
@@ -61,7 +88,7 @@ def decide(
     """
     barrier("driver.fingerprint")
     fingerprint = _fingerprint(run)
-    start = execution_start(run, fingerprint.digest, fingerprint.parts)
+    start = execution_start(run, fingerprint, flight=_flight(run, fingerprint))
     barrier("driver.look_up")
     cached, reason = _look_up(store, run, start, problem_with)
     barrier("driver.decided")
@@ -69,7 +96,7 @@ def decide(
         start=start,
         cached=cached,
         reason=reason,
-        is_reusable=run.cache is not False,
+        is_reusable=run.cache.mode is not False,
         source_files=fingerprint.source_files,
     )
 
@@ -86,11 +113,16 @@ def _fingerprint(run: ComponentRun) -> Fingerprint:
         inputs=run.inputs,
         parameters=run.parameters,
         external=run.external,
-        cache_files=run.cache_files,
+        cache_files=run.cache.files,
     )
 
 
-def execution_start(run: ComponentRun, fingerprint: str, parts: Mapping[str, str]) -> ExecutionStart:
+def find_again(store: MetadataStore, run: ComponentRun, decision: Decision) -> CachedExecution | None:
+    """Looks once more when this try has its claim: who held the flight before may have ended just now."""
+    return _find(store, run, decision.start) if run.cache.mode is True else None
+
+
+def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | None = None) -> ExecutionStart:
     """The row that this try begins with."""
     return ExecutionStart(
         component_type=run.spec.component_type,
@@ -99,52 +131,100 @@ def execution_start(run: ComponentRun, fingerprint: str, parts: Mapping[str, str
         component_id=run.component_id,
         map_index=run.map_index,
         try_number=run.try_number,
-        fingerprint=fingerprint,
-        fingerprint_parts=parts,
+        fingerprint=fingerprint.digest,
+        fingerprint_parts=fingerprint.parts,
         inputs={key: [artifact.id] for key, artifact in run.inputs.items() if artifact and artifact.id is not None},
         properties={key: value for key, value in run.parameters.items() if value is not None},
         triggered_by=run.triggered_by,
         environment={"host": socket.gethostname(), "python": platform.python_version(), "pid": os.getpid()},
+        flight=flight,
     )
+
+
+def usable_problem(artifact: Artifact, verify: Verify) -> str | None:
+    """Why an artifact's files cannot be used, in words; None when they can."""
+    folder = Path(artifact.uri)
+    try:
+        return _files_problem(folder, artifact, verify)
+    except OSError as error:
+        return f"{folder} cannot be read: {error}"
+
+
+def is_out_of_reach(artifact: Artifact) -> bool:
+    """Whether not even the folder of its component is there: perhaps a volume that is not mounted."""
+    return not Path(artifact.uri).parents[1].is_dir()
+
+
+def _flight(run: ComponentRun, fingerprint: Fingerprint) -> str | None:
+    if run.cache.mode is not True:
+        return None
+    return fingerprint.digest if run.cache.scope == "store" else f"{fingerprint.digest} {run.pipeline}"
+
+
+def _find(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> CachedExecution | None:
+    pipeline = run.pipeline if run.cache.scope == "pipeline" else None
+    return store.find_cached(start.fingerprint, pipeline=pipeline, max_age=run.cache.ttl)
 
 
 def _look_up(
     store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
 ) -> tuple[CachedExecution | None, str]:
-    if run.cache is not True:
-        return None, "cache refreshed" if run.cache == "refresh" else "caching is off"
+    if run.cache.mode is not True:
+        return None, "cache refreshed" if run.cache.mode == "refresh" else "caching is off"
     lost: list[str] = []
-    while cached := store.find_cached(start.fingerprint):
-        missing = [artifact for artifact in _artifacts(cached.outputs) if not _is_there(artifact)]
-        if unreachable := [artifact.uri for artifact in missing if not Path(artifact.uri).parents[1].is_dir()]:
-            # Perhaps a volume that is not mounted: they may come back, so they are not marked.
+    while cached := _find(store, run, start):
+        problems = _problems(cached.outputs, run.cache.verify)
+        if unreachable := [artifact.uri for artifact, _ in problems if is_out_of_reach(artifact)]:
+            # They may come back, so they are not marked.
             return None, f"outputs out of reach: {', '.join(unreachable)}"
-        if missing:
-            store.mark_missing([artifact.id for artifact in missing if artifact.id is not None])
-            lost += [artifact.uri for artifact in missing]
+        if problems:
+            store.mark_missing([artifact.id for artifact, _ in problems if artifact.id is not None])
+            lost += [problem for _, problem in problems]
             continue
         problem = problem_with(cached.outputs)
         if problem:
             return None, problem
         return cached, f"equal to execution {cached.execution_id}"
     if lost:
-        return None, f"outputs missing: {', '.join(lost)}"
-    before = store.previous_parts(pipeline=run.pipeline, component_id=run.component_id)
-    return None, fingerprints.explain(before, start.fingerprint_parts, run.parameters) or _not_reusable(store, run)
+        return None, f"outputs missing: {'; '.join(lost)}"
+    return None, _what_changed(store, run, start)
 
 
-def _not_reusable(store: MetadataStore, run: ComponentRun) -> str:
-    """Why an equal execution is no hit: what was recorded with it."""
-    equal = store.executions(pipeline=run.pipeline, component_id=run.component_id, limit=1).items
+def _what_changed(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:
+    earlier = store.earlier_parts(pipeline=run.pipeline, component_id=run.component_id)
+    nearest = fingerprints.nearest(earlier, start.fingerprint_parts)
+    change = fingerprints.explain(nearest, start.fingerprint_parts, run.parameters)
+    return change or _why_equal_is_no_hit(store, run, start)
+
+
+def _why_equal_is_no_hit(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:
+    """What keeps this component from an equal execution: its own settings, or what was recorded with that one."""
+    if any_age := store.find_cached(start.fingerprint):
+        if run.cache.ttl and store.find_cached(start.fingerprint, max_age=run.cache.ttl) is None:
+            return f"execution {any_age.execution_id}, which is equal, is older than cache_ttl={run.cache.ttl}"
+        return f"execution {any_age.execution_id}, which is equal, is another pipeline's, or too old in this one"
+    equal = store.executions(fingerprint=start.fingerprint, state=ExecutionState.COMPLETE, limit=1).items
     reason = equal[0].not_reusable_reason if equal else None
     return f"the earlier result is not reusable: {reason or 'its outputs are not there'}"
 
 
-def _is_there(artifact: Artifact) -> bool:
-    """Whether its folder is, and is not empty unless it was published so."""
-    uri = Path(artifact.uri)
-    return uri.is_dir() and (any(uri.iterdir()) or artifact.digest == files_digest([]))
+def _problems(outputs: Outputs, verify: Verify) -> list[tuple[Artifact, str]]:
+    artifacts = [artifact for artifacts in outputs.values() for artifact in artifacts]
+    found = ((artifact, usable_problem(artifact, verify)) for artifact in artifacts)
+    return [(artifact, problem) for artifact, problem in found if problem is not None]
 
 
-def _artifacts(outputs: Outputs) -> list[Artifact]:
-    return [artifact for artifacts in outputs.values() for artifact in artifacts]
+def _files_problem(folder: Path, artifact: Artifact, verify: Verify) -> str | None:
+    if not folder.is_dir():
+        return f"{folder} is gone"
+    if artifact.files is None:  # registered, not published: its node hashes it in every run
+        return None if any(folder.iterdir()) or artifact.digest == files_digest([]) else f"{folder} is empty"
+    count, size = tree_size(folder)
+    if (count, size) != (artifact.files.count, artifact.files.bytes):
+        return (
+            f"{folder} holds {count:,} files of {size:,} bytes, and was published with {artifact.files.count:,} of "
+            f"{artifact.files.bytes:,}"
+        )
+    if verify == "digest" and tree_digest(folder) != artifact.files.digest:
+        return f"what {folder} holds is not what was published there"
+    return None

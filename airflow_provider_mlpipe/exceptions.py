@@ -13,6 +13,7 @@
     └── TransientError            another try may succeed: Airflow retries as the task says
         ├── StoreUnavailableError   Postgres cannot be reached, or went away
         ├── LostClaimError          the execution belongs to another try by now, or was ended
+        ├── InProgressError         another execution is making the same right now
         ├── ExecutorFailedError     user code or a library raised while the executor ran
         └── ExecutorDiedError       the executor's process ended without a result
 """
@@ -62,6 +63,14 @@ class StoreUnavailableError(TransientError):
 
 class LostClaimError(TransientError):
     """This try no longer owns its execution, so it may not publish."""
+
+
+class InProgressError(TransientError):
+    """Another execution, `execution_id`, is making the same right now: wait for it, then look again."""
+
+    def __init__(self, message: str, execution_id: int) -> None:
+        super().__init__(message)
+        self.execution_id = execution_id
 
 
 class ExecutorFailedError(TransientError):

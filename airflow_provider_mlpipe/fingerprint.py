@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,12 @@ def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: M
     """In words, how `new` differs from the parts of an earlier execution of that component; empty if it does not."""
     if old is None:
         return "first run"
-    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in sorted(changed))
+    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in _changed(old, new))
+
+
+def nearest(earlier: Sequence[Mapping[str, str]], new: Mapping[str, str]) -> Mapping[str, str] | None:
+    """The parts that differ least from `new`, the first of them if several do; None if there are none."""
+    return min(earlier, key=lambda old: len(_changed(old, new)), default=None)
 
 
 def canonical_json(value: Any) -> str:
@@ -173,19 +177,62 @@ def _input_part(artifact: Artifact | None) -> str:
     return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters})
 
 
+def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
+
+
 def _change(name: str, old: str | None, new: str | None, parameters: Mapping[str, Any]) -> str:
     if name.startswith(_ENTRY):
         parameter, _, file = name.removeprefix(_ENTRY).partition(", ")
         return f"user code changed: {file or Path(str(parameters.get(parameter))).name}"
+    if name.startswith("parameter ") and old and new:
+        return "; ".join(_value_changes(name, json.loads(old), json.loads(new)))
+    if name.startswith("input ") and old and new:
+        return _input_change(name, old, new)
     for prefix, words in _DIGESTS.items():
         if name.startswith(prefix):
             return f"{words}{name.removeprefix(prefix)} changed"
-    return f"{name} {old or 'unset'} → {new or 'unset'}"
+    return f"{name} {_short(old or 'unset')} → {_short(new or 'unset')}"
 
 
+def _value_changes(path: str, old: Any, new: Any) -> Iterator[str]:
+    """The leaves that differ, such as `parameter train_args.num_steps 200 → 400`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if key not in old or key not in new or _differ(old[key], new[key]):
+                yield from _value_changes(f"{path}.{key}", old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (before, after) in enumerate(zip(old, new, strict=True)):
+            if _differ(before, after):
+                yield from _value_changes(f"{path}[{place}]", before, after)
+    else:
+        yield f"{path} {_short(canonical_json(old))} → {_short(canonical_json(new))}"
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """In type, too: 1 is not 1.0."""
+    return canonical_json(old) != canonical_json(new)
+
+
+def _input_change(name: str, old: str, new: str) -> str:
+    if "none" in (old, new):
+        return f"{name}: {'there was none' if old == 'none' else 'there is none any more'}"
+    before, after = json.loads(old), json.loads(new)
+    span = after["properties"].get("span")
+    if span != before["properties"].get("span"):
+        return f"{name}: span {span} is new"
+    if before["properties"] != after["properties"]:
+        return "; ".join(_value_changes(name, before["properties"], after["properties"]))
+    return f"{name} changed"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+_SHOWN = 60
 _DIGESTS: Mapping[str, str] = {
     "executor": "executor",
-    "input ": "input ",
     "content of ": "content of ",
     "file ": "file ",
 }

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PERMANENT_ERRORS, ExecutorDiedError, ExecutorFailedError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorInvocation, ExecutorResult
 
-HEARTBEAT_SECONDS = 10.0
 _TAIL_LINES = 20
 _MAX_LINE = 1 << 16
 
@@ -35,10 +33,8 @@ class Launcher:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def launch(
-        self, invocation: ExecutorInvocation, *, log: Callable[[str], None], heartbeat: Callable[[], None]
-    ) -> ExecutorResult:
-        """Runs the executor and returns its result; `heartbeat` is called every 10 seconds and may raise to stop it.
+    def launch(self, invocation: ExecutorInvocation, *, log: Callable[[str], None]) -> ExecutorResult:
+        """Runs the executor and returns its result.
 
         Raises ExecutorDiedError when the child ends without a result, the error that the executor raised when it is one
         of PERMANENT_ERRORS, and ExecutorFailedError for any other.
@@ -51,7 +47,7 @@ class Launcher:
             request.write_bytes(invocation.SerializeToString())
             barrier("launcher.start")
             with self._running(request, answer) as process:
-                tail = _stream(process, log, heartbeat)
+                tail = _stream(process, log)
                 code = process.wait()
             barrier("launcher.ended")
             if not answer.exists():
@@ -102,11 +98,10 @@ class Launcher:
             os.close(holder)
 
 
-def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None], heartbeat: Callable[[], None]) -> deque[str]:
+def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None]) -> deque[str]:
     """Logs each line as it is written, until the process has ended; returns the last lines."""
     assert process.stdout is not None
     lines = _Lines(log)
-    next_beat = time.monotonic() + HEARTBEAT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
@@ -120,9 +115,6 @@ def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None], heartb
                     selector.unregister(process.stdout)
             elif ended:
                 break
-            if time.monotonic() >= next_beat:
-                heartbeat()
-                next_beat = time.monotonic() + HEARTBEAT_SECONDS
     lines.close()
     return lines.tail
 

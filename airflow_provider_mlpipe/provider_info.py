@@ -15,6 +15,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "ML pipelines", "python-modules": ["airflow_provider_mlpipe.metadata.hook"]},
         ],
         "connection-types": [_CONNECTION],
+        "triggers": [{"integration-name": "ML pipelines", "python-modules": ["airflow_provider_mlpipe.triggers"]}],
         "config": {"mlpipe": _CONFIG},
         "cli": ["airflow_provider_mlpipe.cli.get_cli_commands"],
     }

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
 from airflow_provider_mlpipe.barriers import barrier
-from airflow_provider_mlpipe.driver import Decision
+from airflow_provider_mlpipe.driver import Decision, Resolution
 from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
 from airflow_provider_mlpipe.proto.values import from_map
@@ -48,6 +48,12 @@ def publish_hit(store: MetadataStore, decision: Decision, cached: CachedExecutio
     return outputs
 
 
+def publish_resolution(store: MetadataStore, resolution: Resolution) -> dict[str, list[Artifact]]:
+    """Records what a node without an executor named."""
+    _, outputs = store.publish_node(resolution.start, resolution.outputs, reuse=resolution.reuse)
+    return outputs
+
+
 def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: int) -> str:
     """Where an execution writes an output: a path that no other execution ever has."""
     return str(Path(pipeline_root, component_id, key, str(execution_id)))
@@ -66,6 +72,7 @@ def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:
     return replace(
         artifact,
         digest=output.digest,
+        files=FileSummary(count=output.file_count, bytes=output.byte_count, digest=output.files_digest),
         properties=from_map(output.properties),
         custom_properties=from_map(output.custom_properties),
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState
 from airflow_provider_mlpipe.barriers import barrier
-from airflow_provider_mlpipe.digests import tree_digest
+from airflow_provider_mlpipe.digests import tree_summary
 from airflow_provider_mlpipe.exceptions import (
     PERMANENT_ERRORS,
     ExecutorFailedError,
@@ -128,10 +128,14 @@ def _artifact(message: pb.Artifact) -> Artifact:
 
 def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:
     type(artifact)(uri=artifact.uri, properties=produced.properties)  # checks the declared properties
+    files = tree_summary(Path(artifact.uri))
     return pb.ExecutorResult.Output(
         properties=to_map(produced.properties, artifact.TYPE_NAME),
         custom_properties=to_map(produced.custom_properties, artifact.TYPE_NAME),
-        digest=produced.digest or tree_digest(Path(artifact.uri)),
+        digest=produced.digest or files.digest,
+        file_count=files.count,
+        byte_count=files.bytes,
+        files_digest=files.digest,
     )
 
 

@@ -124,4 +124,4 @@ dag = create_dag(
 )
 
 with dag:
-    prepare_data(data_dir) >> example_gen
+    prepare_data(data_dir) >> dag.get_task("plan")

@@ -12,19 +12,36 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from typing_extensions import Self
 
 from airflow_provider_mlpipe import driver, fingerprint, publisher
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.channels import Channel, RuntimeParameter, declare_params, runtime_parameters
 from airflow_provider_mlpipe.components.spec import component_spec
-from airflow_provider_mlpipe.driver import CacheMode, ComponentRun, Decision
-from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError, PipelineError, TransientError
+from airflow_provider_mlpipe.driver import (
+    CacheMode,
+    CachePolicy,
+    CacheScope,
+    ComponentRun,
+    Decision,
+    Resolution,
+    Verify,
+)
+from airflow_provider_mlpipe.exceptions import (
+    InProgressError,
+    InvalidInputError,
+    PermanentError,
+    PipelineError,
+    TransientError,
+)
+from airflow_provider_mlpipe.heartbeat import Heartbeat
 from airflow_provider_mlpipe.launcher import Launcher
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
@@ -69,6 +86,7 @@ class NodeOperator(BaseOperator):
         super().__init__(task_id=task_id or self.SPEC.component_type, **kwargs)
         self.pipeline_root = pipeline_root
         self.metadata_conn_id = metadata_conn_id
+        self.is_planned = False
         self._is_wired = False
 
     # ---- authoring
@@ -154,9 +172,16 @@ class NodeOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the node; returns plain dicts of the published artifacts, by output key."""
         with _airflow_errors():
-            published = self.run_node(self.component_run(context))
+            self._skip_with_what_is_above(context)
+            published = self._planned(context)
+            if published is None:
+                published = self.run_node(self.component_run(context))
             self.check_gate(published)
         return {key: [artifact.to_dict() for artifact in artifacts] for key, artifacts in published.items()}
+
+    def decide(self, store: MetadataStore, run: ComponentRun) -> Decision | Resolution:
+        """What this node would do, without doing it."""
+        raise NotImplementedError
 
     def run_node(self, run: ComponentRun) -> Published:
         """Does the node's work and publishes it."""
@@ -180,13 +205,45 @@ class NodeOperator(BaseOperator):
             inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
             parameters=parameters,
             external=self.external_inputs(parameters),
-            cache=False,
-            cache_files=(),
+            cache=CachePolicy(mode=False),
         )
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """The digests of what this node reads outside the store, by name: by default its Content parameters'."""
         return fingerprint.content_digests(self.SPEC, parameters)
+
+    def rendered(self, context: Context, given: Mapping[str, Sequence[Artifact]]) -> Self:
+        """A copy as Airflow would execute it, but for its inputs, which are given by name."""
+        copy = self.prepare_for_execution()
+        for name in self.SPEC.inputs:
+            setattr(copy, name, [artifact.to_dict() for artifact in given[name]] if name in given else None)
+        others = [name for name in self.template_fields if name not in self.SPEC.inputs]
+        copy._do_render_template_fields(copy, others, context, copy.get_template_env(), set())
+        return copy
+
+    def _skip_with_what_is_above(self, context: Context) -> None:
+        """In a planned DAG a skipped component above may be a hit; what is no component takes this one with it."""
+        others = [task.task_id for task in self.upstream_list if not isinstance(task, NodeOperator)]
+        if self.is_planned and others:
+            ti = context["ti"]
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=others, run_ids=[ti.run_id]).get(ti.run_id, {})
+            if skipped := [task_id for task_id, state in states.items() if state == "skipped"]:
+                reason = f"{', '.join(sorted(skipped))} was skipped, and so is {self.task_id}"
+                self.log.info("%s", reason)
+                raise AirflowSkipException(reason)
+
+    def _planned(self, context: Context) -> Published | None:
+        """What the run's plan recorded for this task, if it was not cleared since."""
+        ti = context["ti"]
+        if not self.is_planned:
+            return None
+        planned = self.store.take_up_plan(
+            pipeline=ti.dag_id, run_id=ti.run_id, component_id=self.task_id, clear=ti.max_tries
+        )
+        if planned is None or planned.execution_id is None:
+            return None
+        self.log.info("%s: as planned, %s", self.task_id, planned.reason)
+        return self.store.execution_artifacts(planned.execution_id, "OUTPUT")
 
     def _input_artifact(self, name: str) -> Artifact | None:
         """The one artifact of an input; the template field holds the plain dicts its channel resolved to."""
@@ -201,11 +258,34 @@ class NodeOperator(BaseOperator):
         raise AirflowSkipException(f"{self.task_id}.{name}: its producer published nothing in this run")
 
 
+class ResolvingOperator(NodeOperator):
+    """A node without an executor: it names artifacts that are there already, anew in every run."""
+
+    def resolve(self, store: MetadataStore, run: ComponentRun) -> Resolution:
+        """The artifacts that it names, and the execution that names them."""
+        raise NotImplementedError
+
+    def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
+        """Resolves it."""
+        return self.resolve(store, run)
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """Resolves it and records the answer."""
+        published = publisher.publish_resolution(self.store, self.resolve(self.store, run))
+        named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
+        self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")
+        return published
+
+
 class ComponentOperator(NodeOperator):
     """A node whose work is done by an executor in another process, and may be skipped when it was done before.
 
     :param cache: True; "refresh" to run, and let later runs hit the new result; False to run for this run alone
+    :param cache_ttl: how old a result may be that is reused (default: any age)
+    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": of any)
     :param cache_files: further files whose content is part of the fingerprint
+    :param verify: how the files of a result are looked at before it is reused: "exists" (all are there, in size) or
+        "digest" (what they hold, too)
     :param beam_pipeline_args: for the components that use Beam (default: the DAG's; none is the in-memory runner)
     """
 
@@ -218,26 +298,46 @@ class ComponentOperator(NodeOperator):
         self,
         *,
         cache: CacheMode | None = None,
+        cache_ttl: timedelta | None = None,
+        cache_scope: CacheScope | None = None,
         cache_files: Sequence[str] = (),
+        verify: Verify | None = None,
         beam_pipeline_args: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if cache not in (True, False, "refresh", None):
-            raise PipelineError(f"{self.task_id}: cache is True, False or 'refresh', not {cache!r}")
+        check_cache_settings(self.task_id, cache, cache_ttl, cache_scope, verify)
         self.cache = cache
+        self.cache_ttl = cache_ttl
+        self.cache_scope = cache_scope
         self.cache_files = tuple(cache_files)
+        self.verify = verify
         self.beam_pipeline_args = beam_pipeline_args
         self._launcher = Launcher()
 
     def component_run(self, context: Context) -> ComponentRun:
         """As a node's, with this component's cache settings."""
         run = super().component_run(context)
-        return replace(run, cache=True if self.cache is None else self.cache, cache_files=self.cache_files)
+        return replace(run, cache=self.cache_policy)
+
+    @property
+    def cache_policy(self) -> CachePolicy:
+        """The settings, with their defaults."""
+        return CachePolicy(
+            mode=True if self.cache is None else self.cache,
+            ttl=self.cache_ttl,
+            scope=self.cache_scope or "store",
+            verify=self.verify or "exists",
+            files=self.cache_files,
+        )
+
+    def decide(self, store: MetadataStore, run: ComponentRun) -> Decision:
+        """Hit or miss."""
+        return driver.decide(store, run, problem_with=self.cached_outputs_problem)
 
     def run_node(self, run: ComponentRun) -> Published:
         """A hit is recorded; a miss runs the executor."""
-        decision = driver.decide(self.store, run, problem_with=self.cached_outputs_problem)
+        decision = self.decide(self.store, run)
         if decision.cached is not None:
             self.log.info("%s: cached, %s", self.task_id, decision.reason)
             return publisher.publish_hit(self.store, decision, decision.cached)
@@ -254,20 +354,37 @@ class ComponentOperator(NodeOperator):
 
     def _run_executor(self, run: ComponentRun, decision: Decision) -> Published:
         barrier("driver.before_start")
-        claim = self.store.start_execution(decision.start)
+        try:
+            claim = self.store.start_execution(decision.start)
+        except InProgressError as other:
+            self._wait_for(other)
         barrier("driver.started")
         try:
-            pending = self._make_outputs(claim)
-            result = self._launcher.launch(
-                self._invocation(run, claim, pending),
-                log=self.log.info,
-                heartbeat=functools.partial(self.store.heartbeat, claim),
-            )
-            changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
-            return publisher.publish(self.store, claim, decision, pending, result, changed=changed)
+            with Heartbeat(self.store, claim, on_loss=self._launcher.kill) as heart:
+                if cached := driver.find_again(self.store, run, decision):
+                    self.log.info("%s: cached after all, equal to execution %s", self.task_id, cached.execution_id)
+                    return self.store.settle(claim, cached.execution_id)
+                pending = self._make_outputs(claim)
+                with heart.losing_it_is_the_error():
+                    result = self._launcher.launch(self._invocation(run, claim, pending), log=self.log.info)
+                changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
+                return publisher.publish(self.store, claim, decision, pending, result, changed=changed)
         except BaseException as error:
             self._record_failure(claim, error)
             raise
+
+    def _wait_for(self, other: InProgressError) -> NoReturn:
+        from airflow_provider_mlpipe.triggers import ExecutionEndedTrigger
+
+        self.log.info("%s: waits, %s", self.task_id, other)
+        trigger = ExecutionEndedTrigger(
+            execution_id=other.execution_id, metadata_conn_id=self.metadata_conn_id or MlpipeHook.default_conn_name
+        )
+        self.defer(trigger=trigger, method_name=self.execute_again.__name__)
+
+    def execute_again(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Looks anew when the execution that this task waited for has ended: it hits that one's result, or runs."""
+        return self.execute(context)
 
     def _make_outputs(self, claim: Claim) -> dict[str, Artifact]:
         root = self.pipeline_root or default_pipeline_root()
@@ -307,6 +424,20 @@ class ComponentOperator(NodeOperator):
             self.store.fail(claim, f"{type(error).__name__}: {error}")
         except TransientError as lost:  # the store is away: the next try finds this execution and ends it
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
+
+
+def check_cache_settings(where: str, cache: object, cache_ttl: object, cache_scope: object, verify: object) -> None:
+    """Raises PipelineError for a cache setting that is none."""
+    for name, value, admitted in (
+        ("cache", cache, (True, False, "refresh", None)),
+        ("cache_scope", cache_scope, ("store", "pipeline", None)),
+        ("verify", verify, ("exists", "digest", None)),
+    ):
+        if value not in admitted or (isinstance(value, int) and not isinstance(value, bool)):
+            known = ", ".join(repr(known) for known in admitted[:-1])
+            raise PipelineError(f"{where}: {name} is one of {known}, not {value!r}")
+    if cache_ttl is not None and not (isinstance(cache_ttl, timedelta) and cache_ttl > timedelta()):
+        raise PipelineError(f"{where}: cache_ttl is a positive timedelta, not {cache_ttl!r}")
 
 
 def _check_one_meaning(node: NodeOperator, others: Sequence[NodeOperator]) -> None:

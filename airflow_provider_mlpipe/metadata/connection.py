@@ -120,11 +120,14 @@ class Connection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the statements of the `with` block one transaction (of this thread).
+        """Make the statements of the `with` block one transaction (of this thread), or part of the one that is open.
 
         When the connection breaks inside, nothing is sent again: StoreUnavailableError, and nothing was committed
         unless it broke during the commit itself.
         """
+        if self._session.in_transaction:
+            yield
+            return
         self.run("BEGIN")
         self._session.in_transaction = True
         try:

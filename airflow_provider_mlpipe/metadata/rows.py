@@ -9,7 +9,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar, cast
 
-from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState, PropertyType, PropertyValue
+from airflow_provider_mlpipe.artifacts import (
+    ARTIFACT_TYPES,
+    Artifact,
+    ArtifactState,
+    FileSummary,
+    PropertyType,
+    PropertyValue,
+)
 from airflow_provider_mlpipe.metadata import values
 
 Row = Mapping[str, Any]
@@ -28,7 +35,10 @@ class ExecutionState(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionStart:
-    """What is known when a try begins. `inputs` holds artifact ids by key, `properties` the parameters."""
+    """What is known when a try begins. `inputs` holds artifact ids by key, `properties` the parameters.
+
+    Of executions with the same `flight` only one is RUNNING at a time; with None it neither waits nor is waited for.
+    """
 
     component_type: str
     pipeline: str
@@ -42,6 +52,7 @@ class ExecutionStart:
     properties: Mapping[str, PropertyValue]
     triggered_by: str | None
     environment: Mapping[str, PropertyValue]
+    flight: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,20 @@ class CachedExecution:
 
     execution_id: int
     outputs: Mapping[str, list[Artifact]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTask:
+    """What a plan says of one component: its verdict in a word, why, and whether its task is skipped.
+
+    `execution_id` is what the plan recorded for it; None for a task that decides itself, or that is left out.
+    """
+
+    component_id: str
+    verdict: str
+    reason: str
+    is_skipped: bool
+    execution_id: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +194,16 @@ def artifact_from_row(row: Row) -> Artifact:
         uri=row["uri"],
         digest=row["digest"],
         state=ArtifactState(row["state"]),
+        files=_files(row),
         properties=values.decode(row["properties"]),
         custom_properties=values.decode(row["custom_properties"]),
     )
+
+
+def _files(row: Row) -> FileSummary | None:
+    if row["files_digest"] is None:
+        return None
+    return FileSummary(count=row["file_count"], bytes=row["byte_count"], digest=row["files_digest"])
 
 
 def artifacts_by_key(rows: Sequence[Row]) -> dict[str, list[Artifact]]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, PropertyType, PropertyValue
-from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, LostClaimError, TransientError
+from airflow_provider_mlpipe.exceptions import (
+    InProgressError,
+    InvalidInputError,
+    InvalidValueError,
+    LostClaimError,
+    TransientError,
+)
 from airflow_provider_mlpipe.metadata import schema, sql
 from airflow_provider_mlpipe.metadata.connection import Connection, Row
 from airflow_provider_mlpipe.metadata.rows import (
@@ -23,6 +30,7 @@ from airflow_provider_mlpipe.metadata.rows import (
     LineageEdge,
     LineageNode,
     Page,
+    PlannedTask,
     artifact_from_row,
     artifacts_by_key,
 )
@@ -40,12 +48,16 @@ __all__ = [
     "LineageNode",
     "MetadataStore",
     "Page",
+    "PlannedTask",
 ]
 
 Outputs = Mapping[str, Sequence[Artifact]]
 T = TypeVar("T")
 
 _STATEMENTS = sql.load()
+STALE_AFTER = timedelta(seconds=60)
+"""Without a heartbeat for so long, an execution's worker is taken for dead."""
+
 _ROUNDS = 20  # of two tries of one task that begin at the same moment; each round ends one of them
 _checked: set[str] = set()
 
@@ -70,13 +82,18 @@ class MetadataStore:
         """Close this thread's connection."""
         self._connection.close()
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """What this thread does in the `with` block is done as a whole, or not at all."""
+        return self._connection.transaction()
+
     # Recording
 
     def start_execution(self, start: ExecutionStart) -> Claim:
         """Record a RUNNING execution; earlier ones of the same task in this run end as FAILED and lose their claim.
 
-        Raises InvalidValueError for a value that cannot be kept, or an input that is no artifact, and LostClaimError
-        when a later try of the task runs already.
+        Raises InvalidValueError for a value that cannot be kept, or an input that is no artifact, LostClaimError when a
+        later try of the task runs already, and InProgressError when another execution of its flight does: unless its
+        worker is dead, in which case that one is ended.
         """
         self._ensure_contexts(start)
         token = _new_token()
@@ -86,6 +103,10 @@ class MetadataStore:
         """Say that the execution's worker lives. Raises LostClaimError."""
         if not self._run("heartbeat", execution_id=claim.execution_id, token=claim.token):
             raise self._lost(claim)
+
+    def is_under_way(self, execution_id: int) -> bool:
+        """Whether an execution is RUNNING and its worker has been heard of lately."""
+        return bool(self._run("under_way", execution_id=execution_id, stale_after=STALE_AFTER))
 
     def publish(
         self, claim: Claim, outputs: Outputs, *, not_reusable_reason: str | None = None
@@ -104,13 +125,19 @@ class MetadataStore:
         """
         self._ensure_contexts(start)
         # Unlike a publication, a transaction that breaks is not sent again: the task's next try is.
-        with self._connection.transaction():
+        with self.transaction():
             execution_id = self._start(start, ExecutionState.CACHED, _new_token(), cached_from=cached_from)
-            rows = self._run("copy_outputs", cached_from=cached_from, execution_id=execution_id)
-            outputs = artifacts_by_key(rows)
-            if not rows or rows[0]["expected"] > sum(map(len, outputs.values())):
-                raise TransientError(f"execution {cached_from} cannot be reused: its outputs are not all LIVE any more")
-        return execution_id, outputs
+            return execution_id, self._copy_outputs(execution_id, cached_from)
+
+    def settle(self, claim: Claim, cached_from: int) -> dict[str, list[Artifact]]:
+        """End a RUNNING execution as CACHED: what it was to make is there by now.
+
+        Raises LostClaimError, and TransientError as `publish_cached` does.
+        """
+        with self.transaction():
+            if not self._run("settle", execution_id=claim.execution_id, token=claim.token, cached_from=cached_from):
+                raise self._lost(claim)
+            return self._copy_outputs(claim.execution_id, cached_from)
 
     def publish_node(
         self,
@@ -128,7 +155,7 @@ class MetadataStore:
         self._ensure_contexts(start)
         self._ensure_artifact_types(outputs)
         token = _new_token()
-        with self._connection.transaction():
+        with self.transaction():
             self._run("lock_uris", uris=to_json([artifact.uri for _, _, artifact in _flat(outputs)]))
             claim = Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token)
             return claim.execution_id, self._publish(claim, outputs, not_reusable_reason, reuse=reuse)
@@ -158,10 +185,15 @@ class MetadataStore:
         rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age)
         return CachedExecution(execution_id=rows[0]["execution_id"], outputs=artifacts_by_key(rows)) if rows else None
 
-    def previous_parts(self, *, pipeline: str, component_id: str) -> Mapping[str, str] | None:
-        """Return what the fingerprint of the node's last successful execution was made of."""
-        rows = self._run("previous_parts", pipeline=pipeline, component_id=component_id)
-        return {name: str(part) for name, part in decode(rows[0]["fingerprint_parts"]).items()} if rows else None
+    def earlier_parts(self, *, pipeline: str, component_id: str, limit: int = 20) -> list[Mapping[str, str]]:
+        """Return what the fingerprints of the node's last successful executions were made of, newest first."""
+        rows = self._run("earlier_parts", pipeline=pipeline, component_id=component_id, limit=limit)
+        return [{name: str(part) for name, part in decode(row["fingerprint_parts"]).items()} for row in rows]
+
+    def latest_run_with(self, component_ids: Sequence[str], *, pipeline: str, other_than: str) -> str | None:
+        """Return the newest run, other than the one named, in which all of these components have a result."""
+        rows = self._run("latest_run_with", component_ids=list(component_ids), pipeline=pipeline, other_than=other_than)
+        return rows[0]["run_id"] if rows else None
 
     def run_outputs(
         self, *, pipeline: str, run_id: str, component_id: str, key: str, map_index: int | None = None
@@ -202,6 +234,33 @@ class MetadataStore:
         """Return the PushedModel of the last push to a destination that took place."""
         pushed = encode({"pushed": 1, "destination": destination})
         return _first(self._artifacts("latest_pushed", properties=pushed))
+
+    # Planning
+
+    def commit_plan(
+        self, *, pipeline: str, run_id: str, clear: int, record: Callable[[], Sequence[PlannedTask]]
+    ) -> bool:
+        """Commit what `record` records, and the plan it returns, as one; False, and nothing, if there is one already.
+
+        `clear` tells the plans of a run apart. Raises what `record` raises.
+        """
+        key: dict[str, Any] = {"pipeline": pipeline, "run_id": run_id, "clear": clear}
+        with self.transaction():
+            if not self._run("commit_plan", **key):
+                return False
+            self._run("complete_plan", **key, decisions=to_json([asdict(task) for task in record()]))
+        return True
+
+    def plan(self, *, pipeline: str, run_id: str, clear: int) -> list[PlannedTask] | None:
+        """Return the plan that was committed."""
+        rows = self._run("plan", pipeline=pipeline, run_id=run_id, clear=clear)
+        return [PlannedTask(**task) for task in rows[0]["decisions"]] if rows else None
+
+    def take_up_plan(self, *, pipeline: str, run_id: str, component_id: str, clear: int) -> PlannedTask | None:
+        """Return what the run's newest plan says of a task that it did not skip; None if the task was cleared since."""
+        rows = self._run("take_up_plan", pipeline=pipeline, run_id=run_id, component_id=component_id, clear=clear)
+        tasks = (PlannedTask(**task) for task in (rows[0]["decisions"] if rows else ()))
+        return next((task for task in tasks if task.component_id == component_id), None)
 
     # Looking
 
@@ -373,6 +432,7 @@ class MetadataStore:
             "token": token,
             "fingerprint": start.fingerprint,
             "fingerprint_parts": encode(start.fingerprint_parts, "fingerprint_parts"),
+            "flight": start.flight,
             "cached_from": cached_from,
             "triggered_by": start.triggered_by,
             "environment": encode(start.environment, "environment"),
@@ -384,6 +444,7 @@ class MetadataStore:
             if rows := self._run("start_execution", **parameters):
                 return int(rows[0]["id"])
             self._refuse_if_superseded(start)
+            self._refuse_if_in_progress(start)
         raise TransientError(
             f"task {start.component_id!r} of run {start.run_id!r} is being started over and over by others"
         )
@@ -397,6 +458,24 @@ class MetadataStore:
                 raise LostClaimError(
                     f"try {other.try_number} of task {start.component_id!r} has begun: try {start.try_number} is over"
                 )
+
+    def _refuse_if_in_progress(self, start: ExecutionStart) -> None:
+        for other in self._run("in_flight", flight=start.flight, stale_after=STALE_AFTER):
+            if other["is_stale"]:
+                self.abandon_stale(STALE_AFTER)
+                continue
+            raise InProgressError(
+                f"execution {other['id']}, {other['component_id']} in run {other['run_id']} of {other['pipeline']}, is "
+                "making the same",
+                other["id"],
+            )
+
+    def _copy_outputs(self, execution_id: int, cached_from: int) -> dict[str, list[Artifact]]:
+        rows = self._run("copy_outputs", cached_from=cached_from, execution_id=execution_id)
+        outputs = artifacts_by_key(rows)
+        if not rows or rows[0]["expected"] > sum(map(len, outputs.values())):
+            raise TransientError(f"execution {cached_from} cannot be reused: its outputs are not all LIVE any more")
+        return outputs
 
     def _publish(
         self, claim: Claim, outputs: Outputs, not_reusable_reason: str | None, *, reuse: bool
@@ -464,6 +543,9 @@ def _output(key: str, index: int, artifact: Artifact) -> dict[str, Any]:
         "type": artifact.TYPE_NAME,
         "uri": check_text(artifact.uri, f"{where}.uri"),
         "digest": None if artifact.digest is None else check_text(artifact.digest, f"{where}.digest"),
+        "file_count": artifact.files and artifact.files.count,
+        "byte_count": artifact.files and artifact.files.bytes,
+        "files_digest": artifact.files and artifact.files.digest,
         "properties": encoded(artifact.properties, f"{where}.properties"),
         "custom_properties": encoded(artifact.custom_properties, f"{where}.custom_properties"),
     }

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*airflow_provider_mlpipe/proto/mlpipe.proto\x12\x06mlpipe\x1a\x1cgoogle/protobuf/struct.proto\"\xec\x01\n\x05Value\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x05 \x01(\tH\x00\x12\'\n\nlist_value\x18\x06 \x01(\x0b\x32\x11.mlpipe.ListValueH\x00\x12%\n\tmap_value\x18\x07 \x01(\x0b\x32\x10.mlpipe.MapValueH\x00\x42\x06\n\x04kind\"*\n\tListValue\x12\x1d\n\x06values\x18\x01 \x03(\x0b\x32\r.mlpipe.Value\"v\n\x08MapValue\x12,\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x1c.mlpipe.MapValue.FieldsEntry\x1a<\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1c\n\x05value\x18\x02 \x01(\x0b\x32\r.mlpipe.Value:\x02\x38\x01\"\xc4\x05\n\rComponentSpec\x12\x16\n\x0e\x63omponent_type\x18\x01 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x02 \x01(\t\x12\x31\n\x06inputs\x18\x03 \x03(\x0b\x32!.mlpipe.ComponentSpec.InputsEntry\x12\x39\n\nparameters\x18\x04 \x03(\x0b\x32%.mlpipe.ComponentSpec.ParametersEntry\x12\x33\n\x07outputs\x18\x05 \x03(\x0b\x32\".mlpipe.ComponentSpec.OutputsEntry\x12\x11\n\tlibraries\x18\x06 \x03(\t\x1aM\n\x05Input\x12\x15\n\rartifact_type\x18\x01 \x01(\t\x12\x10\n\x08optional\x18\x02 \x01(\x08\x12\x1b\n\x13required_when_wired\x18\x03 \x01(\x08\x1aP\n\tParameter\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.mlpipe.ComponentSpec.ParameterKind\x12\x10\n\x08required\x18\x02 \x01(\x08\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.mlpipe.ComponentSpec.Input:\x02\x38\x01\x1aR\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.mlpipe.ComponentSpec.Parameter:\x02\x38\x01\x1a.\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\rParameterKind\x12\x1e\n\x1aPARAMETER_KIND_UNSPECIFIED\x10\x00\x12\t\n\x05VALUE\x10\x01\x12\x0b\n\x07\x43ONTENT\x10\x02\x12\x0b\n\x07IGNORED\x10\x03\x12\x0c\n\x08\x46UNCTION\x10\x04\"\x94\x01\n\x08\x41rtifact\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12$\n\nproperties\x18\x05 \x01(\x0b\x32\x10.mlpipe.MapValue\x12+\n\x11\x63ustom_properties\x18\x06 \x01(\x0b\x32\x10.mlpipe.MapValue\"\xc5\x03\n\x12\x45xecutorInvocation\x12\x10\n\x08\x65xecutor\x18\x01 \x01(\t\x12\x14\n\x0c\x63omponent_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\x03\x12\x36\n\x06inputs\x18\x04 \x03(\x0b\x32&.mlpipe.ExecutorInvocation.InputsEntry\x12$\n\nparameters\x18\x05 \x01(\x0b\x32\x10.mlpipe.MapValue\x12\x38\n\x07outputs\x18\x06 \x03(\x0b\x32\'.mlpipe.ExecutorInvocation.OutputsEntry\x12\x0f\n\x07tmp_dir\x18\x07 \x01(\t\x12\x1a\n\x12\x62\x65\x61m_pipeline_args\x18\x08 \x03(\t\x12\x15\n\rabsent_inputs\x18\t \x03(\t\x12\x12\n\ncode_roots\x18\n \x03(\t\x1a?\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.mlpipe.Artifact:\x02\x38\x01\x1a@\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.mlpipe.Artifact:\x02\x38\x01\"\xbf\x03\n\x0e\x45xecutorResult\x12\x31\n\x07success\x18\x01 \x01(\x0b\x32\x1e.mlpipe.ExecutorResult.OutputsH\x00\x12-\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1c.mlpipe.ExecutorResult.ErrorH\x00\x12\x12\n\nuser_files\x18\x03 \x03(\t\x1ak\n\x06Output\x12$\n\nproperties\x18\x01 \x01(\x0b\x32\x10.mlpipe.MapValue\x12+\n\x11\x63ustom_properties\x18\x02 \x01(\x0b\x32\x10.mlpipe.MapValue\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x1a&\n\x05\x45rror\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x1a\x96\x01\n\x07Outputs\x12<\n\x07outputs\x18\x01 \x03(\x0b\x32+.mlpipe.ExecutorResult.Outputs.OutputsEntry\x1aM\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.mlpipe.ExecutorResult.Output:\x02\x38\x01\x42\t\n\x07outcome\"T\n\x05Input\x12#\n\x06splits\x18\x01 \x03(\x0b\x32\x13.mlpipe.Input.Split\x1a&\n\x05Split\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07pattern\x18\x02 \x01(\t\"\x85\x01\n\x0bSplitConfig\x12)\n\x06splits\x18\x01 \x03(\x0b\x32\x19.mlpipe.SplitConfig.Split\x12\x1e\n\x16partition_feature_name\x18\x02 \x01(\t\x1a+\n\x05Split\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0chash_buckets\x18\x02 \x01(\x05\"3\n\x06Output\x12)\n\x0csplit_config\x18\x01 \x01(\x0b\x32\x13.mlpipe.SplitConfig\"2\n\x0cSplitsConfig\x12\x0f\n\x07\x61nalyze\x18\x01 \x03(\t\x12\x11\n\ttransform\x18\x02 \x03(\t\".\n\tTrainArgs\x12\x0e\n\x06splits\x18\x01 \x03(\t\x12\x11\n\tnum_steps\x18\x02 \x01(\x05\"-\n\x08\x45valArgs\x12\x0e\n\x06splits\x18\x01 \x03(\t\x12\x11\n\tnum_steps\x18\x02 \x01(\x05\"\xfa\x01\n\x0fPushDestination\x12\x38\n\nfilesystem\x18\x01 \x01(\x0b\x32\".mlpipe.PushDestination.FilesystemH\x00\x1a\x9d\x01\n\nFilesystem\x12\x16\n\x0e\x62\x61se_directory\x18\x01 \x01(\t\x12\x41\n\nversioning\x18\x02 \x01(\x0e\x32-.mlpipe.PushDestination.Filesystem.Versioning\"4\n\nVersioning\x12\x08\n\x04\x41UTO\x10\x00\x12\x12\n\x0eUNIX_TIMESTAMP\x10\x01\x12\x08\n\x04PATH\x10\x02\x42\r\n\x0b\x64\x65stinationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*airflow_provider_mlpipe/proto/mlpipe.proto\x12\x06mlpipe\x1a\x1cgoogle/protobuf/struct.proto\"\xec\x01\n\x05Value\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x05 \x01(\tH\x00\x12\'\n\nlist_value\x18\x06 \x01(\x0b\x32\x11.mlpipe.ListValueH\x00\x12%\n\tmap_value\x18\x07 \x01(\x0b\x32\x10.mlpipe.MapValueH\x00\x42\x06\n\x04kind\"*\n\tListValue\x12\x1d\n\x06values\x18\x01 \x03(\x0b\x32\r.mlpipe.Value\"v\n\x08MapValue\x12,\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x1c.mlpipe.MapValue.FieldsEntry\x1a<\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1c\n\x05value\x18\x02 \x01(\x0b\x32\r.mlpipe.Value:\x02\x38\x01\"\xc4\x05\n\rComponentSpec\x12\x16\n\x0e\x63omponent_type\x18\x01 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x02 \x01(\t\x12\x31\n\x06inputs\x18\x03 \x03(\x0b\x32!.mlpipe.ComponentSpec.InputsEntry\x12\x39\n\nparameters\x18\x04 \x03(\x0b\x32%.mlpipe.ComponentSpec.ParametersEntry\x12\x33\n\x07outputs\x18\x05 \x03(\x0b\x32\".mlpipe.ComponentSpec.OutputsEntry\x12\x11\n\tlibraries\x18\x06 \x03(\t\x1aM\n\x05Input\x12\x15\n\rartifact_type\x18\x01 \x01(\t\x12\x10\n\x08optional\x18\x02 \x01(\x08\x12\x1b\n\x13required_when_wired\x18\x03 \x01(\x08\x1aP\n\tParameter\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.mlpipe.ComponentSpec.ParameterKind\x12\x10\n\x08required\x18\x02 \x01(\x08\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.mlpipe.ComponentSpec.Input:\x02\x38\x01\x1aR\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.mlpipe.ComponentSpec.Parameter:\x02\x38\x01\x1a.\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\rParameterKind\x12\x1e\n\x1aPARAMETER_KIND_UNSPECIFIED\x10\x00\x12\t\n\x05VALUE\x10\x01\x12\x0b\n\x07\x43ONTENT\x10\x02\x12\x0b\n\x07IGNORED\x10\x03\x12\x0c\n\x08\x46UNCTION\x10\x04\"\x94\x01\n\x08\x41rtifact\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12$\n\nproperties\x18\x05 \x01(\x0b\x32\x10.mlpipe.MapValue\x12+\n\x11\x63ustom_properties\x18\x06 \x01(\x0b\x32\x10.mlpipe.MapValue\"\xc5\x03\n\x12\x45xecutorInvocation\x12\x10\n\x08\x65xecutor\x18\x01 \x01(\t\x12\x14\n\x0c\x63omponent_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\x03\x12\x36\n\x06inputs\x18\x04 \x03(\x0b\x32&.mlpipe.ExecutorInvocation.InputsEntry\x12$\n\nparameters\x18\x05 \x01(\x0b\x32\x10.mlpipe.MapValue\x12\x38\n\x07outputs\x18\x06 \x03(\x0b\x32\'.mlpipe.ExecutorInvocation.OutputsEntry\x12\x0f\n\x07tmp_dir\x18\x07 \x01(\t\x12\x1a\n\x12\x62\x65\x61m_pipeline_args\x18\x08 \x03(\t\x12\x15\n\rabsent_inputs\x18\t \x03(\t\x12\x12\n\ncode_roots\x18\n \x03(\t\x1a?\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.mlpipe.Artifact:\x02\x38\x01\x1a@\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.mlpipe.Artifact:\x02\x38\x01\"\xfe\x03\n\x0e\x45xecutorResult\x12\x31\n\x07success\x18\x01 \x01(\x0b\x32\x1e.mlpipe.ExecutorResult.OutputsH\x00\x12-\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1c.mlpipe.ExecutorResult.ErrorH\x00\x12\x12\n\nuser_files\x18\x03 \x03(\t\x1a\xa9\x01\n\x06Output\x12$\n\nproperties\x18\x01 \x01(\x0b\x32\x10.mlpipe.MapValue\x12+\n\x11\x63ustom_properties\x18\x02 \x01(\x0b\x32\x10.mlpipe.MapValue\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nfile_count\x18\x04 \x01(\x03\x12\x12\n\nbyte_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x66iles_digest\x18\x06 \x01(\t\x1a&\n\x05\x45rror\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x1a\x96\x01\n\x07Outputs\x12<\n\x07outputs\x18\x01 \x03(\x0b\x32+.mlpipe.ExecutorResult.Outputs.OutputsEntry\x1aM\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.mlpipe.ExecutorResult.Output:\x02\x38\x01\x42\t\n\x07outcome\"T\n\x05Input\x12#\n\x06splits\x18\x01 \x03(\x0b\x32\x13.mlpipe.Input.Split\x1a&\n\x05Split\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07pattern\x18\x02 \x01(\t\"\x85\x01\n\x0bSplitConfig\x12)\n\x06splits\x18\x01 \x03(\x0b\x32\x19.mlpipe.SplitConfig.Split\x12\x1e\n\x16partition_feature_name\x18\x02 \x01(\t\x1a+\n\x05Split\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0chash_buckets\x18\x02 \x01(\x05\"3\n\x06Output\x12)\n\x0csplit_config\x18\x01 \x01(\x0b\x32\x13.mlpipe.SplitConfig\"2\n\x0cSplitsConfig\x12\x0f\n\x07\x61nalyze\x18\x01 \x03(\t\x12\x11\n\ttransform\x18\x02 \x03(\t\".\n\tTrainArgs\x12\x0e\n\x06splits\x18\x01 \x03(\t\x12\x11\n\tnum_steps\x18\x02 \x01(\x05\"-\n\x08\x45valArgs\x12\x0e\n\x06splits\x18\x01 \x03(\t\x12\x11\n\tnum_steps\x18\x02 \x01(\x05\"\xfa\x01\n\x0fPushDestination\x12\x38\n\nfilesystem\x18\x01 \x01(\x0b\x32\".mlpipe.PushDestination.FilesystemH\x00\x1a\x9d\x01\n\nFilesystem\x12\x16\n\x0e\x62\x61se_directory\x18\x01 \x01(\t\x12\x41\n\nversioning\x18\x02 \x01(\x0e\x32-.mlpipe.PushDestination.Filesystem.Versioning\"4\n\nVersioning\x12\x08\n\x04\x41UTO\x10\x00\x12\x12\n\x0eUNIX_TIMESTAMP\x10\x01\x12\x08\n\x04PATH\x10\x02\x42\r\n\x0b\x64\x65stinationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -67,35 +67,35 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_EXECUTORINVOCATION_OUTPUTSENTRY']._serialized_start=1739
   _globals['_EXECUTORINVOCATION_OUTPUTSENTRY']._serialized_end=1803
   _globals['_EXECUTORRESULT']._serialized_start=1806
-  _globals['_EXECUTORRESULT']._serialized_end=2253
-  _globals['_EXECUTORRESULT_OUTPUT']._serialized_start=1942
-  _globals['_EXECUTORRESULT_OUTPUT']._serialized_end=2049
-  _globals['_EXECUTORRESULT_ERROR']._serialized_start=2051
-  _globals['_EXECUTORRESULT_ERROR']._serialized_end=2089
-  _globals['_EXECUTORRESULT_OUTPUTS']._serialized_start=2092
-  _globals['_EXECUTORRESULT_OUTPUTS']._serialized_end=2242
-  _globals['_EXECUTORRESULT_OUTPUTS_OUTPUTSENTRY']._serialized_start=2165
-  _globals['_EXECUTORRESULT_OUTPUTS_OUTPUTSENTRY']._serialized_end=2242
-  _globals['_INPUT']._serialized_start=2255
-  _globals['_INPUT']._serialized_end=2339
-  _globals['_INPUT_SPLIT']._serialized_start=2301
-  _globals['_INPUT_SPLIT']._serialized_end=2339
-  _globals['_SPLITCONFIG']._serialized_start=2342
-  _globals['_SPLITCONFIG']._serialized_end=2475
-  _globals['_SPLITCONFIG_SPLIT']._serialized_start=2432
-  _globals['_SPLITCONFIG_SPLIT']._serialized_end=2475
-  _globals['_OUTPUT']._serialized_start=2477
-  _globals['_OUTPUT']._serialized_end=2528
-  _globals['_SPLITSCONFIG']._serialized_start=2530
-  _globals['_SPLITSCONFIG']._serialized_end=2580
-  _globals['_TRAINARGS']._serialized_start=2582
-  _globals['_TRAINARGS']._serialized_end=2628
-  _globals['_EVALARGS']._serialized_start=2630
-  _globals['_EVALARGS']._serialized_end=2675
-  _globals['_PUSHDESTINATION']._serialized_start=2678
-  _globals['_PUSHDESTINATION']._serialized_end=2928
-  _globals['_PUSHDESTINATION_FILESYSTEM']._serialized_start=2756
-  _globals['_PUSHDESTINATION_FILESYSTEM']._serialized_end=2913
-  _globals['_PUSHDESTINATION_FILESYSTEM_VERSIONING']._serialized_start=2861
-  _globals['_PUSHDESTINATION_FILESYSTEM_VERSIONING']._serialized_end=2913
+  _globals['_EXECUTORRESULT']._serialized_end=2316
+  _globals['_EXECUTORRESULT_OUTPUT']._serialized_start=1943
+  _globals['_EXECUTORRESULT_OUTPUT']._serialized_end=2112
+  _globals['_EXECUTORRESULT_ERROR']._serialized_start=2114
+  _globals['_EXECUTORRESULT_ERROR']._serialized_end=2152
+  _globals['_EXECUTORRESULT_OUTPUTS']._serialized_start=2155
+  _globals['_EXECUTORRESULT_OUTPUTS']._serialized_end=2305
+  _globals['_EXECUTORRESULT_OUTPUTS_OUTPUTSENTRY']._serialized_start=2228
+  _globals['_EXECUTORRESULT_OUTPUTS_OUTPUTSENTRY']._serialized_end=2305
+  _globals['_INPUT']._serialized_start=2318
+  _globals['_INPUT']._serialized_end=2402
+  _globals['_INPUT_SPLIT']._serialized_start=2364
+  _globals['_INPUT_SPLIT']._serialized_end=2402
+  _globals['_SPLITCONFIG']._serialized_start=2405
+  _globals['_SPLITCONFIG']._serialized_end=2538
+  _globals['_SPLITCONFIG_SPLIT']._serialized_start=2495
+  _globals['_SPLITCONFIG_SPLIT']._serialized_end=2538
+  _globals['_OUTPUT']._serialized_start=2540
+  _globals['_OUTPUT']._serialized_end=2591
+  _globals['_SPLITSCONFIG']._serialized_start=2593
+  _globals['_SPLITSCONFIG']._serialized_end=2643
+  _globals['_TRAINARGS']._serialized_start=2645
+  _globals['_TRAINARGS']._serialized_end=2691
+  _globals['_EVALARGS']._serialized_start=2693
+  _globals['_EVALARGS']._serialized_end=2738
+  _globals['_PUSHDESTINATION']._serialized_start=2741
+  _globals['_PUSHDESTINATION']._serialized_end=2991
+  _globals['_PUSHDESTINATION_FILESYSTEM']._serialized_start=2819
+  _globals['_PUSHDESTINATION_FILESYSTEM']._serialized_end=2976
+  _globals['_PUSHDESTINATION_FILESYSTEM_VERSIONING']._serialized_start=2924
+  _globals['_PUSHDESTINATION_FILESYSTEM_VERSIONING']._serialized_end=2976
 # @@protoc_insertion_point(module_scope)

@@ -166,14 +166,20 @@ class ExecutorInvocation(_message.Message):
 class ExecutorResult(_message.Message):
     __slots__ = ("success", "error", "user_files")
     class Output(_message.Message):
-        __slots__ = ("properties", "custom_properties", "digest")
+        __slots__ = ("properties", "custom_properties", "digest", "file_count", "byte_count", "files_digest")
         PROPERTIES_FIELD_NUMBER: _ClassVar[int]
         CUSTOM_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
         DIGEST_FIELD_NUMBER: _ClassVar[int]
+        FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        BYTE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        FILES_DIGEST_FIELD_NUMBER: _ClassVar[int]
         properties: MapValue
         custom_properties: MapValue
         digest: str
-        def __init__(self, properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+        file_count: int
+        byte_count: int
+        files_digest: str
+        def __init__(self, properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., digest: _Optional[str] = ..., file_count: _Optional[int] = ..., byte_count: _Optional[int] = ..., files_digest: _Optional[str] = ...) -> None: ...
     class Error(_message.Message):
         __slots__ = ("type", "message")
         TYPE_FIELD_NUMBER: _ClassVar[int]

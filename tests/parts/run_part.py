@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import replace
 from typing import Any
 
 import parts
@@ -33,7 +32,7 @@ def component_run(
     """The try that Airflow's context would describe."""
     parameters = {name: getattr(operator, name) for name in operator.SPEC.parameters}
     plain = {key: _plain(value) for key, value in parameters.items()}
-    run = ComponentRun(
+    return ComponentRun(
         spec=operator.SPEC,
         pipeline="pipeline",
         run_id=run_id,
@@ -44,10 +43,8 @@ def component_run(
         inputs=dict(inputs or {}),
         parameters=plain,
         external=operator.external_inputs(plain),
-        cache=True,
-        cache_files=operator.cache_files,
+        cache=operator.cache_policy,
     )
-    return run if operator.cache is None else replace(run, cache=operator.cache)
 
 
 def run(operator: ComponentOperator, **how: Any) -> Published:

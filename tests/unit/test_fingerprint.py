@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.fingerprint import canonical_json, compute, explain
+from airflow_provider_mlpipe.fingerprint import canonical_json, compute, explain, nearest
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 CHILD = """
@@ -243,16 +243,48 @@ def test_a_missing_library_is_named_with_what_to_install() -> None:
 
 
 def test_reasons_are_plain_words() -> None:
-    old = {"parameter steps": "200", "user code of module_file": "a", "input examples": "x", "library tf": "2.16"}
-    new = {"parameter steps": "400", "user code of module_file": "b", "input examples": "y", "library tf": "2.17"}
+    old = {"parameter steps": "200", "user code of module_file": "a", "library tf": "2.16"}
+    new = {"parameter steps": "400", "user code of module_file": "b", "library tf": "2.17"}
     assert explain(old, new, {"module_file": "/dags/flights_model.py"}).split("; ") == [
-        "input examples changed",
         "library tf 2.16 → 2.17",
         "parameter steps 200 → 400",
         "user code changed: flights_model.py",
     ]
     assert explain(None, new, {}) == "first run"
     assert explain({}, {"parameter a": "1"}, {}) == "parameter a unset → 1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ({"a": {"steps": 200, "b": 1}}, {"a": {"steps": 400, "b": 1}}, "parameter p.a.steps 200 → 400"),
+        ({"steps": 1}, {"steps": 1.0}, "parameter p.steps 1 → 1.0"),
+        ({}, {"steps": None}, "parameter p.steps null → null"),
+        (["a", {"b": 1}], ["a", {"b": 2}], "parameter p[1].b 1 → 2"),
+        (["a"], ["a", "b"], 'parameter p ["a"] → ["a","b"]'),
+        ("x" * 100, "y", f'parameter p "{"x" * 58}… → "y"'),
+    ],
+)
+def test_a_parameter_is_told_by_the_leaf_that_differs(old: Any, new: Any, words: str) -> None:
+    assert explain({"parameter p": canonical_json(old)}, {"parameter p": canonical_json(new)}, {}) == words
+
+
+def test_an_input_is_told_by_its_span_or_properties() -> None:
+    def part(digest: str, **properties: Any) -> dict[str, str]:
+        return {"input examples": canonical_json({"type": "Examples", "digest": digest, "properties": properties})}
+
+    assert explain(part("a", span=4), part("b", span=5), {}) == "input examples: span 5 is new"
+    assert explain(part("a", span=4), part("b", span=4), {}) == "input examples changed"
+    assert explain(part("a", splits=["x"]), part("b", splits=["y"]), {}) == 'input examples.splits[0] "x" → "y"'
+    assert explain({"input examples": "none"}, part("a"), {}) == "input examples: there was none"
+    assert explain(part("a"), {"input examples": "none"}, {}) == "input examples: there is none any more"
+
+
+def test_the_nearest_differs_least_and_is_the_newest_of_those() -> None:
+    new = {"a": "1", "b": "2"}
+    far, near, nearer = {"a": "0", "b": "0"}, {"a": "1", "b": "0"}, {"a": "0", "b": "2"}
+    assert nearest([far, near, nearer], new) is near
+    assert nearest([], new) is None
 
 
 def test_canonical_json_is_one_text_per_value() -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
-from airflow_provider_mlpipe.components.base import NodeOperator, Published
+from airflow_provider_mlpipe.components.base import ResolvingOperator
 from airflow_provider_mlpipe.components.spec import Config, Content, Ignored
-from airflow_provider_mlpipe.driver import ComponentRun
+from airflow_provider_mlpipe.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 
-class ImporterOperator(NodeOperator):
+class ImporterOperator(ResolvingOperator):
     """Registers a folder that exists already as an artifact, without copying it.
 
     Reads no artifact. Publishes `result`, an artifact of the given type whose URI is the folder. It is hashed in every
@@ -58,8 +59,8 @@ class ImporterOperator(NodeOperator):
             known = ", ".join(sorted(ARTIFACT_TYPES))
             raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}") from None
 
-    def run_node(self, run: ComponentRun) -> Published:
-        """Hashes the content and publishes it."""
+    def resolve(self, store: MetadataStore, run: ComponentRun) -> Resolution:
+        """Hashes the content."""
         uri = Path(run.parameters["source_uri"])
         if not uri.is_dir():
             raise InvalidInputError(f"{run.component_id}.source_uri: {uri} is not a folder")
@@ -70,6 +71,5 @@ class ImporterOperator(NodeOperator):
             properties=run.parameters["properties"] or {},
             custom_properties=run.parameters["custom_properties"] or {},
         )
-        start = driver.execution_start(run, computed.digest, computed.parts)
-        _, published = self.store.publish_node(start, {"result": [artifact]}, reuse=not run.parameters["reimport"])
-        return published
+        start = driver.execution_start(run, computed)
+        return Resolution(start=start, outputs={"result": [artifact]}, reuse=not run.parameters["reimport"])

@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, Model
-from airflow_provider_mlpipe.components.base import NodeOperator, Published
+from airflow_provider_mlpipe.components.base import ResolvingOperator
 from airflow_provider_mlpipe.components.spec import Config, OptionalInput
-from airflow_provider_mlpipe.driver import ComponentRun
+from airflow_provider_mlpipe.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 Strategy = Literal["LatestArtifact", "LatestBlessedModel"]
 
 
-class ResolverOperator(NodeOperator):
+class ResolverOperator(ResolvingOperator):
     """Publishes the newest fitting artifact that this DAG's runs have published so far.
 
     Looks into the store. Publishes, by `strategy`, `model` (Model) or `result` (of `artifact_type`): the artifact that
@@ -60,20 +61,17 @@ class ResolverOperator(NodeOperator):
             raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}")
         return {"result": ARTIFACT_TYPES[self.artifact_type]}
 
-    def run_node(self, run: ComponentRun) -> Published:
-        """Asks the store and records the answer."""
+    def resolve(self, store: MetadataStore, run: ComponentRun) -> Resolution:
+        """Asks the store."""
         computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external={})
-        start = driver.execution_start(run, computed.digest, computed.parts)
         (key,) = self.output_types()
-        found = self._find(run)
-        self.log.info("%s: %s", run.component_id, ", ".join(f"{a.TYPE_NAME} {a.id}" for a in found) or "nothing found")
-        _, published = self.store.publish_node(start, {key: found})
-        return published
+        found = self._find(store, run)
+        return Resolution(start=driver.execution_start(run, computed), outputs={key: found}, reuse=True)
 
-    def _find(self, run: ComponentRun) -> list[Artifact]:
+    def _find(self, store: MetadataStore, run: ComponentRun) -> list[Artifact]:
         if self.strategy == "LatestArtifact":
-            return list(self.store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, limit=1))
+            return list(store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, limit=1))
         candidate = run.inputs["other_than"]
         other_than = candidate.digest if candidate else None
-        model = self.store.latest_blessed_model(pipeline=run.pipeline, other_than=other_than)
+        model = store.latest_blessed_model(pipeline=run.pipeline, other_than=other_than)
         return [model] if model else []

@@ -63,7 +63,8 @@ WHERE name NOT IN (SELECT name FROM grown)
 
 -- name: start_execution
 -- One row for a try, its contexts and its inputs, after ending what earlier tries left RUNNING. Sent twice it finds its
--- row by its token. It returns no row when another try of the same task starts at this very moment: then send it again.
+-- row by its token. It returns no row when another execution of the same flight is RUNNING, or another try of the same
+-- task starts at this very moment.
 WITH superseded AS (
     UPDATE mlpipe.execution
     SET state = 'FAILED', claim_token = NULL, ended_at = clock_timestamp(), error = %(superseded_error)s
@@ -75,11 +76,11 @@ WITH superseded AS (
     -- Counting the superseded makes them end first: only one may be RUNNING.
     INSERT INTO mlpipe.execution (
         type_id, pipeline, run_id, component_id, map_index, try_number, state, claim_token, fingerprint,
-        fingerprint_parts, cached_from, triggered_by, environment, properties, ended_at
+        fingerprint_parts, flight, cached_from, triggered_by, environment, properties, ended_at
     )
     SELECT
         type.id, %(pipeline)s, %(run_id)s, %(component_id)s, %(map_index)s, %(try_number)s, %(state)s, %(token)s::uuid,
-        %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(cached_from)s::bigint, %(triggered_by)s,
+        %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(flight)s, %(cached_from)s::bigint, %(triggered_by)s,
         %(environment)s::jsonb, %(properties)s::jsonb,
         CASE WHEN %(state)s <> 'RUNNING' THEN statement_timestamp() END
     FROM mlpipe.execution_type type, (SELECT count(*) FROM superseded) AS ended_first
@@ -100,6 +101,17 @@ WITH superseded AS (
 SELECT id FROM started
 UNION ALL
 SELECT id FROM mlpipe.execution WHERE claim_token = %(token)s::uuid
+
+-- name: in_flight
+-- Who is making the same right now, and whether anybody still hears of it.
+SELECT id, pipeline, run_id, component_id, heartbeat_at < clock_timestamp() - %(stale_after)s::interval AS is_stale
+FROM mlpipe.execution
+WHERE flight = %(flight)s AND state = 'RUNNING'
+
+-- name: under_way
+-- Whether there is somebody to wait for.
+SELECT id FROM mlpipe.execution
+WHERE id = %(execution_id)s AND state = 'RUNNING' AND heartbeat_at >= clock_timestamp() - %(stale_after)s::interval
 
 -- name: heartbeat
 -- By the database's clock, and only for whoever holds the claim.
@@ -145,14 +157,18 @@ WITH claimed AS (
         ORDER BY same.id LIMIT 1
     )) AS existing_id
     FROM claimed, jsonb_to_recordset(%(outputs)s::jsonb) AS output (
-        key text, index integer, id bigint, type text, uri text, digest text, properties jsonb, custom_properties jsonb
+        key text, index integer, id bigint, type text, uri text, digest text, properties jsonb, custom_properties jsonb,
+        file_count bigint, byte_count bigint, files_digest text
     ) JOIN mlpipe.artifact_type type ON type.name = output.type
 ), output AS MATERIALIZED (
     SELECT ordered.*, coalesce(existing_id, nextval('mlpipe.artifact_id_seq')) AS artifact_id
     FROM (SELECT * FROM given ORDER BY key, index) AS ordered
 ), created AS (
-    INSERT INTO mlpipe.artifact (id, type_id, uri, digest, properties, custom_properties) OVERRIDING SYSTEM VALUE
-    SELECT artifact_id, type_id, uri, digest, properties, custom_properties FROM output WHERE existing_id IS NULL
+    INSERT INTO mlpipe.artifact (
+        id, type_id, uri, digest, properties, custom_properties, file_count, byte_count, files_digest
+    ) OVERRIDING SYSTEM VALUE
+    SELECT artifact_id, type_id, uri, digest, properties, custom_properties, file_count, byte_count, files_digest
+    FROM output WHERE existing_id IS NULL
 ), produced AS (
     INSERT INTO mlpipe.event (execution_id, artifact_id, type, key, index)
     SELECT claimed.id, output.artifact_id, 'OUTPUT', output.key, output.index FROM claimed, output
@@ -170,6 +186,13 @@ SELECT output.key, output.index, output.artifact_id FROM claimed LEFT JOIN outpu
 SELECT event.key, event.index, event.artifact_id
 FROM mlpipe.execution LEFT JOIN mlpipe.event ON event.execution_id = execution.id AND event.type = 'OUTPUT'
 WHERE execution.id = %(execution_id)s AND execution.claim_token = %(receipt)s::uuid
+
+-- name: settle
+-- A claim that turned out to be needless ends as a hit.
+UPDATE mlpipe.execution
+SET state = 'CACHED', cached_from = %(cached_from)s, claim_token = NULL, ended_at = clock_timestamp()
+WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state = 'RUNNING'
+RETURNING id
 
 -- name: copy_outputs
 -- Outputs of an earlier execution as those of a CACHED one. FOR SHARE: none of them is marked MISSING meanwhile.
@@ -236,11 +259,62 @@ JOIN mlpipe.event ON event.execution_id = newest.id AND event.type = 'OUTPUT' AN
 JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
 ORDER BY newest.map_index, event.index
 
--- name: previous_parts
--- What the last fingerprint of a node was made of, to say what changed.
+-- name: earlier_parts
+-- What the last fingerprints of a node were made of, newest first, to say what changed.
 SELECT fingerprint_parts FROM mlpipe.execution
 WHERE pipeline = %(pipeline)s AND component_id = %(component_id)s AND state IN ('COMPLETE', 'CACHED')
 ORDER BY id DESC
+LIMIT %(limit)s
+
+-- name: commit_plan
+-- Whoever comes second waits for the first, and then gets no row.
+INSERT INTO mlpipe.plan (pipeline, run_id, clear, decisions)
+VALUES (%(pipeline)s, %(run_id)s, %(clear)s, '[]')
+ON CONFLICT DO NOTHING
+RETURNING clear
+
+-- name: complete_plan
+-- The decisions, once it is known under which executions they were recorded.
+UPDATE mlpipe.plan SET decisions = %(decisions)s::jsonb
+WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND clear = %(clear)s
+
+-- name: plan
+-- What was decided.
+SELECT decisions FROM mlpipe.plan
+WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND clear = %(clear)s
+
+-- name: take_up_plan
+-- What the run's newest plan recorded for a task that was not skipped, once per clear of the task: it may be retried,
+-- but when it is cleared it decides anew.
+UPDATE mlpipe.plan
+SET taken_up = jsonb_build_object(%(component_id)s, %(clear)s) || taken_up
+WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s
+    AND clear = (
+        SELECT max(clear) FROM mlpipe.plan newest WHERE newest.pipeline = %(pipeline)s AND newest.run_id = %(run_id)s
+    )
+    AND coalesce((taken_up ->> %(component_id)s)::integer, %(clear)s) = %(clear)s
+    AND decisions @> jsonb_build_array(jsonb_build_object('component_id', %(component_id)s, 'is_skipped', false))
+RETURNING decisions
+
+-- name: latest_run_with
+-- The newest other run in which all of some components have a result; it looks at the last hundred only.
+SELECT candidate.run_id
+FROM (
+    SELECT run_id, id FROM mlpipe.execution
+    WHERE pipeline = %(pipeline)s AND component_id = (%(component_ids)s::text[])[1]
+        AND state IN ('COMPLETE', 'CACHED') AND run_id <> %(other_than)s
+    ORDER BY id DESC
+    LIMIT 100
+) AS candidate
+WHERE NOT EXISTS (
+    SELECT FROM unnest(%(component_ids)s::text[]) AS wanted (component_id)
+    WHERE NOT EXISTS (
+        SELECT FROM mlpipe.execution
+        WHERE pipeline = %(pipeline)s AND run_id = candidate.run_id AND component_id = wanted.component_id
+            AND state IN ('COMPLETE', 'CACHED')
+    )
+)
+ORDER BY candidate.id DESC
 LIMIT 1
 
 -- name: mark_artifacts

@@ -56,14 +56,15 @@ def test_marks(store, run):
     assert store.mark_missing([]) == []
 
 
-def test_previous_parts(store, start, run):
-    assert store.previous_parts(pipeline="taxi", component_id="trainer") is None
+def test_earlier_parts(store, start, run):
+    assert store.earlier_parts(pipeline="taxi", component_id="trainer") == []
     first, _ = run(fingerprint_parts={"parameters": "p1", "$odd": "x"})
     store.fail(store.start_execution(start(run_id="2", fingerprint_parts={"parameters": "p2"})), "an error")
-    assert store.previous_parts(pipeline="taxi", component_id="trainer") == {"parameters": "p1", "$odd": "x"}
+    assert store.earlier_parts(pipeline="taxi", component_id="trainer") == [{"parameters": "p1", "$odd": "x"}]
     store.publish_cached(start(run_id="3", fingerprint_parts={"parameters": "p3"}), first)
-    assert store.previous_parts(pipeline="taxi", component_id="trainer") == {"parameters": "p3"}
-    assert store.previous_parts(pipeline="taxi", component_id="other") is None
+    assert store.earlier_parts(pipeline="taxi", component_id="trainer")[0] == {"parameters": "p3"}
+    assert store.earlier_parts(pipeline="taxi", component_id="trainer", limit=1) == [{"parameters": "p3"}]
+    assert store.earlier_parts(pipeline="taxi", component_id="other") == []
 
 
 # 100,000 executions with an output each, two to a fingerprint.

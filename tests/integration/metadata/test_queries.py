@@ -98,7 +98,7 @@ def test_sql_in_a_string_stays_a_string(store, start, run):
     assert execution.pipeline == execution.run_id == execution.component_id == execution.type == NASTY
     assert store.find_cached(NASTY, pipeline=NASTY).outputs == outputs
     assert store.run_outputs(pipeline=NASTY, run_id=NASTY, component_id=NASTY, key=NASTY) == [stored]
-    assert store.previous_parts(pipeline=NASTY, component_id=NASTY) == {NASTY: NASTY}
+    assert store.earlier_parts(pipeline=NASTY, component_id=NASTY) == [{NASTY: NASTY}]
     assert store.artifacts(uri=NASTY, digest=NASTY, properties={NASTY: {NASTY: NASTY}}).items == [stored]
     assert store.contexts(name=f"{NASTY}/{NASTY}", context_type="node").items
     assert store.latest_artifacts("Model", pipeline=NASTY, component_id=NASTY) == [stored]

@@ -13,7 +13,16 @@ from types import ModuleType
 import pytest
 
 DAGS = Path(__file__).parents[3] / "dags"
-CHAIN = ["prepare_data", "CsvExampleGen", "StatisticsGen", "ExampleValidator", "Transform", "Trainer", "Evaluator"]
+CHAIN = [
+    "prepare_data",
+    "plan",
+    "CsvExampleGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+]
 
 
 @pytest.mark.parametrize(("name", "schema_gen"), [("flight_delays", "ImportSchemaGen"), ("penguins", "SchemaGen")])
@@ -23,7 +32,7 @@ def test_the_chain(load: Callable[[str], ModuleType], name: str, schema_gen: str
     assert set(dag.task_ids) == {*CHAIN, schema_gen, "Resolver", "Pusher"}
     for upstream, task_id in zip(CHAIN, [*CHAIN[1:], "Pusher"], strict=True):
         assert upstream in dag.get_task(task_id).get_flat_relative_ids(upstream=True)
-    assert dag.get_task("CsvExampleGen").upstream_task_ids == {"prepare_data"}
+    assert dag.get_task("plan").upstream_task_ids == {"prepare_data"}
     assert dag.get_task("Resolver").upstream_task_ids == {"Trainer"}
 
 

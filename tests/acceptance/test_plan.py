@@ -1,0 +1,227 @@
+"""The plan and single flight in a real Airflow: what is skipped, taken, cleared, waited for, and retried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import wait_for
+
+from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+
+pytestmark = pytest.mark.airflow
+
+PARTS = Path(__file__).parent.parent / "parts"
+DAG_FILE = """
+from datetime import timedelta
+
+import parts
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_mlpipe import RuntimeParameter, create_dag
+
+RETRY = dict(retries=1, retry_delay=timedelta(seconds=0))
+text = RuntimeParameter("text", str, "hello")
+
+
+def chain(**arguments):
+    make = parts.MakeOperator(text=text, **arguments)
+    return [make, parts.UseOperator(examples=make.outputs["examples"])]
+
+
+planned = create_dag("planned", chain(), default_args=RETRY, pipeline_root="{root}/planned")
+
+followed = create_dag("followed", chain(act="talk"), pipeline_root="{root}/followed")
+with followed:
+
+    @task
+    def notify():
+        pass
+
+    followed.get_task("Make") >> notify()
+
+guarded = create_dag("guarded", chain(), pipeline_root="{root}/guarded")
+with guarded:
+
+    @task
+    def guard():
+        raise AirflowSkipException("not today")
+
+    guard() >> guarded.get_task("plan")
+
+shared = create_dag("shared", chain(files=1), default_args=RETRY, pipeline_root="{root}/shared")
+"""
+
+
+class Place:
+    """One Airflow with these DAGs, and its store."""
+
+    def __init__(self, root: Path, airflow: LocalAirflow) -> None:
+        self.airflow = airflow
+        self.store = MetadataStore(airflow.mlpipe_dsn)
+        self._barriers = root / "barriers"
+
+    def run(self, dag_id: str, **conf: Any) -> str:
+        """Triggers a run, and returns its id when it has succeeded."""
+        run_id = self.airflow.trigger(dag_id, conf)
+        self.succeeds(dag_id, run_id)
+        return run_id
+
+    def succeeds(self, dag_id: str, run_id: str) -> None:
+        state = self.airflow.wait(dag_id, run_id, timeout=120)
+        assert state == "success", self.failure(dag_id, run_id)
+
+    def failure(self, dag_id: str, run_id: str) -> str:
+        """The logs of what failed, to be shown by an assertion."""
+        failed = [task for task in self.airflow.task_instances(dag_id, run_id) if task.state == "failed"]
+        return "\n".join(self.log(dag_id, run_id, task.task_id, task.try_number)[-3000:] for task in failed)
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        return {task.task_id: task.state for task in self.airflow.task_instances(dag_id, run_id)}
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        return self.airflow.task_log(dag_id, run_id, task_id, try_number)
+
+    def executions(self, dag_id: str, run_id: str) -> list[tuple[str, int, ExecutionState]]:
+        found = reversed(self.store.executions(pipeline=dag_id, run_id=run_id).items)
+        return [(each.component_id, each.try_number, each.state) for each in found]
+
+    def of_component(self, dag_id: str, component_id: str) -> list[Execution]:
+        return self.store.executions(pipeline=dag_id, component_id=component_id).items
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
+        self.airflow._call("POST", f"dags/{dag_id}/clearTaskInstances", body)
+
+    def hold(self, barrier: str) -> None:
+        (self._barriers / f"{barrier}.hold").touch()
+
+    def release(self, barrier: str) -> None:
+        (self._barriers / f"{barrier}.hold").unlink()
+
+    def wait_at(self, barrier: str) -> int:
+        """The pid of a process that has come to the barrier and is still there."""
+        wait_for(lambda: self._there(barrier))
+        return self._there(barrier)[0]
+
+    def _there(self, barrier: str) -> list[int]:
+        pids = [int(path.name.rpartition("@")[2]) for path in self._barriers.glob(f"{barrier}@*")]
+        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    root = Path(tempfile.mkdtemp(prefix="mlpipe-plan-"))
+    root.chmod(0o755)  # Postgres' user must get through
+    for name in ("barriers", "dags"):
+        (root / name).mkdir()
+    (root / "dags" / "planned.py").write_text(DAG_FILE.replace("{root}", str(root)))
+    environment = {"MLPIPE_BARRIERS": str(root / "barriers"), "PYTHONPATH": str(PARTS)}
+    with LocalAirflow(root / "state", root / "dags", port=0, durable=False, environment=environment) as airflow:
+        yield Place(root, airflow)
+    shutil.rmtree(root)
+
+
+def test_a_cached_run_costs_one_task_and_a_cleared_one_decides_anew(place: Place) -> None:
+    first = place.run("planned")
+    assert "Make  run       first run" in place.log("planned", first, "plan")
+    again = place.run("planned")
+    assert place.states("planned", again) == {"plan": "success", "Make": "skipped", "Use": "skipped"}
+    assert place.executions("planned", again) == [
+        ("Make", 0, ExecutionState.CACHED),
+        ("Use", 0, ExecutionState.CACHED),
+    ]
+    assert "Use   hit       equal to execution" in place.log("planned", again, "plan")
+    place.clear("planned", again, "Use")
+    wait_for(lambda: place.states("planned", again)["Use"] == "success")
+    place.succeeds("planned", again)
+    assert place.executions("planned", again)[2:] == [("Use", 1, ExecutionState.CACHED)]
+    place.clear("planned", again, "plan", "Make", "Use")
+    wait_for(lambda: len(place.executions("planned", again)) == 5)
+    place.succeeds("planned", again)
+    assert place.states("planned", again) == {"plan": "success", "Make": "skipped", "Use": "skipped"}
+
+
+def test_what_is_below_a_miss_decides_itself(place: Place) -> None:
+    run_id = place.run("planned", text="other")
+    log = place.log("planned", run_id, "plan")
+    assert 'Make  run       parameter text "hello" → "other"' in log
+    assert "Use   unknown   waits for Make" in log
+    assert place.states("planned", run_id) == {"plan": "success", "Make": "success", "Use": "success"}
+
+
+def test_a_hit_that_another_kind_of_task_follows_succeeds_at_once(place: Place) -> None:
+    place.run("followed")
+    again = place.run("followed")
+    states = place.states("followed", again)
+    assert states == {"plan": "success", "Make": "success", "Use": "skipped", "notify": "success"}
+    assert "Make: as planned, equal to execution" in place.log("followed", again, "Make")
+    assert [how for _, _, how in place.executions("followed", again)] == [ExecutionState.CACHED] * 2
+    place.clear("followed", again, "Make")
+    wait_for(lambda: len(place.executions("followed", again)) == 3)
+    place.succeeds("followed", again)
+    assert "Make: cached, equal to execution" in place.log("followed", again, "Make", 2)
+
+
+def test_what_is_below_a_skipped_task_of_another_kind_is_skipped(place: Place) -> None:
+    run_id = place.run("guarded")
+    assert set(place.states("guarded", run_id).values()) == {"skipped"}
+    assert "plan was skipped, and so is Make" in place.log("guarded", run_id, "Make")
+    assert not place.executions("guarded", run_id)
+
+
+def test_a_partial_run_takes_the_rest_from_an_earlier_one(place: Place) -> None:
+    earlier = place.run("planned", text="of the earlier run")
+    run_id = place.run("planned", text="not looked at", from_components=["Use"])
+    assert place.states("planned", run_id) == {"plan": "success", "Make": "skipped", "Use": "skipped"}
+    assert f"Make  taken     from run {earlier}" in place.log("planned", run_id, "plan")
+    taken = place.of_component("planned", "Make")[0]
+    assert (taken.run_id, taken.environment) == (run_id, {"taken_from_run": earlier})
+    assert taken.properties["text"] == "of the earlier run"
+
+
+@pytest.mark.parametrize("barrier", ["plan.before_commit", "plan.committed", "plan.before_skip"])
+def test_a_plan_that_is_killed_is_committed_once(place: Place, barrier: str) -> None:
+    place.run("planned")
+    place.hold(barrier)
+    run_id = place.airflow.trigger("planned")
+    os.kill(place.wait_at(barrier), signal.SIGKILL)
+    place.release(barrier)
+    place.succeeds("planned", run_id)
+    assert place.states("planned", run_id) == {"plan": "success", "Make": "skipped", "Use": "skipped"}
+    assert [how for _, _, how in place.executions("planned", run_id)] == [ExecutionState.CACHED] * 2
+
+
+def test_of_concurrent_runs_one_executes_and_the_others_wait_without_a_slot(place: Place) -> None:
+    place.hold("executor.inside.0")
+    runs = [place.airflow.trigger("shared", {"text": "single flight"}) for _ in range(6)]
+    place.wait_at("executor.inside.0")
+    wait_for(lambda: sorted(str(place.states("shared", run)["Make"]) for run in runs) == ["deferred"] * 5 + ["running"])
+    place.release("executor.inside.0")
+    for run in runs:
+        place.succeeds("shared", run)
+    for component_id in ("Make", "Use"):
+        made = [each.state for each in place.of_component("shared", component_id)]
+        assert sorted(made) == [ExecutionState.CACHED] * 5 + [ExecutionState.COMPLETE]
+
+
+def test_when_the_one_that_executes_dies_another_takes_over(place: Place) -> None:
+    place.hold("executor.inside.0")
+    runs = [place.airflow.trigger("shared", {"text": "taking over"}) for _ in range(2)]
+    executor = place.wait_at("executor.inside.0")
+    wait_for(lambda: sorted(str(place.states("shared", run)["Make"]) for run in runs) == ["deferred", "running"])
+    os.kill(executor, signal.SIGKILL)
+    place.release("executor.inside.0")
+    for run in runs:
+        place.succeeds("shared", run)
+    made = [each.state for each in place.of_component("shared", "Make") if each.properties["text"] == "taking over"]
+    assert made.count(ExecutionState.COMPLETE) == 1
+    assert made.count(ExecutionState.FAILED) == 1
