@@ -227,13 +227,14 @@ ORDER BY output.key, output.index
 
 -- name: find_cached
 -- The one look-up that decides a hit: an index scan of the fingerprint's executions, newest first.
+-- Outputs are counted because NOT EXISTS becomes a join, which for a fingerprint with many hits reads all artifacts.
 WITH hit AS (
     SELECT id FROM mlpipe.execution
     WHERE fingerprint = %(fingerprint)s AND state = 'COMPLETE' AND reusable
         AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
         AND (%(max_age)s::interval IS NULL OR ended_at > clock_timestamp() - %(max_age)s::interval)
-        AND NOT EXISTS (
-            SELECT FROM mlpipe.event JOIN mlpipe.artifact ON artifact.id = event.artifact_id
+        AND 0 = (
+            SELECT count(*) FROM mlpipe.event JOIN mlpipe.artifact ON artifact.id = event.artifact_id
             WHERE event.execution_id = execution.id AND event.type = 'OUTPUT' AND artifact.state <> 'LIVE'
         )
     ORDER BY execution.id DESC
@@ -471,7 +472,7 @@ WITH RECURSIVE walk (kind, id, depth) AS (
         UNION ALL
         SELECT 'execution', min(event.execution_id) FROM mlpipe.event
         WHERE %(up)s AND walk.kind = 'artifact' AND event.artifact_id = walk.id AND event.type = 'OUTPUT'
-        HAVING count(*) > 0
+        HAVING min(event.execution_id) IS NOT NULL -- unlike a count this reads one entry of the index
     ) AS next
     WHERE walk.depth < %(max_depth)s
 ), node AS (
