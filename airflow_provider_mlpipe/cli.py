@@ -23,6 +23,7 @@ def get_cli_commands() -> list[CLICommand]:
             help="ML pipelines: the metadata store, what ran and what came out",
             subcommands=(
                 GroupCommand(name="db", help="The metadata schema", subcommands=_DB),
+                GroupCommand(name="cache", help="What later runs reuse", subcommands=_CACHE),
                 ActionCommand(
                     name="runs",
                     help="List what ran: one line per execution",
@@ -106,5 +107,27 @@ _DB = (
     ),
     ActionCommand(
         name="check", help="Say whether the metadata schema is current", func=_impl("db_check"), args=(_CONN_ID,)
+    ),
+)
+_CACHE = (
+    ActionCommand(
+        name="invalidate",
+        help="Keep later runs from reusing earlier executions",
+        description=(
+            "Executions that match all of what is given are not reused any more: what is equal to them runs again. "
+            "Their artifacts stay as they are. Times are in ISO 8601, in UTC unless they name a zone."
+        ),
+        func=_impl("cache_invalidate"),
+        args=(
+            _DAG_ID,
+            Arg(("--component",), help="only this component's: its id, or its type", default=None),
+            Arg(("--artifact-id",), help="only those that put this artifact out", type=int, default=None),
+            Arg(("--since",), help="only what ended then or later", default=None, metavar="TIME"),
+            Arg(("--before",), help="only what ended earlier than that", default=None, metavar="TIME"),
+            Arg(("--all",), help="whatever has ever run, instead of a choice", action="store_true"),
+            Arg(("--dry-run",), help="only print what would be", action="store_true"),
+            ARG_OUTPUT,
+            _CONN_ID,
+        ),
     ),
 )

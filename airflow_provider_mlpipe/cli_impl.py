@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
+import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -19,11 +24,13 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import create_database
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
-from airflow_provider_mlpipe.metadata.store import Execution, LineageNode
+from airflow_provider_mlpipe.metadata.store import Execution, InvalidatedExecution, LineageNode, MetadataStore
 from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID
 from airflow_provider_mlpipe.preview import preview_context
 
 Row = dict[str, object]
+
+_FOR_PROGRAMS = ("json", "yaml")
 
 
 def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
@@ -71,12 +78,7 @@ def runs(args: Namespace) -> None:
 def artifacts(args: Namespace) -> None:
     """`airflow mlpipe artifacts`."""
     store = MlpipeHook(args.conn_id).store
-    context_id = None
-    if args.dag_id is not None:
-        found = store.contexts(context_type="pipeline", name=args.dag_id).items
-        if not found:
-            raise InvalidInputError(f"no DAG {args.dag_id!r} has run with this store; `airflow mlpipe runs` lists runs")
-        context_id = found[0].id
+    context_id = None if args.dag_id is None else _context_id(store, args.dag_id)
     page = store.artifacts(artifact_type=args.type, context_id=context_id, limit=args.limit)
     _print([_artifact(artifact) for artifact in page.items], args.output)
 
@@ -85,8 +87,7 @@ def artifacts(args: Namespace) -> None:
 def lineage(args: Namespace) -> None:
     """`airflow mlpipe lineage`."""
     store = MlpipeHook(args.conn_id).store
-    if store.artifact(args.artifact_id) is None:
-        raise InvalidInputError(f"there is no artifact {args.artifact_id}; `airflow mlpipe artifacts` lists them")
+    _check_artifact(store, args.artifact_id)
     found = store.lineage(artifact_id=args.artifact_id, direction="down" if args.down else "up", max_depth=args.depth)
     _print([_node(node) for node in found.nodes], args.output)
     if found.truncated:
@@ -117,6 +118,46 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 @_command
+def cache_invalidate(args: Namespace) -> None:
+    """`airflow mlpipe cache invalidate`."""
+    _check_choice(args)
+    since, before = _time(args.since, "--since"), _time(args.before, "--before")
+    store = MlpipeHook(args.conn_id).store
+    if args.dag_id is not None:
+        _context_id(store, args.dag_id)
+    if args.artifact_id is not None:
+        _check_artifact(store, args.artifact_id)
+    found = store.invalidate(
+        pipeline=args.dag_id,
+        component=args.component,
+        artifact_id=args.artifact_id,
+        since=since,
+        before=before,
+        reason=f"invalidated by {_os_user()}",
+        dry_run=args.dry_run,
+    )
+    _print_or_say(_counts(found), args.output, "Nothing matched.")
+    if found and args.dry_run:
+        _say("Nothing was changed: this was a dry run.", args.output)
+
+
+def _check_choice(args: Namespace) -> None:
+    """Everything is invalidated only when it is asked for, and nobody who asks for it gets a part."""
+    filters = {
+        "--dag-id": args.dag_id,
+        "--component": args.component,
+        "--artifact-id": args.artifact_id,
+        "--since": args.since,
+        "--before": args.before,
+    }
+    given = [name for name, value in filters.items() if value is not None]
+    if args.all and given:
+        raise InvalidInputError(f"--all and {', '.join(given)} contradict each other; leave one of them out")
+    if not args.all and not given:
+        raise InvalidInputError(f"say which executions: {', '.join(filters)}, or --all for whatever has ever run")
+
+
+@_command
 def demo(args: Namespace) -> None:
     """`airflow mlpipe demo`."""
     sys.exit(demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once))
@@ -124,6 +165,56 @@ def demo(args: Namespace) -> None:
 
 def _print(rows: list[Row], output: str) -> None:
     AirflowConsole().print_as(data=rows, output=output)
+
+
+def _print_or_say(rows: list[Row], output: str, nothing: str) -> None:
+    if not rows:
+        _say(nothing, output)
+    if rows or output in _FOR_PROGRAMS:
+        _print(rows, output)
+
+
+def _say(words: str, output: str) -> None:
+    """A remark beside the rows, out of the way of a program that reads them."""
+    print(words, file=sys.stderr if output in _FOR_PROGRAMS else sys.stdout)
+
+
+def _context_id(store: MetadataStore, dag_id: str) -> int:
+    found = store.contexts(context_type="pipeline", name=dag_id).items
+    if not found:
+        raise InvalidInputError(f"no DAG {dag_id!r} has run with this store; `airflow mlpipe runs` lists runs")
+    return found[0].id
+
+
+def _check_artifact(store: MetadataStore, artifact_id: int) -> None:
+    if store.artifact(artifact_id) is None:
+        raise InvalidInputError(f"there is no artifact {artifact_id}; `airflow mlpipe artifacts` lists them")
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(re.sub("Z$", "+00:00", text))  # Python 3.10 does not read the Z
+    except ValueError:
+        raise InvalidInputError(f"{option} {text!r} is no time; write it like 2026-01-31T18:30:00+01:00") from None
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def _os_user() -> str:
+    """Who runs this, whatever the environment says; in a container that may be a number without a name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
+
+
+def _counts(found: Iterable[InvalidatedExecution]) -> list[Row]:
+    counts = Counter((execution.pipeline, execution.component_id, execution.type) for execution in found)
+    return [
+        {"dag_id": pipeline, "component": component_id, "type": component_type, "executions": count}
+        for (pipeline, component_id, component_type), count in sorted(counts.items())
+    ]
 
 
 def _execution(execution: Execution) -> Row:

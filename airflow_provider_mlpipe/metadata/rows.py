@@ -119,6 +119,21 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InvalidatedExecution:
+    """A COMPLETE execution that no later run hits any more."""
+
+    id: int
+    type: str
+    pipeline: str
+    component_id: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> InvalidatedExecution:
+        """Make one of a row of the query `invalidate`."""
+        return cls(**row)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """A pipeline, one of its runs ("<pipeline>/<run>") or one of its nodes ("<pipeline>/<component>")."""
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, PropertyType, PropertyValue
@@ -26,6 +26,7 @@ from airflow_provider_mlpipe.metadata.rows import (
     Execution,
     ExecutionStart,
     ExecutionState,
+    InvalidatedExecution,
     Lineage,
     LineageEdge,
     LineageNode,
@@ -43,6 +44,7 @@ __all__ = [
     "Execution",
     "ExecutionStart",
     "ExecutionState",
+    "InvalidatedExecution",
     "Lineage",
     "LineageEdge",
     "LineageNode",
@@ -175,6 +177,36 @@ class MetadataStore:
     def mark_deleted(self, artifact_ids: Collection[int]) -> list[int]:
         """Mark artifacts whose files were deleted on purpose; returns the ids of those that it changed."""
         return self._mark(artifact_ids, ArtifactState.DELETED)
+
+    def invalidate(
+        self,
+        *,
+        reason: str,
+        pipeline: str | None = None,
+        component: str | None = None,
+        artifact_id: int | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        dry_run: bool = False,
+    ) -> list[InvalidatedExecution]:
+        """Keep later runs from reusing the executions that have all of what is given, and return them.
+
+        `component` is a component's id or type, `artifact_id` an artifact that they put out; they ended at `since` or
+        later, and earlier than `before`. The database's time is added to the reason. Artifacts stay as they are.
+        """
+        # A transaction is not sent again after a break: the second sending would find nothing left, and say so.
+        with self._connection.transaction():
+            rows = self._run(
+                "invalidate",
+                reason=printable(reason),
+                pipeline=pipeline,
+                component=component,
+                artifact_id=artifact_id,
+                since=since,
+                before=before,
+                dry_run=dry_run,
+            )
+        return [InvalidatedExecution.from_row(row) for row in rows]
 
     # Deciding
 

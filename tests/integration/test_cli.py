@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 from collections.abc import Callable
+from datetime import timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +16,9 @@ import pytest
 from airflow.cli.cli_parser import get_parser
 from run_part import component, run
 
+from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 Command = Callable[..., str]
 
@@ -74,6 +79,86 @@ def test_lineage_goes_up_and_down(command: Command, made: int) -> None:
     assert len(json.loads(command("lineage", str(made), "--depth", "1", "--output", "json"))) == 2
     with pytest.raises(SystemExit, match="there is no artifact 999"):
         command("lineage", "999")
+
+
+def test_what_is_invalidated_runs_again_and_says_why(
+    command: Command, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = component("Make", database, str(tmp_path))
+    (first,) = run(make)["examples"]
+    (row,) = json.loads(command("cache", "invalidate", "--dag-id", "pipeline", "--output", "json"))
+    assert row == {"dag_id": "pipeline", "component": "Make", "type": "Make", "executions": "1"}
+    capsys.readouterr()
+    (second,) = run(make, run_id="second")["examples"]
+    assert second.id != first.id
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    log = capsys.readouterr().out
+    assert f"Make: runs, the earlier result is not reusable: invalidated by {user} at 2" in log
+    (again,) = run(make, run_id="third")["examples"]
+    assert again.id == second.id  # which was made after that
+    assert MetadataStore(database).artifact(first.id or 0).state is ArtifactState.LIVE  # type: ignore[union-attr]
+
+
+def test_invalidate_chooses_by_component_artifact_and_time(
+    command: Command, made: int, database: str, tmp_path: Path
+) -> None:
+    run(component("Make", database, str(tmp_path), task_id="other", cache="refresh"))
+    store = MetadataStore(database)
+    (used,) = store.executions(component_id="Use", run_id="first").items
+    assert used.ended_at is not None
+    ended = used.ended_at.astimezone(timezone.utc)
+
+    def chosen(*filters: str) -> dict[str, int]:
+        rows = json.loads(command("cache", "invalidate", "--dry-run", "--output", "json", *filters))
+        return {row["component"]: int(row["executions"]) for row in rows}
+
+    assert chosen("--all") == {"Make": 1, "Use": 1, "other": 1}
+    assert chosen("--component", "Make") == {"Make": 1, "other": 1}  # a type
+    assert chosen("--component", "other") == {"other": 1}
+    assert chosen("--artifact-id", str(made)) == {"Use": 1}
+    without_a_zone = ended.replace(tzinfo=None).isoformat()
+    elsewhere = ended.astimezone(timezone(timedelta(hours=5))).isoformat()
+    for time in (without_a_zone, f"{without_a_zone}Z", elsewhere):
+        assert chosen("--since", time) == {"Use": 1, "other": 1}
+        assert chosen("--before", time) == {"Make": 1}
+    assert chosen("--since", elsewhere, "--component", "Use", "--dag-id", "pipeline") == {"Use": 1}
+    assert all(execution.reusable for execution in store.executions().items)
+
+
+def test_invalidate_says_what_it_did_and_does_it_once(
+    command: Command, made: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("cache", "invalidate", "--component", "Use")
+    dry = command(*arguments, "--dry-run")
+    assert "Nothing was changed" in dry
+    table = command(*arguments)
+    assert re.search(r"pipeline\s*\|\s*Use\s*\|\s*Use\s*\|\s*1", table)
+    assert dry.startswith(table)
+    assert command(*arguments) == "Nothing matched.\n"
+    args = get_parser().parse_args(["mlpipe", *arguments, "--output", "json"])
+    args.func(args)
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out), printed.err) == ([], "Nothing matched.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], r"say which executions: --dag-id, .*, or --all"),
+        (["--dry-run"], "say which executions"),
+        (["--all", "--component", ""], "--all and --component contradict"),
+        (["--dag-id", "nothing"], "no DAG 'nothing' has run"),
+        (["--artifact-id", "0"], "there is no artifact 0"),
+        (["--since", "yesterday"], "--since 'yesterday' is no time; write it like"),
+        (["--before", ""], "--before '' is no time"),
+    ],
+)
+def test_invalidate_refuses_what_chooses_nothing(
+    command: Command, made: int, database: str, arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit, match=f"InvalidInputError: {words}"):
+        command("cache", "invalidate", *arguments)
+    assert all(execution.reusable for execution in MetadataStore(database).executions().items)
 
 
 def test_a_table_is_printed_by_default(command: Command, made: int) -> None:

@@ -329,6 +329,30 @@ WHERE id IN (
 )
 RETURNING id
 
+-- name: invalidate
+-- Executions that later runs shall not hit any more, rows in a fixed order. Only what could be hit is touched, so who did
+-- it first stays recorded.
+WITH matching AS (
+    SELECT execution.id, type.name AS type, execution.pipeline, execution.component_id
+    FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
+    WHERE execution.state = 'COMPLETE' AND execution.reusable
+        AND (%(pipeline)s::text IS NULL OR execution.pipeline = %(pipeline)s)
+        AND (%(component)s::text IS NULL OR %(component)s IN (execution.component_id, type.name))
+        AND (%(artifact_id)s::bigint IS NULL OR execution.id IN (
+            SELECT execution_id FROM mlpipe.event WHERE artifact_id = %(artifact_id)s AND type = 'OUTPUT'
+        ))
+        AND (%(since)s::timestamptz IS NULL OR execution.ended_at >= %(since)s)
+        AND (%(before)s::timestamptz IS NULL OR execution.ended_at < %(before)s)
+    ORDER BY execution.id
+    FOR NO KEY UPDATE OF execution
+), invalidated AS (
+    UPDATE mlpipe.execution
+    SET reusable = false, not_reusable_reason = %(reason)s || ' at ' || date_trunc('second', statement_timestamp())
+    FROM matching
+    WHERE NOT %(dry_run)s AND execution.id = matching.id
+)
+SELECT * FROM matching ORDER BY id
+
 -- name: latest_artifacts
 -- The newest LIVE artifacts of a type.
 SELECT artifact.*

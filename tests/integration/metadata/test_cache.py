@@ -1,8 +1,9 @@
 """What decides a hit, and what explains a miss."""
 
+import re
 from datetime import timedelta
 
-from airflow_provider_mlpipe.artifacts import Model
+from airflow_provider_mlpipe.artifacts import ArtifactState, Model
 from airflow_provider_mlpipe.metadata import sql
 
 
@@ -54,6 +55,56 @@ def test_marks(store, run):
     assert store.mark_deleted([first]) == [first]
     assert store.mark_missing([first]) == []
     assert store.mark_missing([]) == []
+
+
+def test_what_is_invalidated_is_no_hit_any_more(store, run):
+    execution_id, outputs = run()
+    (invalidated,) = store.invalidate(reason="invalidated by \0ada", pipeline="taxi")
+    assert (invalidated.id, invalidated.type, invalidated.pipeline, invalidated.component_id) == (
+        execution_id,
+        "Trainer",
+        "taxi",
+        "trainer",
+    )
+    assert store.find_cached("f1") is None
+    execution = store.execution(execution_id)
+    assert not execution.reusable
+    assert re.fullmatch(r"invalidated by ␀ada at [\d-]{10} [\d:]{8}[+-][\d:]{2,5}", execution.not_reusable_reason)
+    assert store.artifact(outputs["model"][0].id).state is ArtifactState.LIVE
+
+
+def test_what_is_invalidated_has_all_of_what_is_given(store, run, connection):
+    old, old_outputs = run(run_id="1")
+    new, _ = run(run_id="2")
+    pusher, _ = run(run_id="2", component_id="last", component_type="Pusher", pipeline="other")
+    connection.run("UPDATE mlpipe.execution SET ended_at = ended_at - interval '2 days' WHERE id = %(id)s", {"id": old})
+    ended = store.execution(old).ended_at
+
+    def ids(**filters):
+        return [item.id for item in store.invalidate(reason="why", dry_run=True, **filters)]
+
+    assert ids() == [old, new, pusher]
+    assert ids(pipeline="taxi") == [old, new]
+    assert ids(component="Pusher") == ids(component="last") == [pusher]
+    assert ids(artifact_id=old_outputs["model"][0].id) == [old]
+    assert ids(since=ended) == [old, new, pusher]
+    assert ids(before=ended) == []
+    assert ids(since=ended, before=ended + timedelta(microseconds=1)) == [old]
+    assert ids(since=ended + timedelta(days=1), pipeline="taxi", component="trainer") == [new]
+    assert ids(pipeline="taxi", component="Pusher") == []
+    assert store.find_cached("f1").execution_id == pusher  # a dry run changes nothing
+
+
+def test_only_complete_reusable_executions_are_invalidated(store, start, run):
+    done, _ = run(run_id="1")
+    store.publish(store.start_execution(start(run_id="2")), {}, not_reusable_reason="a reason")
+    store.fail(store.start_execution(start(run_id="3")), "an error")
+    store.start_execution(start(run_id="4"))
+    store.publish_cached(start(run_id="5"), done)
+    assert [item.id for item in store.invalidate(reason="first")] == [done]
+    assert store.invalidate(reason="second") == []
+    reasons = [execution.not_reusable_reason for execution in reversed(store.executions().items)]
+    assert [reason and reason.split(" at ")[0] for reason in reasons] == ["first", "a reason", None, None, None]
 
 
 def test_earlier_parts(store, start, run):

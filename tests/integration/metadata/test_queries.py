@@ -105,6 +105,7 @@ def test_sql_in_a_string_stays_a_string(store, start, run):
     assert store.latest_artifacts(NASTY) == []
     assert store.latest_blessed_model(pipeline=NASTY, other_than=NASTY) is None
     assert store.latest_pushed(destination=NASTY) is None
+    assert [item.id for item in store.invalidate(reason=NASTY, pipeline=NASTY, component=NASTY)] == [execution_id]
 
 
 class TestRunOutputs:

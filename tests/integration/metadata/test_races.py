@@ -161,3 +161,16 @@ def test_a_hit_waits_for_who_marks_its_outputs(store, start, run, connection, da
         with pytest.raises(Exception, match="not all LIVE"):
             hit.result()
     assert store.artifact(outputs["model"][0].id).state.value == "MISSING"
+
+
+def test_of_two_who_invalidate_at_once_one_reports_it(store, run, connection, database):
+    execution_id, _ = run()
+    first = Connection(database)
+    with ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            first.run("UPDATE mlpipe.execution SET reusable = false, not_reusable_reason = 'the first'")
+            second = pool.submit(store.invalidate, reason="the second")
+            _wait_until_blocked(connection, first)
+        assert second.result() == []
+    first.close()
+    assert store.execution(execution_id).not_reusable_reason == "the first"
