@@ -77,6 +77,27 @@ def get_cli_commands() -> list[CLICommand]:
                     ),
                 ),
                 ActionCommand(
+                    name="orphans",
+                    help="List, or delete, the files of executions that never published",
+                    description=(
+                        "Folders <pipeline root>/<component id>/<output key>/<execution id> whose execution is FAILED "
+                        "or ABANDONED. Executions whose worker has given no sign of life for a minute are ended first."
+                    ),
+                    func=_impl("orphans"),
+                    args=(
+                        Arg(
+                            ("--pipeline-root",),
+                            help="where to look: the DAGs' pipeline_root (default: Airflow's [mlpipe] pipeline_root)",
+                            nargs="+",
+                            action="extend",
+                            metavar="ROOT",
+                        ),
+                        Arg(("--delete",), help="delete them", action="store_true"),
+                        ARG_OUTPUT,
+                        _CONN_ID,
+                    ),
+                ),
+                ActionCommand(
                     name="demo",
                     help="Run the example pipeline through a real Airflow on an embedded Postgres",
                     func=_impl("demo"),

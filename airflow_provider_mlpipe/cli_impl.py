@@ -18,6 +18,7 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import get_bagged_dag
 
 from airflow_provider_mlpipe import demo as demos
+from airflow_provider_mlpipe import orphans as orphan_files
 from airflow_provider_mlpipe import partial_run, planner
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
@@ -25,8 +26,11 @@ from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import create_database
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Execution, InvalidatedExecution, LineageNode, MetadataStore
+from airflow_provider_mlpipe.metadata.values import printable
+from airflow_provider_mlpipe.orphans import Orphan
 from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID
 from airflow_provider_mlpipe.preview import preview_context
+from airflow_provider_mlpipe.settings import default_pipeline_root
 
 Row = dict[str, object]
 
@@ -158,6 +162,23 @@ def _check_choice(args: Namespace) -> None:
 
 
 @_command
+def orphans(args: Namespace) -> None:
+    """`airflow mlpipe orphans`."""
+    roots = args.pipeline_root or [default_pipeline_root()]
+    found = orphan_files.find(MlpipeHook(args.conn_id).store, roots)
+    if found.abandoned:
+        print(f"Ended without a sign of life: execution {', '.join(map(str, found.abandoned))}.", file=sys.stderr)
+    for words in found.left_alone:
+        print(f"Left alone, for another store may have made it: {words}", file=sys.stderr)
+    _print_or_say([_orphan(orphan) for orphan in found.orphans], args.output, "No orphans were found.")
+    if found.orphans and args.delete:
+        freed, problems = orphan_files.delete(found.orphans)
+        _say(f"Deleted {len(found.orphans) - len(problems)} folders, which freed {freed} bytes.", args.output)
+        if problems:
+            raise InvalidInputError("\n".join(problems))
+
+
+@_command
 def demo(args: Namespace) -> None:
     """`airflow mlpipe demo`."""
     sys.exit(demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once))
@@ -207,6 +228,16 @@ def _os_user() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return f"user {os.geteuid()}"
+
+
+def _orphan(orphan: Orphan) -> Row:
+    return {
+        "execution_id": orphan.execution_id,
+        "state": orphan.state.value,
+        "component": orphan.component_id,
+        "bytes": orphan.size,
+        "path": printable(str(orphan.path)),
+    }
 
 
 def _counts(found: Iterable[InvalidatedExecution]) -> list[Row]:

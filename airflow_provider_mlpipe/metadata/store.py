@@ -304,6 +304,17 @@ class MetadataStore:
         """Return one execution."""
         return _first([Execution.from_row(row) for row in self._run("execution", execution_id=execution_id)])
 
+    def executions_by_id(self, execution_ids: Collection[int]) -> list[Execution]:
+        """Return those of the executions that there are, in order."""
+        return [Execution.from_row(row) for row in self._run("executions_by_id", execution_ids=list(execution_ids))]
+
+    def used_folders(self, folders: Collection[str]) -> set[str]:
+        """Return those of the folders (absolute, no slash at the end) that an artifact of any state is, or lies in."""
+        # What is no Unicode is no artifact's URI: the store could not hold it.
+        rows = self._run("used_folders", folders=[printable(folder) for folder in folders])
+        used = {row["folder"] for row in rows}
+        return {folder for folder in folders if printable(folder) in used}
+
     def execution_artifacts(
         self, execution_id: int, event_type: Literal["INPUT", "OUTPUT"]
     ) -> dict[str, list[Artifact]]:

@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "driver": [*CODE, *STORE],
     "publisher": DRIVE,
     "launcher": DRIVE,
+    "orphans": ["artifacts", "exceptions", *STORE, "publisher"],
     "runner": EXECUTE,
     "heartbeat": ["exceptions", *STORE],
     "triggers": ["exceptions", *STORE, "metadata.hook"],

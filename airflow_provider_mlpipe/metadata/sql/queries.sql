@@ -439,6 +439,25 @@ SELECT execution.*, type.name AS type
 FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
 WHERE execution.id = %(execution_id)s
 
+-- name: executions_by_id
+-- Many executions at once.
+SELECT execution.*, type.name AS type
+FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
+WHERE execution.id = ANY (%(execution_ids)s::bigint[])
+ORDER BY execution.id
+
+-- name: used_folders
+-- Which of these folders are an artifact, or hold one: a part of an output may have been imported. The index of URIs knows
+-- whole ones only, so this reads them all, cut to the length of the folders, whatever their number.
+WITH wanted AS (
+    SELECT folder, cardinality(string_to_array(folder, '/')) AS depth FROM unnest(%(folders)s::text[]) AS folder
+)
+SELECT folder FROM wanted
+WHERE folder IN (
+    SELECT array_to_string((string_to_array(artifact.uri, '/'))[:depths.depth], '/')
+    FROM mlpipe.artifact, (SELECT DISTINCT depth FROM wanted) AS depths
+)
+
 -- name: executions
 -- Executions by what is asked, newest first, one page after another.
 SELECT execution.*, type.name AS type
