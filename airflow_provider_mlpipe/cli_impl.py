@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from airflow.cli.simple_table import AirflowConsole
+from airflow.sdk.exceptions import AirflowException
 from airflow.utils.cli import get_bagged_dag
 
 from airflow_provider_mlpipe import demo as demos
@@ -101,7 +102,12 @@ def lineage(args: Namespace) -> None:
 @_command
 def plan(args: Namespace) -> None:
     """`airflow mlpipe plan`; the exit code says whether anything would run."""
-    dag = get_bagged_dag(None, args.dag_id)
+    try:
+        dag = get_bagged_dag(None, args.dag_id)
+    except AirflowException as error:
+        raise InvalidInputError(
+            f"{error} `airflow dags list-import-errors` says what was wrong with a file."
+        ) from error
     context = preview_context(dag, _json_object(args.params))
     store = MlpipeHook(args.conn_id).store
     selection = partial_run.select(dag, store, context)

@@ -12,14 +12,13 @@ from pathlib import Path
 from tables import table
 
 from airflow_provider_mlpipe.local_airflow import LocalAirflow
-from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 DAGS = Path(__file__).parent.parent / "dags"
 DAG_ID = "flight_delays"
 
 
 def figures() -> list[tuple[str, str, str]]:
-    """Per component the seconds of a first and of a second run, and whether the second was cached."""
+    """Per task its seconds in a first and in a second run."""
     with tempfile.TemporaryDirectory(prefix="mlpipe-bench-") as folder:
         root = Path(folder)
         root.chmod(0o755)  # Postgres' user must get through
@@ -29,20 +28,17 @@ def figures() -> list[tuple[str, str, str]]:
 
 
 def run(airflow: LocalAirflow) -> dict[str, str]:
-    """Triggers the DAG and waits; the seconds of each task, then of the whole run from its trigger."""
+    """Triggers the DAG and waits; the seconds of each task that ran, how many did, and of the whole run."""
     began = time.perf_counter()
     run_id = airflow.trigger(DAG_ID)
     state = airflow.wait(DAG_ID, run_id, timeout=3600)
     whole = time.perf_counter() - began
     assert state == "success", state
-    executions = MetadataStore(airflow.mlpipe_dsn).executions(pipeline=DAG_ID, run_id=run_id).items
-    how = {execution.component_id: execution.state.value.lower() for execution in executions}
-    taken = {
-        task.task_id: f"{task.seconds:.1f} s ({how.get(task.task_id, 'plain task')})"
-        for task in airflow.task_instances(DAG_ID, run_id)
-    }
-    return taken | {"the whole run, from trigger to success": f"{whole:.1f} s"}
+    tasks = airflow.task_instances(DAG_ID, run_id)
+    taken = {task.task_id: "skipped" if task.state == "skipped" else f"{task.seconds:.1f}" for task in tasks}
+    ran = sum(task.state == "success" for task in tasks)
+    return taken | {"tasks that ran": str(ran), "the whole run, from trigger to success": f"{whole:.1f}"}
 
 
 if __name__ == "__main__":
-    print(table(("component", "cold", "again"), figures()))
+    print(table(("seconds", "cold", "again, cached"), figures()))

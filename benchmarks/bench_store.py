@@ -18,6 +18,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, TypeVar
 
+import ten_components
+from airflow.sdk import DAG
 from earlier_executions import TYPES, execution_start, fill, fingerprint, output, pipeline
 from psycopg2.extensions import connection as RawConnection
 from psycopg2.sql import Composable
@@ -31,6 +33,7 @@ from airflow_provider_mlpipe.metadata.store import ExecutionStart, ExecutionStat
 
 SIZES = (100, 10_000, 100_000)
 REPETITIONS = 400
+PLANS = 50
 UNMEASURED = 20
 
 SHARED_SIZE = 10_000
@@ -161,7 +164,20 @@ class Measured:
 def figures_by_size(server: EmbeddedPostgres) -> list[Sequence[str]]:
     """Per operation the statements of a call, p50 and p99 in ms at each size, and the growth of the p50."""
     stores = {size: CountingStore(filled(server, f"size_{size}", size)) for size in SIZES}
-    return [_row(name, measure(operation, stores)) for name, operation in OPERATIONS.items()]
+    rows = [_row(name, measure(operation, stores)) for name, operation in OPERATIONS.items()]
+    with tempfile.TemporaryDirectory(prefix="mlpipe-bench-") as folder:
+        dags = {size: _run_dag(Path(folder, str(size)), store) for size, store in stores.items()}
+
+        def plan(store: MetadataStore, call: Call) -> None:
+            ten_components.plan(dags[call.earlier], store, f"plan {call.number}")
+
+        return [*rows, _row("plan of a DAG of ten components", measure(plan, stores, PLANS))]
+
+
+def _run_dag(root: Path, store: MetadataStore) -> DAG:
+    dag = ten_components.ten_components(root)
+    ten_components.run_all(dag, store)
+    return dag
 
 
 def filled(server: EmbeddedPostgres, database: str, executions: int) -> str:
@@ -171,14 +187,16 @@ def filled(server: EmbeddedPostgres, database: str, executions: int) -> str:
     return dsn
 
 
-def measure(operation: Operation, stores: Mapping[int, CountingStore]) -> Mapping[int, Measured]:
+def measure(
+    operation: Operation, stores: Mapping[int, CountingStore], repetitions: int = REPETITIONS
+) -> Mapping[int, Measured]:
     """One operation in stores by size, which take turns: what else the machine does weighs on all alike."""
     for size, store in stores.items():
         for number in range(UNMEASURED):
             operation(store, Call(earlier=size, number=number))
     seconds: dict[int, list[float]] = {size: [] for size in stores}
     before = {size: store.statements for size, store in stores.items()}
-    for number in range(UNMEASURED, UNMEASURED + REPETITIONS):
+    for number in range(UNMEASURED, UNMEASURED + repetitions):
         for size, store in stores.items():
             seconds[size].append(_seconds(operation, store, Call(earlier=size, number=number)))
     return {
@@ -194,7 +212,8 @@ def _seconds(operation: Operation, store: MetadataStore, call: Call) -> float:
 
 
 def _row(name: str, by_size: Mapping[int, Measured]) -> Sequence[str]:
-    statements = sum(measured.statements for measured in by_size.values()) / REPETITIONS / len(by_size)
+    calls = sum(len(measured.seconds) for measured in by_size.values())
+    statements = sum(measured.statements for measured in by_size.values()) / calls
     times = [_ms(seconds) for measured in by_size.values() for seconds in (measured.p50, measured.p99)]
     growth = by_size[SIZES[-1]].p50 / by_size[SIZES[0]].p50
     return name, f"{statements:g}", *times, f"{growth:.2f}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +104,14 @@ class Place:
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
         self.airflow._call("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
+    def plan_command(self, dag_id: str, params: str = "{}") -> tuple[int, list[dict[str, str]]]:
+        """Exit code and rows of `airflow mlpipe plan`."""
+        command = [sys.executable, "-m", "airflow", "mlpipe", "plan", dag_id, "--params", params, "--output", "json"]
+        environment = self.airflow._process_environment()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        shown = done.stdout.splitlines()
+        return done.returncode, json.loads(shown[-1]) if shown and done.returncode != 1 else []
+
     def hold(self, barrier: str) -> None:
         (self._barriers / f"{barrier}.hold").touch()
 
@@ -148,6 +159,19 @@ def test_a_cached_run_costs_one_task_and_a_cleared_one_decides_anew(place: Place
     wait_for(lambda: len(place.executions("planned", again)) == 5)
     place.succeeds("planned", again)
     assert place.states("planned", again) == {"plan": "success", "Make": "skipped", "Use": "skipped"}
+
+
+def test_the_command_shows_the_same_without_running(place: Place) -> None:
+    place.run("planned")
+    before = len(place.store.executions().items)
+    status, rows = place.plan_command("planned")
+    assert status == 0
+    assert [(row["component"], row["verdict"]) for row in rows] == [("Make", "hit"), ("Use", "hit")]
+    status, rows = place.plan_command("planned", '{"text": "never seen"}')
+    assert status == 2
+    assert [row["reason"] for row in rows] == ['parameter text "hello" → "never seen"', "waits for Make"]
+    assert place.plan_command("no_such_dag")[0] == 1
+    assert len(place.store.executions().items) == before
 
 
 def test_what_is_below_a_miss_decides_itself(place: Place) -> None:

@@ -25,6 +25,10 @@ FROM mlpipe.artifact JOIN mlpipe.artifact_type type ON type.id = artifact.type_i
 ALTER TABLE mlpipe.execution ADD COLUMN flight text;
 CREATE UNIQUE INDEX execution_one_flight ON mlpipe.execution (flight) WHERE state = 'RUNNING';
 
+-- For a hit, and for what keeps an equal execution from being one.
+DROP INDEX mlpipe.execution_cache;
+CREATE INDEX execution_cache ON mlpipe.execution (fingerprint, reusable, id) WHERE state = 'COMPLETE';
+
 -- What was decided about a run before it began, anew whenever its plan is cleared.
 CREATE TABLE mlpipe.plan (
     pipeline text NOT NULL,
