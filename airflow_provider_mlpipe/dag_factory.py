@@ -72,6 +72,7 @@ def create_dag(
     for component in ordered:
         _apply_defaults(component, settings)
         _apply_default_args(component, dag.default_args)
+        _run_after_hits(component, dag.default_args)
         dag.add_task(component)
     for component in ordered:
         component.wire()
@@ -169,8 +170,14 @@ def _apply_defaults(component: NodeOperator, settings: _Settings) -> None:
     for name, value in vars(settings).items():
         if hasattr(component, name) and getattr(component, name) is None:
             setattr(component, name, value)
-    if "trigger_rule" not in component._BaseOperator__init_kwargs:  # type: ignore[attr-defined]
+
+
+def _run_after_hits(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
+    """A skipped component above may be a hit; whoever chose a trigger rule keeps it, and above it no hit is skipped."""
+    given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
+    if "trigger_rule" not in {*given, *default_args}:
         component.trigger_rule = TriggerRule.NONE_FAILED
+        component.is_skipped_with_others = True
 
 
 def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]) -> None:

@@ -117,9 +117,11 @@ def _fingerprint(run: ComponentRun) -> Fingerprint:
     )
 
 
-def find_again(store: MetadataStore, run: ComponentRun, decision: Decision) -> CachedExecution | None:
-    """Looks once more when this try has its claim: who held the flight before may have ended just now."""
-    return _find(store, run, decision.start) if run.cache.mode is True else None
+def look_again(
+    store: MetadataStore, run: ComponentRun, decision: Decision, *, problem_with: Callable[[Outputs], str | None]
+) -> CachedExecution | None:
+    """Looks once more when this try has its claim: who held the flight before may have published just now."""
+    return _usable(store, run, decision.start, problem_with)[0] if run.cache.mode is True else None
 
 
 def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | None = None) -> ExecutionStart:
@@ -171,6 +173,16 @@ def _look_up(
 ) -> tuple[CachedExecution | None, str]:
     if run.cache.mode is not True:
         return None, "cache refreshed" if run.cache.mode == "refresh" else "caching is off"
+    cached, problem = _usable(store, run, start, problem_with)
+    if cached is not None:
+        return cached, f"equal to execution {cached.execution_id}"
+    return None, problem or _what_changed(store, run, start)
+
+
+def _usable(
+    store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
+) -> tuple[CachedExecution | None, str | None]:
+    """An equal execution that stands up to a look at its files; or None, and what was wrong with those there are."""
     lost: list[str] = []
     while cached := _find(store, run, start):
         problems = _problems(cached.outputs, run.cache.verify)
@@ -182,12 +194,8 @@ def _look_up(
             lost += [problem for _, problem in problems]
             continue
         problem = problem_with(cached.outputs)
-        if problem:
-            return None, problem
-        return cached, f"equal to execution {cached.execution_id}"
-    if lost:
-        return None, f"outputs missing: {'; '.join(lost)}"
-    return None, _what_changed(store, run, start)
+        return (None, problem) if problem else (cached, None)
+    return None, f"outputs missing: {'; '.join(lost)}" if lost else None
 
 
 def _what_changed(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:

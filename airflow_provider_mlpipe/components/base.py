@@ -87,6 +87,7 @@ class NodeOperator(BaseOperator):
         self.pipeline_root = pipeline_root
         self.metadata_conn_id = metadata_conn_id
         self.is_planned = False
+        self.is_skipped_with_others = False
         self._is_wired = False
 
     # ---- authoring
@@ -224,7 +225,7 @@ class NodeOperator(BaseOperator):
     def _skip_with_what_is_above(self, context: Context) -> None:
         """In a planned DAG a skipped component above may be a hit; what is no component takes this one with it."""
         others = [task.task_id for task in self.upstream_list if not isinstance(task, NodeOperator)]
-        if self.is_planned and others:
+        if self.is_skipped_with_others and others:
             ti = context["ti"]
             states = ti.get_task_states(dag_id=ti.dag_id, task_ids=others, run_ids=[ti.run_id]).get(ti.run_id, {})
             if skipped := [task_id for task_id, state in states.items() if state == "skipped"]:
@@ -361,7 +362,8 @@ class ComponentOperator(NodeOperator):
         barrier("driver.started")
         try:
             with Heartbeat(self.store, claim, on_loss=self._launcher.kill) as heart:
-                if cached := driver.find_again(self.store, run, decision):
+                cached = driver.look_again(self.store, run, decision, problem_with=self.cached_outputs_problem)
+                if cached is not None:
                     self.log.info("%s: cached after all, equal to execution %s", self.task_id, cached.execution_id)
                     return self.store.settle(claim, cached.execution_id)
                 pending = self._make_outputs(claim)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 from run_part import component, component_run, run
 from waiting import wait_for
 
+from airflow_provider_mlpipe import driver
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.exceptions import (
@@ -21,9 +25,12 @@ from airflow_provider_mlpipe.exceptions import (
     ExecutorFailedError,
     InvalidInputError,
     InvalidValueError,
+    LostClaimError,
     UserCodeError,
 )
-from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
+from airflow_provider_mlpipe.metadata.connection import Connection
+from airflow_provider_mlpipe.metadata.store import Claim, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.triggers import ExecutionEndedTrigger
 
 Make = Callable[..., Any]
 
@@ -199,15 +206,96 @@ def test_a_shut_gate_stays_shut_on_a_hit(make: Make, store: MetadataStore) -> No
 def test_a_retry_is_a_new_execution_and_a_zombie_cannot_publish(make: Make, store: MetadataStore) -> None:
     operator = make()
     decision_run = component_run(operator)
-    from airflow_provider_mlpipe import driver
-    from airflow_provider_mlpipe.exceptions import LostClaimError
-
     zombie = store.start_execution(driver.decide(store, decision_run).start)
     published = one(run(operator, try_number=2))
     with pytest.raises(LostClaimError, match="superseded by try 2"):
         store.publish(zombie, {})
     assert states(store) == [ExecutionState.FAILED, ExecutionState.COMPLETE]
     assert store.artifact(published.id or 0) == published
+
+
+def test_an_equal_result_that_the_component_refuses_is_made_again(make: Make, store: MetadataStore) -> None:
+    run(make())
+    operator = make()
+    operator.cached_outputs_problem = lambda outputs: "it is not served any more"
+    run(operator, run_id="second")
+    assert states(store) == [ExecutionState.COMPLETE] * 2
+
+
+def start_elsewhere(make: Make, store: MetadataStore) -> Claim:
+    """What `make` makes by default is being made in another run."""
+    return store.start_execution(driver.decide(store, component_run(make(), run_id="elsewhere")).start)
+
+
+def test_while_another_makes_the_same_a_task_waits_and_then_hits(make: Make, store: MetadataStore) -> None:
+    other = start_elsewhere(make, store)
+    with pytest.raises(TaskDeferred) as deferred:
+        run(make())
+    assert deferred.value.method_name == "execute_again"
+    assert deferred.value.trigger.serialize() == (
+        "airflow_provider_mlpipe.triggers.ExecutionEndedTrigger",
+        {"execution_id": other.execution_id, "metadata_conn_id": "mlpipe_default"},
+    )
+    store.publish(other, {})
+    run(make())
+    assert states(store) == [ExecutionState.COMPLETE, ExecutionState.CACHED]
+
+
+@pytest.mark.parametrize("cache", [False, "refresh"])
+def test_who_does_not_look_does_not_wait(make: Make, store: MetadataStore, cache: Any) -> None:
+    start_elsewhere(make, store)
+    run(make(cache=cache))
+    assert states(store) == [ExecutionState.RUNNING, ExecutionState.COMPLETE]
+
+
+def test_for_a_dead_worker_nobody_waits(make: Make, store: MetadataStore, database: str) -> None:
+    start_elsewhere(make, store)
+    Connection(database).run("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '61 seconds'")
+    run(make())
+    assert states(store) == [ExecutionState.ABANDONED, ExecutionState.COMPLETE]
+
+
+def test_what_is_published_between_the_look_and_the_claim_is_hit(
+    make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    (barriers / "driver.before_start.hold").touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    worker = threading.Thread(target=run, args=[make()])
+    worker.start()
+    wait_for(lambda: list(barriers.glob("driver.before_start@*")))
+    monkeypatch.delenv("MLPIPE_BARRIERS")
+    made = one(run(make(), run_id="elsewhere"))
+    (barriers / "driver.before_start.hold").unlink()
+    worker.join()
+    assert sorted(states(store)) == [ExecutionState.CACHED, ExecutionState.COMPLETE]
+    assert store.run_outputs(pipeline="pipeline", run_id="run", component_id="Make", key="examples") == [made]
+
+
+def test_the_trigger_fires_when_the_execution_has_ended(
+    make: Make, store: MetadataStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLPIPE_DEFAULT", database.replace("postgresql://", "mlpipe://", 1))
+    other = start_elsewhere(make, store)
+    trigger = ExecutionEndedTrigger(execution_id=other.execution_id, metadata_conn_id="mlpipe_default")
+    looked: list[bool] = []
+    look = trigger._is_under_way
+    monkeypatch.setattr(trigger, "_is_under_way", lambda store: looked.append(look(store)) or looked[-1])
+
+    async def first_event() -> dict[str, Any]:
+        async for event in trigger.run():
+            return dict(event.payload)
+        raise AssertionError("no event")
+
+    with ThreadPoolExecutor(1) as pool:
+        event = pool.submit(asyncio.run, first_event())
+        wait_for(lambda: looked)
+        assert not event.done()
+        store.fail(other, "an error")
+        assert event.result(timeout=60) == {"execution_id": other.execution_id}
+    assert looked[0]
+    assert not looked[-1]
 
 
 def test_log_lines_arrive_as_they_are_written(
