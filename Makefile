@@ -3,6 +3,9 @@ RUN := .venv/bin
 # What is compiled once need not be compiled by each of Airflow's processes.
 unexport PYTHONDONTWRITEBYTECODE
 
+# A file's tests share what is expensive to set up, so they stay together.
+IN_PARALLEL := --numprocesses 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast lint bench proto screenshot clean
 
@@ -16,10 +19,10 @@ demo: install ## run the flights through a real Airflow; ONCE=1 exits with the r
 	@$(RUN)/python -m airflow_provider_mlpipe.demo $(if $(filter-out 0,$(ONCE)),--once)
 
 test: lint ## all checks and all tests
-	$(RUN)/pytest
+	$(RUN)/pytest $(IN_PARALLEL)
 
 test-fast: install ## the unit tests that need no TensorFlow: under a minute
-	$(RUN)/pytest tests/unit -m "not heavy and not airflow"
+	$(RUN)/pytest $(IN_PARALLEL) tests/unit -m "not heavy and not airflow"
 
 lint: install ## ruff and mypy
 	$(RUN)/ruff check

@@ -12,7 +12,7 @@ from airflow_provider_mlpipe import partial_run, planner
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
-from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
+from airflow_provider_mlpipe.metadata.store import STALE_AFTER, MetadataStore, PlannedTask
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,6 +58,8 @@ class PlanOperator(BaseOperator):
             try:
                 if (tasks := store.plan(**key)) is not None:
                     return tasks
+                if dead := store.abandon_stale(STALE_AFTER):
+                    self.log.info("executions %s ended: nothing was heard of their workers", dead)
                 selection = partial_run.select(self.dag, store, context)
                 nodes = planner.make_plan(self.dag, store, context, selection=selection, plan_task_id=self.task_id)
                 barrier("plan.before_commit")

@@ -18,6 +18,7 @@ from airflow_provider_mlpipe.components.importer.operator import ImporterOperato
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator
 from airflow_provider_mlpipe.dag_factory import create_dag
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
+from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
 from airflow_provider_mlpipe.partial_run import select
 from airflow_provider_mlpipe.planner import PlannedNode, Verdict
@@ -315,6 +316,20 @@ def test_a_plan_whose_hits_are_gone_when_it_commits_records_nothing(pipeline: Pi
         planner.commit(pipeline.store, nodes, pipeline="d", run_id="next", clear=0)
     assert pipeline.store.plan(pipeline="d", run_id="next", clear=0) is None
     assert not pipeline.store.executions(run_id="next").items
+
+
+def test_the_plan_ends_what_dead_workers_left_running(pipeline: Pipeline, database: str) -> None:
+    dag = pipeline.run(pipeline.dag(*make_and_use()))
+    (made,) = pipeline.store.executions(component_id="Make").items
+    Connection(database).run(
+        "UPDATE mlpipe.execution SET state = 'RUNNING', claim_token = gen_random_uuid(), ended_at = NULL,"
+        " heartbeat_at = heartbeat_at - interval '61 seconds' WHERE component_id = 'Make'"
+    )
+    tasks = dag.get_task("plan")._committed(pipeline.store, preview_context(dag, {}, run_id="next"))
+    assert [task.verdict for task in tasks] == ["run", "unknown"]
+    ended = pipeline.store.execution(made.id)
+    assert ended is not None
+    assert ended.state is ExecutionState.ABANDONED
 
 
 def test_a_task_takes_up_its_plan_once_per_clear(pipeline: Pipeline) -> None:
