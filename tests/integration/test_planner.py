@@ -137,6 +137,13 @@ def test_a_change_is_told(pipeline: Pipeline, tmp_path: Path, before: Change, af
     assert nodes["Make"].reason == reason
 
 
+def test_an_invalidation_is_told(pipeline: Pipeline) -> None:
+    pipeline.run(pipeline.dag(*make_and_use()))
+    pipeline.store.invalidate(component="Make", reason="invalidated by ada")
+    nodes = pipeline.plan(pipeline.dag(*make_and_use()))
+    assert nodes["Make"].reason.startswith("the earlier result is not reusable: invalidated by ada at ")
+
+
 def test_the_nearest_earlier_execution_is_compared_with(pipeline: Pipeline) -> None:
     for run_id, text in (("a", "a"), ("b", "b")):
         pipeline.run(pipeline.dag(*make_and_use(text=text)), run_id)
