@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Operator
 
-    from airflow_provider_mlpipe.components.base import NodeOperator
+    from airflow_provider_mlpipe.components.node import NodeOperator
 
 A = TypeVar("A", bound=Artifact)
 

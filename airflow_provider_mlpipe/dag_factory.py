@@ -10,7 +10,8 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator, TriggerRule
 
 from airflow_provider_mlpipe import partial_run
-from airflow_provider_mlpipe.components.base import NodeOperator, check_cache_settings
+from airflow_provider_mlpipe.components.base import check_cache_settings
+from airflow_provider_mlpipe.components.node import NodeOperator
 from airflow_provider_mlpipe.driver import CacheMode, CacheScope, Verify
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID, PlanOperator

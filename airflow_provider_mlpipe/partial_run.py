@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
-from airflow_provider_mlpipe.components.base import ComponentOperator, NodeOperator
+from airflow_provider_mlpipe.components.base import ComponentOperator
+from airflow_provider_mlpipe.components.node import NodeOperator
 from airflow_provider_mlpipe.driver import Verify, usable_problem
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, ExecutionState, MetadataStore

@@ -20,7 +20,7 @@ import jinja2.meta
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.components.base import NodeOperator
+from airflow_provider_mlpipe.components.node import NodeOperator
 from airflow_provider_mlpipe.driver import Decision, Resolution
 from airflow_provider_mlpipe.exceptions import PermanentError
 from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask

@@ -13,8 +13,9 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_mlpipe import planner
 from airflow_provider_mlpipe.artifacts import Examples, Model
-from airflow_provider_mlpipe.components.base import ComponentOperator, NodeOperator
+from airflow_provider_mlpipe.components.base import ComponentOperator
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
+from airflow_provider_mlpipe.components.node import NodeOperator
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator
 from airflow_provider_mlpipe.dag_factory import create_dag
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model
-from airflow_provider_mlpipe.components.base import ComponentOperator, Published
+from airflow_provider_mlpipe.components.base import ComponentOperator
+from airflow_provider_mlpipe.components.node import Published
 from airflow_provider_mlpipe.components.spec import Content, Ignored, Input, Value
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
 

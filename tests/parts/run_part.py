@@ -13,7 +13,8 @@ from typing import Any
 import parts
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.components.base import ComponentOperator, Published, _plain
+from airflow_provider_mlpipe.components.base import ComponentOperator
+from airflow_provider_mlpipe.components.node import Published, plain_value
 from airflow_provider_mlpipe.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import MlpipeError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
@@ -31,7 +32,7 @@ def component_run(
 ) -> ComponentRun:
     """The try that Airflow's context would describe."""
     parameters = {name: getattr(operator, name) for name in operator.SPEC.parameters}
-    plain = {key: _plain(value) for key, value in parameters.items()}
+    plain = {key: plain_value(value) for key, value in parameters.items()}
     return ComponentRun(
         spec=operator.SPEC,
         pipeline="pipeline",

@@ -29,7 +29,8 @@ LIGHT = ["exceptions", "artifacts", "proto.*", "digests", "barriers"]
 CODE = [*LIGHT, "fingerprint", "user_code", "sources"]
 STORE = [f"metadata.{name}" for name in ("connection", "rows", "schema", "sql", "store", "values")]
 DRIVE = [*CODE, *STORE, "driver", "publisher"]
-OPERATE = [*DRIVE, "channels", "launcher", "settings", "metadata.hook", "components.spec", "components.base"]
+NODE = [*DRIVE, "channels", "settings", "metadata.hook", "components.spec"]
+OPERATE = [*NODE, "launcher", "heartbeat", "triggers", "components.node", "components.base"]
 EXECUTE = [*LIGHT, "user_code", "executors", "sources", "records.*"]
 
 # What lies beside an operator and its executor and is light enough for both.
@@ -71,7 +72,8 @@ MAY_IMPORT: dict[str, list[str]] = {
     "heartbeat": ["exceptions", *STORE],
     "triggers": ["exceptions", *STORE, "metadata.hook"],
     "components.spec": ["artifacts", "channels", "proto.*", "exceptions"],
-    "components.base": [*OPERATE, "heartbeat", "triggers"],
+    "components.node": NODE,
+    "components.base": OPERATE,
     "partial_run": OPERATE,
     "planner": [*OPERATE, "partial_run"],
     "plan_task": [*OPERATE, "partial_run", "planner"],

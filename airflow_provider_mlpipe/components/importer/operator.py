@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
-from airflow_provider_mlpipe.components.base import ResolvingOperator
+from airflow_provider_mlpipe.components.node import ResolvingOperator
 from airflow_provider_mlpipe.components.spec import Config, Content, Ignored
 from airflow_provider_mlpipe.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
@@ -59,7 +59,7 @@ class ImporterOperator(ResolvingOperator):
             known = ", ".join(sorted(ARTIFACT_TYPES))
             raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}") from None
 
-    def resolve(self, store: MetadataStore, run: ComponentRun) -> Resolution:
+    def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
         """Hashes the content."""
         uri = Path(run.parameters["source_uri"])
         if not uri.is_dir():

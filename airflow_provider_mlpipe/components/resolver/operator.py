@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, Model
-from airflow_provider_mlpipe.components.base import ResolvingOperator
+from airflow_provider_mlpipe.components.node import ResolvingOperator
 from airflow_provider_mlpipe.components.spec import Config, OptionalInput
 from airflow_provider_mlpipe.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import PipelineError
@@ -61,7 +61,7 @@ class ResolverOperator(ResolvingOperator):
             raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}")
         return {"result": ARTIFACT_TYPES[self.artifact_type]}
 
-    def resolve(self, store: MetadataStore, run: ComponentRun) -> Resolution:
+    def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
         """Asks the store."""
         computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external={})
         (key,) = self.output_types()

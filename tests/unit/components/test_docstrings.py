@@ -8,7 +8,7 @@ import re
 import pytest
 
 import airflow_provider_mlpipe as mlpipe
-from airflow_provider_mlpipe.components.base import NodeOperator
+from airflow_provider_mlpipe.components.node import NodeOperator
 
 PUBLIC = [getattr(mlpipe, name) for name in mlpipe.__all__]
 OPERATORS = [item for item in PUBLIC if inspect.isclass(item) and issubclass(item, NodeOperator)]
