@@ -209,7 +209,7 @@ def _why_equal_is_no_hit(store: MetadataStore, run: ComponentRun, start: Executi
     """What keeps this component from an equal execution: its own settings, or what was recorded with that one."""
     if any_age := store.find_cached(start.fingerprint):
         if run.cache.ttl and store.find_cached(start.fingerprint, max_age=run.cache.ttl) is None:
-            return f"execution {any_age.execution_id}, which is equal, is older than cache_ttl={run.cache.ttl}"
+            return f"execution {any_age.execution_id}, which is equal, did not end within cache_ttl={run.cache.ttl}"
         return f"execution {any_age.execution_id}, which is equal, is another pipeline's, or too old in this one"
     equal = store.executions(fingerprint=start.fingerprint, state=ExecutionState.COMPLETE, limit=1).items
     reason = equal[0].not_reusable_reason if equal else None

@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 _STATEMENTS = sql.load()
 STALE_AFTER = timedelta(seconds=60)
-"""Without a heartbeat for so long, an execution's worker is taken for dead."""
+"""Without a heartbeat for so long, an execution's worker is taken for dead; and with one so far ahead."""
 
 _ROUNDS = 20  # of two tries of one task that begin at the same moment; each round ends one of them
 _checked: set[str] = set()
@@ -167,7 +167,10 @@ class MetadataStore:
         return bool(self._run("fail", execution_id=claim.execution_id, token=claim.token, error=printable(error)))
 
     def abandon_stale(self, older_than: timedelta) -> list[int]:
-        """End RUNNING executions without a heartbeat for so long as ABANDONED; returns their ids."""
+        """End RUNNING executions whose heartbeat is that far from now as ABANDONED; returns their ids.
+
+        One from the future counts, too: the database's clock was set back, and who lives has beaten since.
+        """
         return [row["id"] for row in self._run("abandon_stale", older_than=older_than)]
 
     def mark_missing(self, artifact_ids: Collection[int]) -> list[int]:
@@ -213,7 +216,10 @@ class MetadataStore:
     def find_cached(
         self, fingerprint: str, *, pipeline: str | None = None, max_age: timedelta | None = None
     ) -> CachedExecution | None:
-        """Return the newest COMPLETE reusable execution of a fingerprint whose outputs are all LIVE."""
+        """Return the newest COMPLETE reusable execution of a fingerprint whose outputs are all LIVE.
+
+        `max_age` is how far from now it may have ended, by the database's clock: ago or, if that was set back, ahead.
+        """
         rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age)
         return CachedExecution(execution_id=rows[0]["execution_id"], outputs=artifacts_by_key(rows)) if rows else None
 

@@ -127,7 +127,7 @@ def _cache_file(folder: Path, content: str) -> dict[str, Any]:
         (
             lambda _: {},
             lambda _: {"cache_ttl": timedelta(microseconds=1)},
-            "execution 1, which is equal, is older than cache_ttl=0:00:00.000001",
+            "execution 1, which is equal, did not end within cache_ttl=0:00:00.000001",
         ),
     ],
 )

@@ -103,15 +103,21 @@ UNION ALL
 SELECT id FROM mlpipe.execution WHERE claim_token = %(token)s::uuid
 
 -- name: in_flight
--- Who is making the same right now, and whether anybody still hears of it.
-SELECT id, pipeline, run_id, component_id, heartbeat_at < clock_timestamp() - %(stale_after)s::interval AS is_stale
+-- Who is making the same right now, and whether anybody still hears of it. A heartbeat from the future is none: the
+-- clock was set back since, and whoever lives beats by the new one soon, while the dead would be waited for until then.
+SELECT
+    id, pipeline, run_id, component_id,
+    heartbeat_at NOT BETWEEN
+        clock_timestamp() - %(stale_after)s::interval AND clock_timestamp() + %(stale_after)s::interval AS is_stale
 FROM mlpipe.execution
 WHERE flight = %(flight)s AND state = 'RUNNING'
 
 -- name: under_way
 -- Whether there is somebody to wait for.
 SELECT id FROM mlpipe.execution
-WHERE id = %(execution_id)s AND state = 'RUNNING' AND heartbeat_at >= clock_timestamp() - %(stale_after)s::interval
+WHERE id = %(execution_id)s AND state = 'RUNNING'
+    AND heartbeat_at BETWEEN
+        clock_timestamp() - %(stale_after)s::interval AND clock_timestamp() + %(stale_after)s::interval
 
 -- name: heartbeat
 -- By the database's clock, and only for whoever holds the claim.
@@ -131,7 +137,9 @@ RETURNING id
 UPDATE mlpipe.execution
 SET state = 'ABANDONED', claim_token = NULL, ended_at = clock_timestamp(),
     error = 'no heartbeat since ' || heartbeat_at
-WHERE state = 'RUNNING' AND heartbeat_at < clock_timestamp() - %(older_than)s::interval
+WHERE state = 'RUNNING'
+    AND heartbeat_at NOT BETWEEN
+        clock_timestamp() - %(older_than)s::interval AND clock_timestamp() + %(older_than)s::interval
 RETURNING id
 
 -- name: lock_uris
@@ -228,11 +236,13 @@ ORDER BY output.key, output.index
 -- name: find_cached
 -- The one look-up that decides a hit: an index scan of the fingerprint's executions, newest first.
 -- Outputs are counted because NOT EXISTS becomes a join, which for a fingerprint with many hits reads all artifacts.
+-- An end in the future, by a clock that was set back since, is as far from now as one that long ago.
 WITH hit AS (
     SELECT id FROM mlpipe.execution
     WHERE fingerprint = %(fingerprint)s AND state = 'COMPLETE' AND reusable
         AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
-        AND (%(max_age)s::interval IS NULL OR ended_at > clock_timestamp() - %(max_age)s::interval)
+        AND (%(max_age)s::interval IS NULL
+            OR ended_at BETWEEN clock_timestamp() - %(max_age)s::interval AND clock_timestamp() + %(max_age)s::interval)
         AND 0 = (
             SELECT count(*) FROM mlpipe.event JOIN mlpipe.artifact ON artifact.id = event.artifact_id
             WHERE event.execution_id = execution.id AND event.type = 'OUTPUT' AND artifact.state <> 'LIVE'
