@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from airflow_provider_mlpipe.barriers import barrier
-from airflow_provider_mlpipe.exceptions import PERMANENT_ERRORS, ExecutorDiedError, ExecutorFailedError
+from airflow_provider_mlpipe.exceptions import PERMANENT_ERRORS, ExecutorDiedError, ExecutorFailedError, TransientError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorInvocation, ExecutorResult
 
 _TAIL_LINES = 20
@@ -37,14 +37,11 @@ class Launcher:
         """Runs the executor and returns its result.
 
         Raises ExecutorDiedError when the child ends without a result, the error that the executor raised when it is one
-        of PERMANENT_ERRORS, and ExecutorFailedError for any other.
+        of PERMANENT_ERRORS, ExecutorFailedError for any other, and TransientError without a temporary folder.
         """
-        with tempfile.TemporaryDirectory(prefix="mlpipe-", ignore_cleanup_errors=True) as folder:
-            invocation.tmp_dir = str(Path(folder, "tmp"))
-            Path(invocation.tmp_dir).mkdir()
-            Path(folder, "scratch").mkdir()
-            request, answer = Path(folder, "invocation.pb"), Path(folder, "result.pb")
-            request.write_bytes(invocation.SerializeToString())
+        with _temporary_folder() as folder:
+            request, answer = folder / "invocation.pb", folder / "result.pb"
+            _prepare(folder, request, invocation)
             barrier("launcher.start")
             with self._running(request, answer) as process:
                 tail = _stream(process, log)
@@ -96,6 +93,31 @@ class Launcher:
         finally:
             self._process = None
             os.close(holder)
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="mlpipe-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_temporary_folder(error) from error
+    with folder as path:
+        yield Path(path)
+
+
+def _prepare(folder: Path, request: Path, invocation: ExecutorInvocation) -> None:
+    try:
+        invocation.tmp_dir = str(folder / "tmp")
+        Path(invocation.tmp_dir).mkdir()
+        (folder / "scratch").mkdir()
+        request.write_bytes(invocation.SerializeToString())
+    except OSError as error:
+        raise _no_temporary_folder(error) from error
+
+
+def _no_temporary_folder(error: OSError) -> TransientError:
+    folder = tempfile.tempdir or "(there is none)"
+    return TransientError(f"the worker's temporary folder {folder} (TMPDIR) cannot be written: {error}")
 
 
 def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None]) -> deque[str]:

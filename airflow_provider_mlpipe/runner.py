@@ -5,9 +5,11 @@ Started by `launcher.py` with the paths of both messages and the file descriptor
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -46,7 +48,10 @@ def main(request: str, answer: str, lifeline: str) -> None:
     result = _run(pb.ExecutorInvocation.FromString(Path(request).read_bytes()))
     result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
     barrier("runner.before_result")
-    _write_whole(Path(answer), result.SerializeToString())
+    try:
+        _write_whole(Path(answer), result.SerializeToString())
+    except OSError as error:
+        sys.exit(f"the result cannot be written to {answer}, below the worker's TMPDIR: {error}")
     barrier("runner.after_result")
     # Libraries with threads of their own have been seen to crash at interpreter exit, with all outputs complete.
     sys.stdout.flush()
@@ -73,8 +78,19 @@ def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
     except PermanentError as error:
         return _failure(_nearest(error), str(error))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, is the result
-        whole = [*traceback.format_exception_only(error), *traceback.format_exception(error)]
-        return _failure(ExecutorFailedError.__name__, "".join(whole))
+        whole = "".join([*traceback.format_exception_only(error), *traceback.format_exception(error)])
+        return _failure(ExecutorFailedError.__name__, _with_space(invocation, whole))
+
+
+def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
+    """What Python says of a full disk names no disk, so this does, below the error's first line."""
+    if os.strerror(errno.ENOSPC) not in error and os.strerror(errno.EDQUOT) not in error:
+        return error
+    places = [*sorted(artifact.uri for artifact in invocation.outputs.values()), invocation.tmp_dir]
+    free = ", ".join(f"{shutil.disk_usage(place).free:,} bytes at {place}" for place in places if Path(place).exists())
+    first, _, rest = error.partition("\n")
+    remedy = "`airflow mlpipe orphans --delete` frees what failed tries have written"
+    return f"{first}\nThere are left: {free}. {remedy}.\n{rest}"
 
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:

@@ -6,6 +6,7 @@ another execution makes the same, wait for it without a worker's slot.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -155,6 +156,8 @@ class ComponentOperator(NodeOperator):
                     "store a pipeline_root of its own."
                 ) from error
             except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise TransientError(f"pipeline_root {root} is full: {error}") from error
                 raise InvalidInputError(
                     f"pipeline_root {root} cannot be written: {error}. Let the Airflow worker's user write there, or "
                     "give another pipeline_root."

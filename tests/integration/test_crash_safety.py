@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import run_part
+from bench import Bench
 from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
-from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.embedded import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.schema import upgrade
-from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
+from airflow_provider_mlpipe.metadata.store import ExecutionState
 
 # The parent holds no lock that a child could need: what forks here is a test's main thread.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -45,87 +40,6 @@ IN_THE_TASK = [
     "publisher.after",
 ]
 WITH_THE_STORE = ["driver.look_up", "driver.before_start", "driver.started", "executor.inside.1", "publisher.before"]
-
-
-class Task:
-    """A try in a process of its own, forked as Airflow's executor forks tasks."""
-
-    def __init__(self, log: Path, barriers: Path, arguments: list[str]) -> None:
-        self._log = log
-        self._process = multiprocessing.get_context("fork").Process(target=self._work, args=[str(barriers), arguments])
-        self._process.start()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-
-    def wait(self) -> int:
-        self._process.join(timeout=60)
-        assert self._process.exitcode is not None, self.output
-        return self._process.exitcode
-
-    @property
-    def output(self) -> str:
-        return self._log.read_text()
-
-    def _work(self, barriers: str, arguments: list[str]) -> None:
-        os.environ["MLPIPE_BARRIERS"] = barriers
-        with self._log.open("w") as log, contextlib.redirect_stdout(log):
-            code = run_part.main(*arguments)
-        os._exit(code)
-
-
-@dataclass
-class Bench:
-    """A place to run tries of one component in processes of their own, held at barriers."""
-
-    dsn: str
-    root: Path
-    barriers: Path
-
-    def start(self, try_number: int, run_id: str = "run", **arguments: str) -> Task:
-        how = {"try_number": try_number, "run_id": run_id}
-        request = {"component": "Make", "arguments": arguments, "how": how}
-        log = self.root.parent / f"try-{try_number}.log"
-        return Task(log, self.barriers, [self.dsn, str(self.root), json.dumps(request)])
-
-    def hold(self, barrier: str) -> None:
-        (self.barriers / f"{barrier}.hold").touch()
-
-    def release(self, barrier: str) -> None:
-        (self.barriers / f"{barrier}.hold").unlink()
-
-    def wait_at(self, barrier: str) -> int:
-        """The pid of the process that has come to the barrier."""
-        wait_for(lambda: self._arrived(barrier))
-        return self._arrived(barrier)[0]
-
-    def succeed(self, try_number: int, run_id: str = "run") -> None:
-        task = self.start(try_number, run_id)
-        assert task.wait() == 0, task.output
-
-    @property
-    def store(self) -> MetadataStore:
-        return MetadataStore(self.dsn)
-
-    def assert_sound(self) -> None:
-        """Every LIVE artifact hashes to its digest, and nothing is RUNNING."""
-        live = self.store.artifacts(state=ArtifactState.LIVE).items
-        assert live
-        for artifact in live:
-            assert tree_digest(Path(artifact.uri)) == artifact.digest
-            assert len(list(Path(artifact.uri).iterdir())) == 3
-        assert not self.store.executions(state=ExecutionState.RUNNING).items
-
-    def _arrived(self, barrier: str) -> list[int]:
-        return [int(path.name.rpartition("@")[2]) for path in self.barriers.glob(f"{barrier}@*")]
-
-
-@pytest.fixture
-def bench(database: str, tmp_path: Path) -> Bench:
-    barriers = tmp_path / "barriers"
-    barriers.mkdir()
-    return Bench(database, tmp_path / "root", barriers)
 
 
 @pytest.mark.parametrize("barrier", IN_THE_TASK)
