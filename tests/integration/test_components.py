@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,6 @@ from airflow_provider_mlpipe.exceptions import (
 )
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import Claim, ExecutionState, MetadataStore
-from airflow_provider_mlpipe.triggers import ExecutionEndedTrigger
 
 Make = Callable[..., Any]
 
@@ -271,31 +268,6 @@ def test_what_is_published_between_the_look_and_the_claim_is_hit(
     worker.join()
     assert sorted(states(store)) == [ExecutionState.CACHED, ExecutionState.COMPLETE]
     assert store.run_outputs(pipeline="pipeline", run_id="run", component_id="Make", key="examples") == [made]
-
-
-def test_the_trigger_fires_when_the_execution_has_ended(
-    make: Make, store: MetadataStore, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MLPIPE_DEFAULT", database.replace("postgresql://", "mlpipe://", 1))
-    other = start_elsewhere(make, store)
-    trigger = ExecutionEndedTrigger(execution_id=other.execution_id, metadata_conn_id="mlpipe_default")
-    looked: list[bool] = []
-    look = trigger._is_under_way
-    monkeypatch.setattr(trigger, "_is_under_way", lambda store: looked.append(look(store)) or looked[-1])
-
-    async def first_event() -> dict[str, Any]:
-        async for event in trigger.run():
-            return dict(event.payload)
-        raise AssertionError("no event")
-
-    with ThreadPoolExecutor(1) as pool:
-        event = pool.submit(asyncio.run, first_event())
-        wait_for(lambda: looked)
-        assert not event.done()
-        store.fail(other, "an error")
-        assert event.result(timeout=60) == {"execution_id": other.execution_id}
-    assert looked[0]
-    assert not looked[-1]
 
 
 def test_log_lines_arrive_as_they_are_written(
