@@ -14,6 +14,13 @@ from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 POLL_SECONDS = 1.0
+PAUSE_SECONDS = 10.0
+"""No task resumes sooner.
+
+Airflow fails a try whose task resumes before the scheduler has heard that the worker paused it: "finished with state
+success, but the task instance's state attribute is queued" (apache/airflow#71580, #72716; in 3.3 with LocalExecutor).
+That this takes seconds was seen on busy machines only; and a task that waits costs nothing.
+"""
 
 
 class ExecutionEndedTrigger(BaseTrigger):
@@ -33,6 +40,7 @@ class ExecutionEndedTrigger(BaseTrigger):
         """Looks once a second, in a thread, since psycopg2 would hold up every other trigger."""
         hook = MlpipeHook(self.metadata_conn_id)
         store: MetadataStore = await sync_to_async(lambda: hook.store)()
+        await asyncio.sleep(PAUSE_SECONDS)
         while await asyncio.to_thread(self._is_under_way, store):
             await asyncio.sleep(POLL_SECONDS)
         yield TriggerEvent({"execution_id": self.execution_id})
