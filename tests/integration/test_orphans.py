@@ -16,6 +16,7 @@ from run_part import component, component_run, run
 from airflow_provider_mlpipe import driver, orphans
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.exceptions import ExecutorDiedError, ExecutorFailedError, InvalidInputError
+from airflow_provider_mlpipe.fingerprint import Fingerprint
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import Claim, Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.publisher import output_uri
@@ -108,9 +109,9 @@ def test_what_a_failed_try_left_is_deleted_and_what_was_published_stays(
 
 
 def test_what_may_be_published_is_left_alone(place: Place) -> None:
-    claim, running = place.begin()
     complete = Path(place.succeed().uri)
     place.succeed("cached")
+    claim, running = place.begin()
     cached = place.folder(place.store.executions(state=ExecutionState.CACHED).items[0].id)
     cached.mkdir()
     found = place.find()
@@ -140,7 +141,8 @@ def test_what_an_artifact_is_made_of_is_left_alone_in_any_state(place: Place, tm
     folders = [place.fail(str(index)) for index in range(4)]
     (tmp_path / "link").symlink_to(place.root)
     uris = [folders[0], folders[1] / "part" / "of it", folders[2].parent / f"{folders[2].name}0"]
-    start = driver.execution_start(component_run(component("Make", place.dsn, str(place.root))), "f", {})
+    nothing = Fingerprint(parts={}, source_files=frozenset())
+    start = driver.execution_start(component_run(component("Make", place.dsn, str(place.root))), nothing)
     _, imported = place.store.publish_node(start, {"result": [Examples(uri=str(uri)) for uri in uris]})
     assert place.found() == folders[2:]
     assert [path.name for path in place.found(tmp_path / "link")] == [folder.name for folder in folders[2:]]
