@@ -20,7 +20,7 @@ from airflow.utils.cli import get_bagged_dag
 
 from airflow_provider_mlpipe import demo as demos
 from airflow_provider_mlpipe import orphans as orphan_files
-from airflow_provider_mlpipe import partial_run, planner
+from airflow_provider_mlpipe import planner
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.metadata import schema
@@ -110,8 +110,7 @@ def plan(args: Namespace) -> None:
         ) from error
     context = preview_context(dag, _json_object(args.params))
     store = MlpipeHook(args.conn_id).store
-    selection = partial_run.select(dag, store, context)
-    nodes = planner.make_plan(dag, store, context, selection=selection, plan_task_id=PLAN_TASK_ID)
+    nodes = planner.make_plan(dag, store, context, plan_task_id=PLAN_TASK_ID)
     _print([_planned(node) for node in nodes], args.output)
     if not all(node.is_settled for node in nodes):
         sys.exit(2)

@@ -12,10 +12,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.metadata.store import STALE_AFTER, Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.publisher import output_uri
 
-STALE = timedelta(seconds=60)  # six heartbeats
 _CLOCKS_DIFFER = timedelta(seconds=60)  # the worker's, which dates folders, and the database's, at most
 _BATCH = 1000
 # No execution leaves these states, and a publication needs one that is RUNNING: so whatever has these ids cannot become
@@ -62,7 +61,7 @@ def find(store: MetadataStore, roots: Iterable[str]) -> Found:
     that is missing or cannot be read.
     """
     folders = [folder for root in _distinct(roots) for folder in _folders(root)]
-    found = Found(abandoned=store.abandon_stale(STALE))
+    found = Found(abandoned=store.abandon_stale(STALE_AFTER))
     for begin in range(0, len(folders), _BATCH):
         _sort_out(store, folders[begin : begin + _BATCH], found)
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
-from airflow_provider_mlpipe import partial_run, planner
+from airflow_provider_mlpipe import planner
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
@@ -60,8 +60,7 @@ class PlanOperator(BaseOperator):
                     return tasks
                 if dead := store.abandon_stale(STALE_AFTER):
                     self.log.info("executions %s ended: nothing was heard of their workers", dead)
-                selection = partial_run.select(self.dag, store, context)
-                nodes = planner.make_plan(self.dag, store, context, selection=selection, plan_task_id=self.task_id)
+                nodes = planner.make_plan(self.dag, store, context, plan_task_id=self.task_id)
                 barrier("plan.before_commit")
                 planner.commit(store, nodes, **key)
                 barrier("plan.committed")
@@ -72,9 +71,8 @@ class PlanOperator(BaseOperator):
         return store.plan(**key) or []
 
 
-def lines(tasks: Sequence[PlannedTask | planner.PlannedNode]) -> Iterable[str]:
+def lines(tasks: Sequence[PlannedTask]) -> Iterable[str]:
     """The plan in words, a line per component."""
     width = max((len(task.component_id) for task in tasks), default=0)
     for task in tasks:
-        verdict = task.verdict.value if isinstance(task.verdict, planner.Verdict) else task.verdict
-        yield f"{task.component_id:<{width}}  {verdict:<8}  {task.reason}"
+        yield f"{task.component_id:<{width}}  {task.verdict:<8}  {task.reason}"

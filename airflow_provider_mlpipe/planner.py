@@ -19,9 +19,9 @@ import jinja2
 import jinja2.meta
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe import partial_run
 from airflow_provider_mlpipe.components.node import NodeOperator
-from airflow_provider_mlpipe.driver import Decision, Resolution
+from airflow_provider_mlpipe.driver import Decision, Outputs, Resolution
 from airflow_provider_mlpipe.exceptions import PermanentError
 from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
 from airflow_provider_mlpipe.partial_run import Selection, Taken
@@ -29,7 +29,6 @@ from airflow_provider_mlpipe.partial_run import Selection, Taken
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context
 
-Outputs = Mapping[str, Sequence[Artifact]]
 Outcome = Decision | Resolution | Taken
 
 _OF_ITS_OWN_TASK = {"ti", "task", "task_instance", "task_instance_key_str", "map_index_template"}
@@ -68,16 +67,14 @@ class PlannedNode:
         return self.outputs is not None
 
 
-def make_plan(
-    dag: DAG, store: MetadataStore, context: Context, *, selection: Selection, plan_task_id: str | None
-) -> list[PlannedNode]:
-    """What each component of the DAG would do, in topological order.
+def make_plan(dag: DAG, store: MetadataStore, context: Context, *, plan_task_id: str) -> list[PlannedNode]:
+    """What each component of the DAG would do in a run with the context's Params, in topological order.
 
     Looks into the store, hashes files and marks outputs as MISSING that are found so; records nothing. The DAG's tasks
     above `plan_task_id` have ended. Raises TransientError when the store is away, and InvalidInputError when a partial
     run names what there is not.
     """
-    return _Planner(dag, store, context, selection, plan_task_id).plan()
+    return _Planner(dag, store, context, partial_run.select(dag, store, context), plan_task_id).plan()
 
 
 def commit(store: MetadataStore, nodes: Sequence[PlannedNode], *, pipeline: str, run_id: str, clear: int) -> bool:
@@ -120,19 +117,19 @@ def _record(store: MetadataStore, node: PlannedNode, published: Mapping[str, Out
 
 class _Planner:
     def __init__(
-        self, dag: DAG, store: MetadataStore, context: Context, selection: Selection, plan_task_id: str | None
+        self, dag: DAG, store: MetadataStore, context: Context, selection: Selection, plan_task_id: str
     ) -> None:
-        self._dag = dag
+        self._tasks = {task.task_id: task for task in dag.topological_sort()}
         self._store = store
         self._context = context
         self._selection = selection
-        self._ended = self._above(plan_task_id) | {plan_task_id} if plan_task_id else set()
+        self._ended = self._above(plan_task_id) | {plan_task_id}
         self._nodes: dict[str, PlannedNode] = {}
 
     def plan(self) -> list[PlannedNode]:
-        for task in self._dag.topological_sort():
-            if task.task_id not in self._ended and _is_node(task):
-                self._nodes[task.task_id] = self._with_skip(task, self._node(task))
+        for task_id, task in self._tasks.items():
+            if task_id not in self._ended and _is_node(task):
+                self._nodes[task_id] = self._with_skip(task, self._node(task))
         return list(self._nodes.values())
 
     def _node(self, task: Any) -> PlannedNode:
@@ -144,15 +141,14 @@ class _Planner:
             return self._taken(task, self._selection.taken[task.task_id])
         if waits_for := self._first_open_above(task.task_id):
             return _open(task, Verdict.UNKNOWN, f"waits for {waits_for}")
-        if own := _what_only_its_task_knows(task, self._context):
+        if own := _what_only_its_task_knows(task):
             return _open(task, Verdict.UNKNOWN, own)
         return self._decided(task)
 
     def _first_open_above(self, task_id: str) -> str | None:
         """The nearest task above of which it is not known how it ends."""
         above = self._above(task_id)
-        in_order = [task.task_id for task in self._dag.topological_sort() if task.task_id in above]
-        is_open = (other for other in reversed(in_order) if not self._is_settled(other))
+        is_open = (other for other in reversed(self._tasks) if other in above and not self._is_settled(other))
         return next(is_open, None)
 
     def _is_settled(self, task_id: str) -> bool:
@@ -194,7 +190,7 @@ class _Planner:
         return self._nodes[task_id].outputs or {}
 
     def _above(self, task_id: str) -> set[str]:
-        return set(self._dag.get_task(task_id).get_flat_relative_ids(upstream=True))
+        return set(self._tasks[task_id].get_flat_relative_ids(upstream=True))
 
 
 def _is_node(task: Any) -> bool:
@@ -229,7 +225,7 @@ def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
     return node
 
 
-def _what_only_its_task_knows(task: NodeOperator, context: Context) -> str | None:
+def _what_only_its_task_knows(task: NodeOperator) -> str | None:
     if task.params:
         return "it has Params of its own"
     environment = task.get_template_env()

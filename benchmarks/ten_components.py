@@ -14,7 +14,6 @@ from airflow_provider_mlpipe.components.spec import OptionalInput, Value
 from airflow_provider_mlpipe.dag_factory import create_dag
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.metadata.store import MetadataStore
-from airflow_provider_mlpipe.partial_run import Selection
 from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID
 from airflow_provider_mlpipe.preview import preview_context
 
@@ -62,6 +61,6 @@ def run_all(dag: DAG, store: MetadataStore) -> None:
 def plan(dag: DAG, store: MetadataStore, run_id: str) -> None:
     """Plans a run, and commits the plan with its ten hits."""
     context = preview_context(dag, {}, run_id=run_id)
-    nodes = planner.make_plan(dag, store, context, selection=Selection(), plan_task_id=PLAN_TASK_ID)
+    nodes = planner.make_plan(dag, store, context, plan_task_id=PLAN_TASK_ID)
     assert sum(node.is_skipped for node in nodes) == COMPONENTS
     assert planner.commit(store, nodes, pipeline=DAG_ID, run_id=run_id, clear=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_for
+from held import Held
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
@@ -96,7 +96,7 @@ gated = create_dag(
 """
 
 
-class Place:
+class Place(Held):
     """One Airflow with the project's DAGs, its store, and the folders that the runs use."""
 
     def __init__(self, root: Path, airflow: LocalAirflow) -> None:
@@ -243,15 +243,14 @@ def test_every_component_is_killed_once_and_its_retry_succeeds(place: Place, fir
     components = ["CsvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer"]
     components += ["Evaluator", "Pusher"]
     for component in components:
-        (place.barriers / f"{component}.executor.after.hold").touch()
+        place.hold(f"{component}.executor.after")
     run_id = place.airflow.trigger("penguins_killed")
     killed = []
     for component in components:
         barrier = f"{component}.executor.after"
-        wait_for(lambda: held_at(place.barriers, barrier), 2 * MINUTES)  # noqa: B023 - called before it changes
-        (executor,) = held_at(place.barriers, barrier)
+        executor = place.wait_at(barrier, 2 * MINUTES)
         os.kill(parent_of(executor) if component == "CsvExampleGen" else executor, signal.SIGKILL)
-        (place.barriers / f"{barrier}.hold").unlink()
+        place.release(barrier)
         killed.append(executor)
     assert place.airflow.wait("penguins_killed", run_id, timeout=5 * MINUTES) == "success"
     executions = place.store.executions(pipeline="penguins_killed", run_id=run_id).items
@@ -286,9 +285,3 @@ def sha256(content: bytes) -> str:
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def held_at(barriers: Path, name: str) -> list[int]:
-    """The processes that have announced a barrier and still are."""
-    pids = [int(path.name.partition("@")[2]) for path in barriers.glob(f"{name}@*")]
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]

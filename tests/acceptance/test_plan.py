@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held import Held
 from waiting import wait_for
 
 from airflow_provider_mlpipe.local_airflow import LocalAirflow
@@ -64,13 +65,13 @@ shared = create_dag("shared", chain(files=1), default_args=RETRY, pipeline_root=
 """
 
 
-class Place:
+class Place(Held):
     """One Airflow with these DAGs, and its store."""
 
     def __init__(self, root: Path, airflow: LocalAirflow) -> None:
         self.airflow = airflow
         self.store = MetadataStore(airflow.mlpipe_dsn)
-        self._barriers = root / "barriers"
+        self.barriers = root / "barriers"
 
     def run(self, dag_id: str, **conf: Any) -> str:
         """Triggers a run, and returns its id when it has succeeded."""
@@ -111,21 +112,6 @@ class Place:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         shown = done.stdout.splitlines()
         return done.returncode, json.loads(shown[-1]) if shown and done.returncode != 1 else []
-
-    def hold(self, barrier: str) -> None:
-        (self._barriers / f"{barrier}.hold").touch()
-
-    def release(self, barrier: str) -> None:
-        (self._barriers / f"{barrier}.hold").unlink()
-
-    def wait_at(self, barrier: str) -> int:
-        """The pid of a process that has come to the barrier and is still there."""
-        wait_for(lambda: self._there(barrier))
-        return self._there(barrier)[0]
-
-    def _there(self, barrier: str) -> list[int]:
-        pids = [int(path.name.rpartition("@")[2]) for path in self._barriers.glob(f"{barrier}@*")]
-        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,16 @@ def failed(bench: Bench, task: Task) -> Execution:
     return execution
 
 
+def start_and_fill_at(barrier: str, bench: Bench, disk: Disk) -> Task:
+    """A try that finds the disk full from this point on."""
+    bench.hold(barrier)
+    task = bench.start(1)
+    bench.wait_at(barrier)
+    disk.fill()
+    bench.release(barrier)
+    return task
+
+
 def assert_the_next_try_succeeds(bench: Bench, disk: Disk, text: str = "hello") -> None:
     disk.make_space()
     bench.succeed(2, text=text)
@@ -114,22 +124,14 @@ def test_outputs_that_cannot_even_be_begun(outputs_on_disk: Bench, disk: Disk) -
 
 def test_no_space_for_what_the_executor_is_to_read(temporary_files_on_disk: Bench, disk: Disk) -> None:
     bench = temporary_files_on_disk
-    bench.hold("driver.started")
-    task = bench.start(1)
-    bench.wait_at("driver.started")
-    disk.fill()
-    bench.release("driver.started")
+    task = start_and_fill_at("driver.started", bench, disk)
     assert f"folder {disk.folder} (TMPDIR) cannot be written: {NO_SPACE}" in str(failed(bench, task).error)
     assert_the_next_try_succeeds(bench, disk)
 
 
 def test_no_space_for_the_result(temporary_files_on_disk: Bench, disk: Disk) -> None:
     bench = temporary_files_on_disk
-    bench.hold("runner.before_result")
-    task = bench.start(1)
-    bench.wait_at("runner.before_result")
-    disk.fill()
-    bench.release("runner.before_result")
+    task = start_and_fill_at("runner.before_result", bench, disk)
     error = str(failed(bench, task).error)
     assert error.startswith("ExecutorDiedError: the executor of Make ended without a result, exit code 1")
     assert f"the result cannot be written to {disk.folder}/" in error

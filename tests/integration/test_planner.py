@@ -21,7 +21,6 @@ from airflow_provider_mlpipe.dag_factory import create_dag
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
-from airflow_provider_mlpipe.partial_run import select
 from airflow_provider_mlpipe.planner import PlannedNode, Verdict
 from airflow_provider_mlpipe.preview import preview_context
 
@@ -46,8 +45,7 @@ class Pipeline:
 
     def plan(self, dag: DAG, run_id: str = "next", **params: Any) -> dict[str, PlannedNode]:
         context = preview_context(dag, params, run_id=run_id)
-        selection = select(dag, self.store, context)
-        nodes = planner.make_plan(dag, self.store, context, selection=selection, plan_task_id="plan")
+        nodes = planner.make_plan(dag, self.store, context, plan_task_id="plan")
         return {node.component_id: node for node in nodes}
 
     def run(self, dag: DAG, run_id: str = "earlier") -> DAG:

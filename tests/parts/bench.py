@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import run_part
-from waiting import wait_for
+from held import Held
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
@@ -51,7 +51,7 @@ class Task:
 
 
 @dataclass
-class Bench:
+class Bench(Held):
     """A place to run tries of one component in processes of their own, held at barriers."""
 
     dsn: str
@@ -65,17 +65,6 @@ class Bench:
         log = self.root.parent / f"try-{try_number}.log"
         environment = {"MLPIPE_BARRIERS": str(self.barriers), **self.environment}
         return Task(log, environment, [self.dsn, str(self.root), json.dumps(request)])
-
-    def hold(self, barrier: str) -> None:
-        (self.barriers / f"{barrier}.hold").touch()
-
-    def release(self, barrier: str) -> None:
-        (self.barriers / f"{barrier}.hold").unlink()
-
-    def wait_at(self, barrier: str) -> int:
-        """The pid of the process that has come to the barrier."""
-        wait_for(lambda: self._arrived(barrier))
-        return self._arrived(barrier)[0]
 
     def succeed(self, try_number: int, run_id: str = "run", **arguments: Any) -> None:
         task = self.start(try_number, run_id, **arguments)
@@ -93,6 +82,3 @@ class Bench:
             assert tree_digest(Path(artifact.uri)) == artifact.digest
             assert len(list(Path(artifact.uri).iterdir())) == 3
         assert not self.store.executions(state=ExecutionState.RUNNING).items
-
-    def _arrived(self, barrier: str) -> list[int]:
-        return [int(path.name.rpartition("@")[2]) for path in self.barriers.glob(f"{barrier}@*")]
