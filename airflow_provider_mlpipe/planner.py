@@ -105,7 +105,7 @@ def _record(store: MetadataStore, node: PlannedNode, published: Mapping[str, Out
     if isinstance(node.outcome, Taken):
         return store.publish_cached(node.outcome.start, node.outcome.cached_from)
     inputs = {
-        name: [artifact.id for artifact in published[producer].get(key, ()) if artifact.id is not None]
+        name: [artifact.id for artifact in published.get(producer, {}).get(key, ()) if artifact.id is not None]
         for name, (producer, key) in node.reads.items()
     }
     start = replace(node.outcome.start, inputs=inputs)

@@ -384,6 +384,15 @@ def test_a_partial_run_takes_what_it_needs_from_the_latest_run(pipeline: Pipelin
     assert recorded["first"].properties["text"] == "b"
 
 
+def test_a_hit_may_do_without_an_optional_input_that_is_left_out(pipeline: Pipeline) -> None:
+    pipeline.run(pipeline.dag(parts.MaybeOperator()))
+    resolver = ResolverOperator(strategy="LatestArtifact", artifact_type=Examples)
+    dag = pipeline.dag(resolver, parts.MaybeOperator(examples=resolver.outputs["result"]))
+    assert verdicts(pipeline.plan(dag, skip_components=["Resolver"])) == {"Resolver": "left out", "Maybe": "hit"}
+    assert commit(pipeline, dag, skip_components=["Resolver"])
+    assert [each.component_id for each in pipeline.store.executions(run_id="next").items] == ["Maybe"]
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model
 from airflow_provider_mlpipe.components.base import ComponentOperator
 from airflow_provider_mlpipe.components.node import Published
-from airflow_provider_mlpipe.components.spec import Content, Ignored, Input, Value
+from airflow_provider_mlpipe.components.spec import Content, Ignored, Input, OptionalInput, Value
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
 
 
@@ -49,5 +49,16 @@ class UseOperator(ComponentOperator):
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model}
 
     def __init__(self, *, examples: Input[Examples], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.examples = examples
+
+
+class MaybeOperator(ComponentOperator):
+    """Says whether it has read anything."""
+
+    EXECUTOR = "parts_executors:maybe"
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model}
+
+    def __init__(self, *, examples: OptionalInput[Examples] = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.examples = examples

@@ -44,6 +44,10 @@ def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:
     Path(model.uri, "saved").write_text("\n".join(parts))
 
 
+def maybe(*, examples: Examples | None, model: Model, context: ExecutorContext) -> None:
+    Path(model.uri, "saved").write_text("nothing" if examples is None else "something")
+
+
 def _raise(context: ExecutorContext) -> None:
     raise ValueError("what the user did wrong")
 
