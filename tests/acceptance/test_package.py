@@ -51,7 +51,8 @@ class Place:
 
     def run(self, program: str, *arguments: str, **environment: str) -> str:
         """Runs a program of the virtual environment (or of this machine), as in a shell of its own; what it printed."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))}
+        ours = ("AIRFLOW", "MLPIPE", "PYTHON")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         known = self.folder / "venv" / "bin" / program
         result = subprocess.run(
             [str(known) if known.exists() else program, *arguments],
