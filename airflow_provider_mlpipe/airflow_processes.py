@@ -1,9 +1,13 @@
 """Airflow's four processes as children of one parent that imports Airflow once. Started by `local_airflow.py`.
 
-`python -m airflow_provider_mlpipe.airflow_processes LOG_FOLDER` prepares Airflow's database, forks api-server,
-scheduler, dag-processor and triggerer, and stays until its standard input ends: the starter holds the other end of that
-pipe, so it ends with the starter, however that dies. Then everything it started, directly or not, is stopped: orphans
-come back to this process (PR_SET_CHILD_SUBREAPER). If it is killed itself, its children get SIGTERM (PR_SET_PDEATHSIG).
+`python -m airflow_provider_mlpipe.airflow_processes LOG_FOLDER [--restart]` prepares Airflow's database, forks
+api-server, scheduler, dag-processor and triggerer, and stays until its standard input ends: the starter holds the other
+end of that pipe, so it ends with the starter, however that dies. Then everything it started, directly or not, is
+stopped: orphans come back to this process (PR_SET_CHILD_SUBREAPER). If it is killed itself, its children get SIGTERM
+(PR_SET_PDEATHSIG).
+
+When one of the four dies, all end; with `--restart` it is started again a second later, when what it left behind has
+been killed: as systemd does with a unit and Docker with a container.
 """
 
 from __future__ import annotations
@@ -39,9 +43,10 @@ API_SERVER_IMPORTS = (
 )
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _GRACE = 3.0
+_BEFORE_RESTART = 1.0
 
 
-def main(log_folder: Path) -> int:
+def main(log_folder: Path, restart: bool = False) -> int:
     """Run the four processes until standard input ends or SIGTERM; return the exit status: 1 if one of them died."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _leave)
@@ -63,13 +68,19 @@ def main(log_folder: Path) -> int:
             return _report(children.pop(database))
         del children[database]
         os.write(tell, b".")
+        arguments = {command[0]: command for command in (("api-server",), *COMMANDS)}
         for command in COMMANDS:
             fork(command[0], functools.partial(_airflow, command))
         threading.Thread(target=_leave_with_the_starter, daemon=True).start()
         while True:
             pid, _ = os.waitpid(-1, 0)
             if pid in children:
-                return _report(children.pop(pid))
+                name = children.pop(pid)
+                if not restart:
+                    return _report(name)
+                _kill_left_behind(children)
+                time.sleep(_BEFORE_RESTART)
+                fork(name, functools.partial(_airflow, arguments[name]))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _stop(children)
@@ -167,13 +178,38 @@ def _stop(children: dict[int, str]) -> None:
             return
 
 
+def _kill_left_behind(children: dict[int, str]) -> None:
+    """Kill what the dead have started, the scheduler's tasks above all."""
+    while left := _left_behind(children):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):  # its parent is among them: it comes to us next
+                os.waitpid(pid, 0)
+
+
+def _left_behind(children: dict[int, str]) -> list[int]:
+    parents = _parents()
+    alive = {other for pid in children for other in (pid, *_below(pid, parents))}
+    return [pid for pid in _below(os.getpid(), parents) if pid not in alive]
+
+
 def _descendants(root: int) -> list[int]:
+    return _below(root, _parents())
+
+
+def _parents() -> dict[int, int]:
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:  # it ended meanwhile
             continue
+    return parents
+
+
+def _below(root: int, parents: dict[int, int]) -> list[int]:
     below = [root]
     for pid in below:  # grows while it is walked
         below += [child for child, parent in parents.items() if parent == pid]
@@ -186,4 +222,4 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), restart="--restart" in sys.argv[2:]))

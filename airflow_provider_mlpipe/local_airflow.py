@@ -35,7 +35,8 @@ class LocalAirflow(AirflowClient):
     """An Airflow that serves the DAGs of `dags_folder` on 127.0.0.1, on `port`, or a free one if that is taken.
 
     `environment` is added to what the processes, tasks included, see; AIRFLOW* variables of this process are not. With
-    `durable=False` Postgres is faster and loses data when the machine crashes: for tests only.
+    `durable=False` Postgres is faster and loses data when the machine crashes: for tests only. With `restart=True` a
+    process that dies is started again, as systemd or Docker would; else the others end with it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class LocalAirflow(AirflowClient):
         port: int = 8080,
         parallelism: int = 4,
         durable: bool = True,
+        restart: bool = False,
     ) -> None:
         super().__init__(url="", username="admin", password="")  # the latter are known when it starts
         self.state_dir = Path(state_dir).absolute()
@@ -56,6 +58,7 @@ class LocalAirflow(AirflowClient):
         self.postgres = EmbeddedPostgres(self.state_dir / "postgres", durable=durable)
         self._environment = dict(environment or {})
         self._parallelism = parallelism
+        self._options = ["--restart"] if restart else []
         self._process: subprocess.Popen[str] | None = None
         self._preferred_port = port
         self._port_mark: socket.socket | None = None
@@ -126,7 +129,7 @@ class LocalAirflow(AirflowClient):
             json.dump({self.username: self.password}, passwords)
         with self._lock() as lock, (self.logs / "starter.log").open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "airflow_provider_mlpipe.airflow_processes", str(self.logs)],
+                [sys.executable, "-m", "airflow_provider_mlpipe.airflow_processes", str(self.logs), *self._options],
                 env=self._process_environment(),
                 cwd=self.home,
                 stdin=subprocess.PIPE,
