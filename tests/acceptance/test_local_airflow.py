@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import assert_nothing_left, processes_of
 
 from airflow_provider_mlpipe.airflow_client import TaskInstance
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
@@ -65,27 +64,6 @@ with LocalAirflow(Path(sys.argv[1]), Path(sys.argv[2]), port=0, durable=False) a
     print(run_id, flush=True)
     sys.stdin.read()
 """
-
-
-def processes_of(state_dir: Path) -> list[str]:
-    """What still runs for this state folder: ours name it in their arguments or environment, or work in it."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            told = f"{arguments} {(process / 'environ').read_bytes().decode()} {os.readlink(process / 'cwd')}"
-        except OSError:  # it ended meanwhile
-            continue
-        if str(state_dir) in told and int(process.name) != os.getpid():
-            found.append(arguments)
-    return found
-
-
-def assert_nothing_left(state_dir: Path, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while left := processes_of(state_dir):
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
+from processes import kill_postgres
 from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
@@ -140,14 +141,6 @@ def test_a_zombie_that_wakes_up_cannot_publish(bench: Bench) -> None:
     assert "superseded by try 2" in zombie.output
     assert len(bench.store.artifacts().items) == 1
     bench.assert_sound()
-
-
-def kill_postgres(server: EmbeddedPostgres) -> None:
-    """As the kernel would when memory runs out: the postmaster and all of its children at once."""
-    pid = server.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGQUIT)  # immediate shutdown: no checkpoint, sessions are cut
-    wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def assert_gone(bench: Bench) -> None:

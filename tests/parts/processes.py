@@ -1,0 +1,49 @@
+"""Processes of the tests: whose they are, that none is left, and how Postgres dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from waiting import wait_for
+
+from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+
+
+def processes_of(state_dir: Path) -> list[str]:
+    """What still runs for this state folder: ours name it in their arguments or environment, or work in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            told = f"{arguments} {(process / 'environ').read_bytes().decode()} {os.readlink(process / 'cwd')}"
+        except OSError:  # it ended meanwhile
+            continue
+        if str(state_dir) in told and int(process.name) != os.getpid():
+            found.append(arguments)
+    return found
+
+
+def assert_nothing_left(state_dir: Path, seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while left := processes_of(state_dir):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.05)
+
+
+def parent_of(pid: int) -> int | None:
+    """None when the process has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def kill_postgres(server: EmbeddedPostgres) -> None:
+    """As the kernel would when memory runs out: the postmaster and all of its children at once."""
+    pid = server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGQUIT)  # immediate shutdown: no checkpoint, sessions are cut
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
