@@ -71,15 +71,6 @@ IN_THE_TASK = [
     "publisher.before_hit",
     "publisher.after_hit",
 ]
-ANYWHERE = [*IN_THE_EXECUTOR, *IN_THE_TASK]
-PLACES = {
-    "executor": IN_THE_EXECUTOR,
-    "task": ANYWHERE,
-    "worker": ANYWHERE,
-    "scheduler": ANYWHERE,
-    "triggerer": ANYWHERE,
-    "postgres": ANYWHERE,
-}
 OF_TEN = ["executor", "executor", "task", "task", "task", "worker", "worker", "scheduler", "triggerer", "postgres"]
 ACTIVE_RUNS = 6
 
@@ -94,15 +85,14 @@ class Chaos:
         self.kills: Counter[str] = Counter()
         self._barriers = root / "barriers"
         self._random = random.Random(seed)
+        self._random_values = random.Random(seed)  # drawn from as often as there is time for runs
         self._generation = 0
 
     def kill(self, count: int) -> None:
         """Kills so many times, while runs come and go; of ten kills each kind has its share."""
-        kinds: list[str] = []
-        while len(kinds) < count:
-            kinds += self._random.sample(OF_TEN, len(OF_TEN))
+        kinds = [kind for _ in range(0, count, 10) for kind in self._random.sample(OF_TEN, 10)]
         for kind in kinds[:count]:
-            place = self._random.choice(PLACES[kind])
+            place = self._random.choice(IN_THE_EXECUTOR if kind == "executor" else [*IN_THE_EXECUTOR, *IN_THE_TASK])
             print(f"{sum(self.kills.values()) + 1}: {kind} at {place}", flush=True)
             with self.held(place):
                 wait_for(lambda: self.there(place) or self._start_run_if_few(), 300)  # noqa: B023 - called at once
@@ -144,7 +134,7 @@ class Chaos:
     def _start_run_if_few(self) -> None:
         """Some runs in a row have the same value: they share executions, or wait for each other's."""
         if len(self.airflow.runs(DAG_ID, ("queued", "running"))) < ACTIVE_RUNS:
-            self._generation += self._random.random() < 0.3
+            self._generation += self._random_values.random() < 0.3
             self.trigger(f"text {self._generation}")
 
     def _kill(self, kind: str, there: list[int]) -> None:
@@ -153,8 +143,9 @@ class Chaos:
         elif kind == "postgres":
             kill_postgres(self.airflow.postgres)
             self.airflow.postgres.start()
-        elif there:  # else somebody else was quicker: Airflow, with what a dead scheduler left behind
-            kill({"executor": there[0], "task": task_of(there[0]), "worker": parent_of(task_of(there[0]) or 0)}[kind])
+        elif there:  # else somebody was quicker: Airflow, or who restarts a dead scheduler
+            task = task_of(there[0])
+            kill({"executor": there[0], "task": task, "worker": task and parent_of(task)}[kind])
 
     def _kill_and_await_successor(self, name: str) -> None:
         wait_for(lambda: self._pid_of(name))  # Postgres may have taken it along
