@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,14 +38,14 @@ chaos = create_dag(
 """
 # Airflow finds out within seconds, not minutes, that a task, a scheduler or a triggerer is dead.
 IMPATIENT = {
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "4",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "12",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
 }
 IN_THE_EXECUTOR = [
     "Make.executor.before",
@@ -90,10 +91,11 @@ class Chaos:
 
     def kill(self, count: int) -> None:
         """Kills so many times, while runs come and go; of ten kills each kind has its share."""
+        began = time.monotonic()
         kinds = [kind for _ in range(0, count, 10) for kind in self._random.sample(OF_TEN, 10)]
         for kind in kinds[:count]:
             place = self._random.choice(IN_THE_EXECUTOR if kind == "executor" else [*IN_THE_EXECUTOR, *IN_THE_TASK])
-            print(f"{sum(self.kills.values()) + 1}: {kind} at {place}", flush=True)
+            print(f"{time.monotonic() - began:4.0f} s  {self.kills.total() + 1}: {kind} at {place}", flush=True)
             with self.held(place):
                 wait_for(lambda: self.there(place) or self._start_run_if_few(), 300)  # noqa: B023 - called at once
                 self._kill(kind, self.there(place))
