@@ -187,8 +187,8 @@ class Connection:
                 names = [column.name for column in cursor.description]
                 return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
         except psycopg2.Error as error:
-            if raw.closed:
-                self._session.raw = None
+            if raw.closed or _is_libpqs_own(error):
+                self.close()
                 raise StoreUnavailableError(f"the connection to {self._where} broke: {_text(error)}") from error
             raise translated(error) from error
         except ValueError as error:  # psycopg2 refuses a NUL before it sends anything
@@ -206,6 +206,14 @@ class Connection:
         known = self._arguments
         host, port, database = known.get("host", "local socket"), known.get("port", "5432"), known.get("dbname", "")
         return f"{host}:{port}, database {database!r}"
+
+
+def _is_libpqs_own(error: psycopg2.Error) -> bool:
+    """Whether it has no SQLSTATE, so is not the server's, nor is of psycopg2's checks, which have classes of their own.
+
+    Of a server that is gone for a minute libpq says that nothing can be written, but not that the connection is bad.
+    """
+    return error.pgcode is None and type(error) in (psycopg2.DatabaseError, psycopg2.OperationalError)
 
 
 def translated(error: BaseException | None) -> MlpipeError:

@@ -5,8 +5,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from processes import kill_postgres
+from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import Model
+from airflow_provider_mlpipe.embedded import EmbeddedPostgres
 from airflow_provider_mlpipe.exceptions import (
     InvalidInputError,
     InvalidValueError,
@@ -20,12 +23,20 @@ from airflow_provider_mlpipe.metadata.connection import Connection, create_datab
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 _PID = "SELECT pg_backend_pid() AS pid"
+_TCP_CLOSE = 7
 
 
 def _kill(connection, victim):
     """Ends the victim's session as a server restart would; returns when it is gone."""
     (row,) = victim.run(_PID)
     connection.run("SELECT pg_terminate_backend(%(pid)s, 10000)", row)
+
+
+def _reset(connection):
+    """Has the kernel know that the other end is gone, as it does a minute after that has ended."""
+    with socket.fromfd(connection._session.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM) as end:
+        end.send(b"anything")
+        wait_for(lambda: end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == bytes([_TCP_CLOSE]))
 
 
 class LosesReplies(Connection):
@@ -88,6 +99,17 @@ def test_a_lost_connection_is_opened_again(store, start, connection):
     _kill(connection, store._connection)
     store.publish_cached(start(run_id="2"), claim.execution_id)  # lost before the transaction began
     assert store.find_cached("f1").execution_id == claim.execution_id
+
+
+def test_a_connection_is_opened_again_when_its_server_died_long_ago(open_tmp_path):
+    with EmbeddedPostgres(open_tmp_path) as server:
+        connection = Connection(server.dsn())
+        connection.run("SELECT 1")
+        kill_postgres(server)
+        _reset(connection)
+        server.start()
+        assert connection.run("SELECT 1 AS one") == [{"one": 1}]
+        connection.close()
 
 
 def test_a_connection_lost_inside_a_transaction(connection, database):
