@@ -283,13 +283,3 @@ def test_no_matching_file_is_an_error(tmp_path: Path) -> None:
     config = {"splits": [{"name": "all", "pattern": "*.tsv"}]}
     with pytest.raises(InvalidInputError, match=r"no file matches '\*.tsv' in input_base '.*/in', which holds a\.csv"):
         generate(csv_folder(tmp_path, a="x\n1\n"), tmp_path / "out", config)
-
-
-def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
-    config = {"splits": [{"name": "all", "pattern": "penguins.csv"}]}
-    one, _ = generate(penguins(), tmp_path / "1", config)
-    two, _ = generate(penguins(), tmp_path / "2", config)
-    assert one == two
-    for split in ("train", "eval"):
-        files = [(tmp_path / run / f"Split-{split}" / FILE_NAME).read_bytes() for run in "12"]
-        assert files[0] == files[1]

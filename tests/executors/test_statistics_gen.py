@@ -1,4 +1,4 @@
-"""StatisticsGen on the Palmer penguins: what is counted, which options there are, and equal bytes in every process."""
+"""StatisticsGen on the Palmer penguins: what is counted, and which options there are."""
 
 from __future__ import annotations
 
@@ -69,11 +69,6 @@ def test_every_split_is_counted(generate: Callable[..., Any], penguin_rows: Rows
         assert mass.mean == pytest.approx(sum(masses) / len(masses))
         assert feature(dataset, "species").string_stats.unique == len({row["species"] for row in rows})
         assert sorted(f.path.step[0] for f in dataset.features) == [f.path.step[0] for f in dataset.features]
-
-
-def test_equal_examples_give_equal_bytes(generate: Callable[..., Any]) -> None:
-    files = [Path(generate()[1].uri, "Split-train", "FeatureStats.pb").read_bytes() for _ in range(2)]
-    assert files[0] == files[1]
 
 
 def test_excluded_splits_are_left_out(generate: Callable[..., Any]) -> None:

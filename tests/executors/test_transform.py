@@ -1,12 +1,8 @@
-"""Transform keeps order and counts, gives equal bytes anywhere, and points to the user's line."""
+"""Transform keeps order and counts, and points to the user's line."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,54 +57,6 @@ def test_scaling_uses_the_analyzed_split_only(
     deviation = (sum((mass - mean) ** 2 for mass in masses) / len(masses)) ** 0.5
     first = value(read(penguins_transformed[1], "eval")[0], "body_mass_g_xf")
     assert first == pytest.approx((float(penguin_rows[0]["body_mass_g"]) - mean) / deviation, abs=1e-4)
-
-
-_RUN = """
-import json, sys
-from pathlib import Path
-from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
-from airflow_provider_mlpipe.components.transform import executor
-from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.executors import ExecutorContext
-
-given = json.loads(sys.argv[1])
-folder = Path(given["folder"])
-for name in ("graph", "examples", "tmp"):
-    (folder / name).mkdir(parents=True)
-produced = executor.run(
-    examples=Examples(uri=given["examples"], properties=given["properties"]),
-    schema=Schema(uri=given["schema"]),
-    module_file=given["module"],
-    preprocessing_fn=None,
-    custom_config=None,
-    splits_config=None,
-    transform_graph=TransformGraph(uri=str(folder / "graph")),
-    transformed_examples=Examples(uri=str(folder / "examples")),
-    context=ExecutorContext(component_id="t", execution_id=1, tmp_dir=str(folder / "tmp")),
-)
-digests = [tree_digest(folder / "graph"), tree_digest(folder / "examples"), produced["transformed_examples"].digest]
-print(json.dumps(digests), file=open(folder / "digests.json", "w"))
-"""
-
-
-def test_equal_input_gives_equal_bytes_in_other_processes_and_folders(
-    penguin_examples: Examples, penguin_schema: Schema, tmp_path: Path
-) -> None:
-    folders = [tmp_path / "a", tmp_path / "elsewhere" / "and" / "deeper"]
-    processes = []
-    for seed, folder in enumerate(folders):
-        given = {
-            "folder": str(folder),
-            "examples": penguin_examples.uri,
-            "properties": dict(penguin_examples.properties),
-            "schema": penguin_schema.uri,
-            "module": str(PENGUIN_MODULE),
-        }
-        command = [sys.executable, "-c", _RUN, json.dumps(given)]
-        processes.append(subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": str(seed)}, cwd=tmp_path))
-    assert [process.wait() for process in processes] == [0, 0]
-    digests = [json.loads((folder / "digests.json").read_text()) for folder in folders]
-    assert digests[0] == digests[1]
 
 
 def test_tables_of_two_graphs_in_one_process_are_apart(
