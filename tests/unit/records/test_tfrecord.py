@@ -92,7 +92,9 @@ def test_corruption_names_file_and_record(tmp_path: Path, damage, says: str) -> 
         list(read_records(path))
 
 
-@pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(frame([b"x" * 1000]))[:-12]])
+@pytest.mark.parametrize(
+    "data", [b"not gzip at all", gzip.compress(frame([b"x" * 1000]))[:-12]], ids=["no gzip", "cut off"]
+)
 def test_a_broken_container_names_file_and_record(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "broken.gz"
     path.write_bytes(data)
