@@ -147,7 +147,10 @@ class Chaos:
             self.airflow.postgres.start()
         elif there:  # else somebody was quicker: Airflow, or who restarts a dead scheduler
             task = task_of(there[0])
-            kill({"executor": there[0], "task": task, "worker": task and parent_of(task)}[kind])
+            victim = {"executor": there[0], "task": task, "worker": task and parent_of(task)}[kind]
+            assert self.airflow._process is not None
+            if victim != self.airflow._process.pid:  # the starter adopts what outlives its parent
+                kill(victim)
 
     def _kill_and_await_successor(self, name: str) -> None:
         wait_for(lambda: self._pid_of(name))  # Postgres may have taken it along
