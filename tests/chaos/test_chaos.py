@@ -20,7 +20,6 @@ from processes import assert_nothing_left
 from waiting import wait_for
 
 from airflow_provider_mlpipe import orphans
-from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.local_airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import ExecutionState
@@ -95,7 +94,7 @@ def check_store(chaos: Chaos) -> int:
     assert set(complete.values()) == {1}
     assert complete.keys() == {each.fingerprint for each in executions}
     assert not [each for each in executions if each.state is ExecutionState.RUNNING]
-    live = {artifact.uri: artifact for artifact in live_artifacts(chaos)}
+    live = {artifact.uri: artifact for artifact in chaos.live_artifacts()}
     for uri, artifact in live.items():
         assert artifact.files is not None
         assert tree_digest(Path(uri)) == artifact.files.digest
@@ -105,15 +104,6 @@ def check_store(chaos: Chaos) -> int:
     assert {str(path) for path in (chaos.root / "pipeline").glob("*/*/*")} == live.keys() | orphaned
     assert not live.keys() & orphaned
     return len(orphaned)
-
-
-def live_artifacts(chaos: Chaos) -> list[Artifact]:
-    page = chaos.store.artifacts(state=ArtifactState.LIVE, limit=1000)
-    found = [*page.items]
-    while page.cursor is not None:
-        page = chaos.store.artifacts(state=ArtifactState.LIVE, cursor=page.cursor, limit=1000)
-        found += page.items
-    return found
 
 
 def is_planned(chaos: Chaos, run_id: str) -> bool:

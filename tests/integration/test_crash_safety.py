@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
+from held import BEFORE_THE_LAUNCH
 from processes import kill_postgres
 from waiting import wait_for
 
@@ -28,12 +29,7 @@ IN_THE_EXECUTOR = [
     "runner.before_result",
 ]
 IN_THE_TASK = [
-    "driver.fingerprint",
-    "driver.look_up",
-    "driver.decided",
-    "driver.before_start",
-    "driver.started",
-    "launcher.start",
+    *BEFORE_THE_LAUNCH,
     *IN_THE_EXECUTOR,
     "runner.after_result",
     "launcher.ended",

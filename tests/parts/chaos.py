@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
+from held import BEFORE_THE_LAUNCH, Held
 from processes import kill_postgres, parent_of
 from waiting import wait_for
 
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.exceptions import TransientError
 from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.metadata.rows import Page
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+
+T = TypeVar("T")
 
 DAG_ID = "chaos"
 DAG_FILE = """
@@ -60,12 +67,7 @@ IN_THE_TASK = [
     "plan.before_commit",
     "plan.committed",
     "plan.before_skip",
-    "driver.fingerprint",
-    "driver.look_up",
-    "driver.decided",
-    "driver.before_start",
-    "driver.started",
-    "launcher.start",
+    *BEFORE_THE_LAUNCH,
     "launcher.ended",
     "publisher.before",
     "publisher.after",
@@ -76,7 +78,7 @@ OF_TEN = ["executor", "executor", "task", "task", "task", "worker", "worker", "s
 ACTIVE_RUNS = 6
 
 
-class Chaos:
+class Chaos(Held):
     """One Airflow, its store, and who kills what of it."""
 
     def __init__(self, root: Path, airflow: LocalAirflow, seed: int) -> None:
@@ -84,7 +86,7 @@ class Chaos:
         self.airflow = airflow
         self.store = MetadataStore(airflow.mlpipe_dsn)
         self.kills: Counter[str] = Counter()
-        self._barriers = root / "barriers"
+        self.barriers = root / "barriers"
         self._random = random.Random(seed)
         self._random_values = random.Random(seed)  # drawn from as often as there is time for runs
         self._generation = 0
@@ -104,19 +106,13 @@ class Chaos:
     @contextlib.contextmanager
     def held(self, barrier: str) -> Iterator[None]:
         """Whoever comes to the barrier in the `with` block stays there."""
-        hold = self._barriers / f"{barrier}.hold"
-        for earlier in self._barriers.glob(f"{barrier}@*"):
+        for earlier in self.barriers.glob(f"{barrier}@*"):
             earlier.unlink()
-        hold.touch()
+        self.hold(barrier)
         try:
             yield
         finally:
-            hold.unlink()
-
-    def there(self, barrier: str) -> list[int]:
-        """Who has come to the barrier, and lives."""
-        pids = [int(path.name.rpartition("@")[2]) for path in self._barriers.glob(f"{barrier}@*")]
-        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+            self.release(barrier)
 
     def trigger(self, text: str) -> None:
         """Starts a run; one whose start was not confirmed is found among all runs later on."""
@@ -124,14 +120,10 @@ class Chaos:
             self.airflow.trigger(DAG_ID, {"text": text})
 
     def executions(self, state: ExecutionState | None = None) -> list[Execution]:
-        return list(self._pages(state))
+        return every(functools.partial(self.store.executions, pipeline=DAG_ID, state=state))
 
-    def _pages(self, state: ExecutionState | None) -> Iterator[Execution]:
-        page = self.store.executions(pipeline=DAG_ID, state=state, limit=1000)
-        yield from page.items
-        while page.cursor is not None:
-            page = self.store.executions(pipeline=DAG_ID, state=state, cursor=page.cursor, limit=1000)
-            yield from page.items
+    def live_artifacts(self) -> list[Artifact]:
+        return every(functools.partial(self.store.artifacts, state=ArtifactState.LIVE))
 
     def _start_run_if_few(self) -> None:
         """Some runs in a row have the same value: they share executions, or wait for each other's."""
@@ -196,6 +188,16 @@ class DoubleWatch:
                 if len({each.fingerprint for each in running}) < len(running):
                     self.doubles.append(running)
         self._chaos.store.close()
+
+
+def every(look: Callable[..., Page[T]]) -> list[T]:
+    """What all pages hold."""
+    page = look(limit=1000)
+    found = [*page.items]
+    while page.cursor is not None:
+        page = look(limit=1000, cursor=page.cursor)
+        found += page.items
+    return found
 
 
 def task_of(pid: int) -> int | None:

@@ -6,6 +6,16 @@ from pathlib import Path
 
 from waiting import wait_for
 
+BEFORE_THE_LAUNCH = [
+    "driver.fingerprint",
+    "driver.look_up",
+    "driver.decided",
+    "driver.before_start",
+    "driver.started",
+    "launcher.start",
+]
+"""What every task with a component that runs comes to, in this order, before there is an executor."""
+
 
 class Held:
     """What has a folder of `barriers` (`MLPIPE_BARRIERS` of the processes) holds and releases there."""
@@ -20,9 +30,10 @@ class Held:
 
     def wait_at(self, barrier: str, seconds: float = 60) -> int:
         """The pid of a process that has come to the barrier and still is."""
-        wait_for(lambda: self._there(barrier), seconds)
-        return self._there(barrier)[0]
+        wait_for(lambda: self.there(barrier), seconds)
+        return self.there(barrier)[0]
 
-    def _there(self, barrier: str) -> list[int]:
+    def there(self, barrier: str) -> list[int]:
+        """Who has come to the barrier, and lives."""
         pids = [int(path.name.rpartition("@")[2]) for path in self.barriers.glob(f"{barrier}@*")]
         return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
