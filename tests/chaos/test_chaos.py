@@ -33,7 +33,8 @@ MINUTES = 60.0
 
 
 @pytest.fixture(scope="module")
-def chaos() -> Iterator[Chaos]:
+def chaos(request: pytest.FixtureRequest) -> Iterator[Chaos]:
+    """Its folder, with Airflow's logs, is kept when a test failed."""
     root = Path(tempfile.mkdtemp(prefix="mlpipe-chaos-"))
     root.chmod(0o755)  # Postgres' user must get through
     for name in ("barriers", "dags", "pipeline", "tmp"):
@@ -47,7 +48,8 @@ def chaos() -> Iterator[Chaos]:
     with LocalAirflow(root / "state", root / "dags", port=0, restart=True, environment=environment) as airflow:
         yield Chaos(root, airflow, SEED)
     assert_nothing_left(root, seconds=0)
-    shutil.rmtree(root)
+    if not request.session.testsfailed:
+        shutil.rmtree(root)
 
 
 def test_of_sixteen_concurrent_runs_each_fingerprint_is_executed_once(chaos: Chaos) -> None:
@@ -68,7 +70,7 @@ def test_of_sixteen_concurrent_runs_each_fingerprint_is_executed_once(chaos: Cha
 
 
 def test_whatever_is_killed_every_run_ends_well(chaos: Chaos) -> None:
-    print(f"\nMLPIPE_CHAOS_SEED={SEED} MLPIPE_CHAOS_KILLS={KILLS}", flush=True)
+    print(f"\nMLPIPE_CHAOS_SEED={SEED} MLPIPE_CHAOS_KILLS={KILLS}, in {chaos.root}", flush=True)
     began = time.monotonic()
     with DoubleWatch(chaos) as watch:
         chaos.kill(KILLS)
