@@ -21,12 +21,17 @@ from airflow_provider_mlpipe.artifacts import PropertyValue
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorContext:
-    """What an executor may know of its run. `tmp_dir` exists, is empty, and is removed afterwards."""
+    """What an executor may know of its run.
+
+    `tmp_dir` exists, is empty, and is removed afterwards. `max_memory_mb` is how much memory, in MiB, the executor and
+    the processes that it starts may use together; None leaves it to them.
+    """
 
     component_id: str
     execution_id: int
     tmp_dir: str
     beam_pipeline_args: tuple[str, ...] = ()
+    max_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

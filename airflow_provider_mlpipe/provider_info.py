@@ -53,5 +53,14 @@ _CONFIG = {
             "example": "/srv/mlpipe",
             "default": "",
         },
+        "max_memory_mb": {
+            "description": "How much memory, in MiB, a component's executor and its processes may use together. "
+            "It works in as many processes as there are cores, as long as each can have 1 GiB of this. "
+            "0: half of the machine's memory; set it where tasks run side by side, or in a container with a limit.",
+            "version_added": "0.1.0",
+            "type": "integer",
+            "example": "4096",
+            "default": "0",
+        },
     },
 }

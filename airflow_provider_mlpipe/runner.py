@@ -125,6 +125,7 @@ def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:
         execution_id=invocation.execution_id,
         tmp_dir=invocation.tmp_dir,
         beam_pipeline_args=tuple(invocation.beam_pipeline_args),
+        max_memory_mb=invocation.max_memory_mb or None,
     )
     inputs: dict[str, Artifact | None] = {key: _artifact(message) for key, message in invocation.inputs.items()}
     inputs |= dict.fromkeys(invocation.absent_inputs)

@@ -15,6 +15,11 @@ def default_pipeline_root() -> str:
     return configured or str(Path(_airflow_home(), "mlpipe"))
 
 
+def max_memory_mb() -> int | None:
+    """`[mlpipe] max_memory_mb`, None when it is not set; raises AirflowConfigException when it is no number."""
+    return conf.getint(SECTION, "max_memory_mb", fallback=0) or None
+
+
 def _airflow_home() -> str:
     from airflow.configuration import AIRFLOW_HOME
 

@@ -25,7 +25,7 @@ from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
-from airflow_provider_mlpipe.settings import default_pipeline_root
+from airflow_provider_mlpipe.settings import default_pipeline_root, max_memory_mb
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -174,6 +174,7 @@ class ComponentOperator(NodeOperator):
             parameters=to_map(run.parameters, self.task_id),
             outputs={key: _message(artifact) for key, artifact in pending.items()},
             beam_pipeline_args=self.beam_pipeline_args or (),
+            max_memory_mb=max_memory_mb(),
         )
 
     def _record_failure(self, claim: Claim, error: BaseException) -> None:

@@ -126,7 +126,7 @@ class Artifact(_message.Message):
     def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ...) -> None: ...
 
 class ExecutorInvocation(_message.Message):
-    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "code_roots")
+    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "code_roots", "max_memory_mb")
     class InputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +151,7 @@ class ExecutorInvocation(_message.Message):
     BEAM_PIPELINE_ARGS_FIELD_NUMBER: _ClassVar[int]
     ABSENT_INPUTS_FIELD_NUMBER: _ClassVar[int]
     CODE_ROOTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
     executor: str
     component_id: str
     execution_id: int
@@ -161,7 +162,8 @@ class ExecutorInvocation(_message.Message):
     beam_pipeline_args: _containers.RepeatedScalarFieldContainer[str]
     absent_inputs: _containers.RepeatedScalarFieldContainer[str]
     code_roots: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., code_roots: _Optional[_Iterable[str]] = ...) -> None: ...
+    max_memory_mb: int
+    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., code_roots: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ...) -> None: ...
 
 class ExecutorResult(_message.Message):
     __slots__ = ("success", "error", "user_files")

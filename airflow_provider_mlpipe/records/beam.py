@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import uuid
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from airflow_provider_mlpipe.executors import ExecutorContext
 
 _IN_MEMORY = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
@@ -22,3 +27,26 @@ def pipeline(args: Sequence[str] = ()) -> beam.Pipeline:
     if options.view_as(StandardOptions).runner in _IN_MEMORY:
         return beam.Pipeline(runner=FnApiRunner(), options=options)
     return beam.Pipeline(options=options)
+
+
+@contextlib.contextmanager
+def temporary_folder(context: ExecutorContext) -> Iterator[str]:
+    """Make a folder that the runner's workers and this process both see, and remove it afterwards.
+
+    It is below the `--temp_location` that every runner on other machines needs, else below `context.tmp_dir`.
+    """
+    options = PipelineOptions(list(context.beam_pipeline_args)).view_as(GoogleCloudOptions)
+    folder = FileSystems.join(options.temp_location or context.tmp_dir, f"mlpipe-{uuid.uuid4().hex}")
+    FileSystems.mkdirs(folder)
+    try:
+        yield folder
+    finally:
+        FileSystems.delete([folder])
+
+
+def read_lines(pattern: str) -> Iterator[bytes]:
+    """Yield the lines of all files that match, without their ends."""
+    for file in FileSystems.match([pattern])[0].metadata_list:
+        with FileSystems.open(file.path) as lines:
+            while line := lines.readline():
+                yield line.rstrip(b"\n")

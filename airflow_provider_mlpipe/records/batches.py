@@ -1,0 +1,33 @@
+"""Where one batch of records ends and the next begins: by the records alone, so that all readers see the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+BATCH_ROWS = 8_000
+BATCH_BYTES = 16 << 20
+"""A batch has at most so many rows and, unless it is a single one, so many bytes of serialized records."""
+
+CHUNK_BATCHES = 4
+"""So many batches in a row are one piece of work."""
+
+
+class BatchCutter:
+    """Cuts the records of a file, in their order, into batches."""
+
+    def __init__(self) -> None:
+        self._rows = self._bytes = 0
+
+    def starts(self, sizes: Iterable[int]) -> list[int]:
+        """Return the places of those records that start a batch, of the next ones, whose sizes in bytes are given.
+
+        The first record of a file starts none: no batch ends before it.
+        """
+        starts = []
+        for place, size in enumerate(sizes):
+            if self._rows == BATCH_ROWS or (self._rows and self._bytes + size > BATCH_BYTES):
+                starts.append(place)
+                self._rows = self._bytes = 0
+            self._rows += 1
+            self._bytes += size
+        return starts

@@ -1,0 +1,124 @@
+"""The rows of a split in chunks, from its Arrow sidecar or from its records."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from tfx_bsl.arrow.table_util import MergeRecordBatches
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
+from airflow_provider_mlpipe.records.engine import Chunk, Source
+from airflow_provider_mlpipe.records.inputs import split_files
+from airflow_provider_mlpipe.records.sidecar import batch_count, read_batches, sidecar_path
+from airflow_provider_mlpipe.records.tfrecord import read_records
+
+_DECODED_AT_ONCE = 1_000  # the decoder takes longer per record when it is given more
+
+
+def example_sources(
+    examples: Examples, split: str, *, schema: bytes | None = None, record_column: str | None = None
+) -> Sequence[Source[Chunk]]:
+    """Return where the rows of a split are read from: large_list columns (int64, float32, large_binary) or null.
+
+    With a `schema` (a serialized tensorflow.metadata.v0.Schema) they are its features, in its order and of its types.
+    With a `record_column` the serialized record is in a column of that name, and the sidecar of no use.
+
+    Raises InvalidInputError when the split has no files.
+    """
+    files = split_files(examples, split)
+    sidecar = sidecar_path(examples, split)
+    if record_column is None and len(files) == 1 and sidecar.exists():
+        starts = range(0, batch_count(sidecar), CHUNK_BATCHES)
+        return [SidecarChunk(path=sidecar, first=first, schema=schema) for first in starts]
+    return [RecordFile(path=path, schema=schema, record_column=record_column) for path in files]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SidecarChunk:
+    """The CHUNK_BATCHES batches of a sidecar from `first` on; a source of itself."""
+
+    path: Path
+    first: int
+    schema: bytes | None = None
+
+    def chunks(self) -> Iterator[SidecarChunk]:
+        """Yield this chunk."""
+        yield self
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches; raises InvalidInputError for a feature that is not of the schema's type."""
+        fields = ExamplesToRecordBatchDecoder(self.schema).ArrowSchema() if self.schema is not None else None
+        for batch in read_batches(self.path, self.first, self.first + CHUNK_BATCHES):
+            yield batch if fields is None else _as_in_schema(batch, fields, self.path)
+
+
+def _as_in_schema(batch: pa.RecordBatch, fields: pa.Schema, path: Path) -> pa.RecordBatch:
+    columns = []
+    for field in fields:
+        place = batch.schema.get_field_index(field.name)
+        column = pa.nulls(batch.num_rows) if place < 0 else batch.column(place)
+        if pa.types.is_null(column.type):
+            column = pa.nulls(batch.num_rows, field.type)
+        if column.type != field.type:
+            raise InvalidInputError(
+                f"{path}: feature {field.name!r} is {column.type}, in the schema {field.type}; "
+                "correct the schema, or the data"
+            )
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFile:
+    """A file of records as a source: read from its beginning to its end, and decoded chunk by chunk."""
+
+    path: Path
+    schema: bytes | None = None
+    record_column: str | None = None
+
+    def chunks(self) -> Iterator[RecordChunk]:
+        """Yield CHUNK_BATCHES batches at a time; raises InvalidInputError where the file is corrupt."""
+        batches = _cut(read_records(self.path))
+        while some := tuple(itertools.islice(batches, CHUNK_BATCHES)):
+            yield RecordChunk(records=some, schema=self.schema, record_column=self.record_column)
+
+
+def _cut(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    cutter = BatchCutter()
+    batch: list[bytes] = []
+    for record in records:
+        if cutter.starts([len(record)]):
+            yield batch
+            batch = []
+        batch.append(record)
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordChunk:
+    """Batches of serialized tf.Examples."""
+
+    records: Sequence[Sequence[bytes]]
+    schema: bytes | None = None
+    record_column: str | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches, decoded."""
+        decoder = ExamplesToRecordBatchDecoder(self.schema)
+        for batch in self.records:
+            pieces = [batch[place : place + _DECODED_AT_ONCE] for place in range(0, len(batch), _DECODED_AT_ONCE)]
+            decoded = MergeRecordBatches([decoder.DecodeBatch(list(piece)) for piece in pieces])
+            yield _with_records(decoded, batch, self.record_column) if self.record_column else decoded
+
+
+def _with_records(batch: pa.RecordBatch, records: Sequence[bytes], column: str) -> pa.RecordBatch:
+    lists = pa.array([[record] for record in records], pa.large_list(pa.large_binary()))
+    return pa.RecordBatch.from_arrays([*batch.columns, lists], [*batch.schema.names, column])

@@ -1,0 +1,187 @@
+"""Kernels, and the two engines that run them over the chunks of a split: forks of this process, or Apache Beam.
+
+Both engines give the result of each chunk in the order of the chunks, and chunks do not depend on the machine. So
+neither the engine nor the number of processes shows in a result, not even in the last digit of a sum.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import itertools
+import multiprocessing
+import operator
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
+from airflow_provider_mlpipe.executors import ExecutorContext
+
+A = TypeVar("A")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+C = TypeVar("C")
+C_co = TypeVar("C_co", covariant=True)
+T = TypeVar("T")
+
+MIB = 1 << 20
+PROCESS_MB = 1024
+"""How much memory a fork is given, in MiB."""
+
+
+class Chunk(Protocol):
+    """Some rows of a split, as many on every machine. It can be pickled, to be worked on elsewhere."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, a bounded number at a time."""
+        ...
+
+
+class Source(Protocol[C_co]):
+    """Something to be read, such as a file. It can be pickled, to be read elsewhere."""
+
+    def chunks(self) -> Iterator[C_co]:
+        """Yield what is read in pieces of work, in order."""
+        ...
+
+
+class Kernel(Protocol[A, R_co]):
+    """What a data component does with its rows. It can be pickled, as its accumulators can, and knows no files.
+
+    An accumulator that was added to or merged may be changed by it, and is not used again.
+    """
+
+    def create(self) -> A:
+        """Return the accumulator of no rows."""
+        ...
+
+    def add(self, accumulator: A, batch: pa.RecordBatch) -> A:
+        """Return the accumulator with the rows of `batch` added."""
+        ...
+
+    def merge(self, accumulators: Iterable[A]) -> A:
+        """Return the accumulator of the rows of all, which come in the order of their rows."""
+        ...
+
+    def extract(self, accumulator: A) -> R_co:
+        """Return the result."""
+        ...
+
+
+def run_kernels(
+    kernels: Mapping[str, Kernel[A, R]], sources: Mapping[str, Sequence[Source[Chunk]]], context: ExecutorContext
+) -> dict[str, R]:
+    """Run a kernel per split over all its rows: an accumulator for each chunk, merged in their order.
+
+    `kernels`, `sources` and the result are by split. Raises as `map_chunks` does.
+    """
+    works = [_KernelSource(split, kernels[split], source) for split in kernels for source in sources[split]]
+    accumulators = itertools.groupby(map_chunks(_accumulate, works, context), key=operator.itemgetter(0))
+    found = {split: kernels[split].merge(accumulator for _, accumulator in some) for split, some in accumulators}
+    return {
+        split: kernel.extract(found[split] if split in found else kernel.create()) for split, kernel in kernels.items()
+    }
+
+
+@dataclass(frozen=True)
+class _KernelSource:
+    split: str
+    kernel: Kernel[Any, Any]
+    source: Source[Chunk]
+
+    def chunks(self) -> Iterator[tuple[str, Kernel[Any, Any], Chunk]]:
+        for chunk in self.source.chunks():
+            yield self.split, self.kernel, chunk
+
+
+def _accumulate(work: tuple[str, Kernel[A, Any], Chunk]) -> tuple[str, A]:
+    split, kernel, chunk = work
+    return split, functools.reduce(kernel.add, chunk.batches(), kernel.create())
+
+
+def map_chunks(work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
+    """Yield `work(chunk)` of every chunk of every source, in their order. All that is given and got can be pickled.
+
+    On Beam, which reads the sources too, when `context.beam_pipeline_args` name a runner; else this process reads and
+    forks of it work. They alone do, so that TensorFlow, once it has run in `work`, hinders no later fork.
+
+    Raises what `work` raises, on Beam only if it is a PermanentError, and TransientError when a fork dies.
+    """
+    if names_runner(context.beam_pipeline_args):
+        yield from _on_beam(work, sources, context)
+    else:
+        chunks = itertools.chain.from_iterable(source.chunks() for source in sources)
+        yield from _in_forks(work, chunks, process_count(context))
+
+
+def names_runner(beam_pipeline_args: Sequence[str]) -> bool:
+    """Whether the work is to be done by Beam: other arguments alone ask for no runner."""
+    return any(arg.partition("=")[0] == "--runner" for arg in beam_pipeline_args)
+
+
+def process_count(context: ExecutorContext) -> int:
+    """Return how many processes may work at once: one per core, and per PROCESS_MB of the memory."""
+    return max(1, min(len(os.sched_getaffinity(0)), memory_mb(context) // PROCESS_MB))
+
+
+def memory_mb(context: ExecutorContext) -> int:
+    """Return how much memory, in MiB, this process and its forks may use: half of the machine's, if nothing is said."""
+    return context.max_memory_mb or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // MIB
+
+
+def _in_forks(work: Callable[[C], T], chunks: Iterable[C], processes: int) -> Iterator[T]:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(work, chunk))
+                if len(waiting) > 2 * processes:  # no further ahead of the consumer: what waits takes memory
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise TransientError(
+                f"one of {processes} worker processes was killed, perhaps for want of memory: lower [mlpipe] "
+                f"max_memory_mb, of which each process is given {PROCESS_MB} MiB, or give the machine more"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _on_beam(work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
+    """Work where the runner does, and fetch the results from files below `--temp_location` or the temporary folder."""
+    import apache_beam as beam
+
+    from airflow_provider_mlpipe.records.beam import pipeline, read_lines, temporary_folder
+
+    with temporary_folder(context) as folder:
+        with pipeline(context.beam_pipeline_args) as run:
+            numbered = run | beam.Create(list(enumerate(sources))) | beam.Reshuffle()
+            _ = numbered | beam.FlatMap(_attempts, work) | beam.io.WriteToText(f"{folder}/results")
+        for line in sorted(read_lines(f"{folder}/results*")):
+            result = pickle.loads(base64.b64decode(line.split()[-1]))
+            if isinstance(result, PermanentError):
+                raise result
+            yield result
+
+
+def _attempts(numbered: tuple[int, Source[C]], work: Callable[[C], Any]) -> Iterator[str]:
+    """Yield a line for each chunk: its number and its result, or an error, of which a runner would keep the text."""
+    number, source = numbered
+    for place, result in enumerate(_results(work, source)):
+        yield f"{number:09} {place:09} {base64.b64encode(pickle.dumps(result)).decode()}"
+
+
+def _results(work: Callable[[C], Any], source: Source[C]) -> Iterator[Any]:
+    try:
+        yield from map(work, source.chunks())
+    except PermanentError as error:
+        yield error

@@ -1,0 +1,132 @@
+"""The Arrow sidecar of a split: its records once more, as columns, for the readers in this package.
+
+It is `Arrow-<split>/data-00000-of-00001.arrow` in the folder of an Examples artifact, an Arrow IPC file compressed by
+LZ4 (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format). It is beside `Split-<split>/`, where readers
+of TFX look for records only. Rows and their order are those of the split's one file of records. A column is flat where
+`records.examples` encodes it flat (null: a feature without values), else a list; columns are ordered by their names.
+
+An artifact is whole without it: whoever reads it can read the records. The content digest leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.batches import BatchCutter
+
+FILE_NAME = "data-00000-of-00001.arrow"
+
+
+def sidecar_path(examples: Examples, split: str) -> Path:
+    """Return where the sidecar of a split is, if there is one."""
+    return Path(examples.uri, f"Arrow-{split}", FILE_NAME)
+
+
+class SidecarWriter:
+    """Writes the sidecar of a split, in the batches that `records.batches` cuts.
+
+    `count` is the number of rows written. Errors of the disk come from `write` or `close` as OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        path.parent.mkdir(parents=True)
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._cutter = BatchCutter()
+        self._pending: list[pa.RecordBatch] = []
+
+    def __enter__(self) -> SidecarWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def write(self, rows: pa.RecordBatch, records: Sequence[bytes]) -> None:
+        """Append `rows`, which `records` are, serialized. Columns and their kinds are the same in every call."""
+        self.count += rows.num_rows
+        rows = _stored(rows)
+        start = 0
+        for stop in self._cutter.starts(map(len, records)):
+            self._pending.append(rows.slice(start, stop - start))
+            self._flush()
+            start = stop
+        self._pending.append(rows.slice(start))
+
+    def close(self) -> None:
+        """Finish the file; a second call does nothing."""
+        if self._file.closed:
+            return
+        with self._file:
+            self._flush()
+            if self._writer:
+                self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.Table.from_batches(self._pending).combine_chunks()
+        self._pending = []
+        if self._writer is None:
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self._writer = pa.ipc.new_file(self._file, table.schema, options=options)
+        self._writer.write_table(table)
+
+
+def _stored(rows: pa.RecordBatch) -> pa.RecordBatch:
+    names = sorted(rows.schema.names, key=str.encode)
+    return pa.RecordBatch.from_arrays([_plain(rows.column(rows.schema.get_field_index(name))) for name in names], names)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Decode a dictionary, and take the types that tf.Examples are decoded to."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_null(column.type):
+        return column
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return column.cast(pa.large_list(_value_type(column.type.value_type)))
+    return column.cast(_value_type(column.type), safe=False)
+
+
+def _value_type(arrow_type: pa.DataType) -> pa.DataType:
+    if pa.types.is_integer(arrow_type):
+        return pa.int64()
+    return pa.float32() if pa.types.is_floating(arrow_type) else pa.large_binary()
+
+
+def batch_count(path: Path) -> int:
+    """Return how many batches a sidecar has; raises InvalidInputError when it is cut off."""
+    with _opened(path) as batches:
+        count: int = batches.num_record_batches
+        return count
+
+
+def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
+    """Yield the batches `first` up to `stop`, as tf.Examples are decoded: every column a large_list, or null."""
+    with _opened(path) as batches:
+        for number in range(first, min(stop, batches.num_record_batches)):
+            batch = batches.get_batch(number)
+            yield pa.RecordBatch.from_arrays([_lists(column) for column in batch.columns], batch.schema.names)
+
+
+def _opened(path: Path) -> pa.RecordBatchFileReader:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid as error:
+        raise InvalidInputError(f"{path} is cut off ({error}); make the examples anew, or delete this file") from error
+
+
+def _lists(column: pa.Array) -> pa.Array:
+    if pa.types.is_null(column.type) or pa.types.is_large_list(column.type):
+        return column
+    lengths = column.is_valid().to_numpy(zero_copy_only=False)
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    return pa.LargeListArray.from_arrays(pa.array(offsets), column.drop_null())

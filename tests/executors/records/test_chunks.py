@@ -1,0 +1,144 @@
+"""Rows read from the sidecar and from the records, by both engines: the same batches, value for value."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.records import batches
+from airflow_provider_mlpipe.records.chunks import example_sources
+from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
+from airflow_provider_mlpipe.records.examples import bytes_list, encode_examples
+from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter
+
+ROWS = 50_001
+SCHEMA = text_format.Parse(
+    'feature { name: "word" type: BYTES } feature { name: "absent" type: INT } feature { name: "never" type: FLOAT }',
+    schema_pb2.Schema(),
+).SerializeToString()
+
+
+def rows(count: int) -> pa.RecordBatch:
+    """Flat columns with and without gaps, lists, a dictionary, unicode, and a column without a single value."""
+    draw = random.Random(7)
+    gaps = [None if draw.random() < 0.2 else draw.randrange(-(2**40), 2**40) for _ in range(count)]
+    words = [draw.choice(["", "ä", "日本", "w" * 40, None]) for _ in range(count)]
+    lists = [draw.choice([None, [], [1], [2, 3]]) for _ in range(count)]
+    return pa.RecordBatch.from_pydict(
+        {
+            "word": pa.array(words).dictionary_encode(),
+            "int": pa.array(gaps, pa.int64()),
+            "zz_float": pa.array([draw.random() for _ in range(count)], pa.float64()),
+            "Lists": pa.array(lists, pa.list_(pa.int64())),
+            "never": pa.nulls(count),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    made = Examples(uri=str(tmp_path_factory.mktemp("examples")), properties={"splits": ["train"]})
+    folder = Path(made.uri, "Split-train")
+    folder.mkdir()
+    table = rows(ROWS)
+    with TFRecordWriter(folder / FILE_NAME) as records, SidecarWriter(sidecar_path(made, "train")) as sidecar:
+        for start, stop in itertools.pairwise([0, 1, 5_000, 5_000, 30_000, ROWS]):
+            block = table.slice(start, stop - start)
+            serialized = bytes_list(encode_examples(block))
+            records.write(serialized)
+            sidecar.write(block, serialized)
+    return made
+
+
+@pytest.fixture
+def without_sidecar(examples: Examples, tmp_path: Path) -> Examples:
+    Path(tmp_path, "Split-train").symlink_to(Path(examples.uri, "Split-train"))
+    return Examples(uri=str(tmp_path), properties=examples.properties)
+
+
+def read(sources: Sequence[Source[Chunk]]) -> list[pa.RecordBatch]:
+    return [batch for chunk in chunks(sources) for batch in chunk.batches()]
+
+
+def chunks(sources: Sequence[Source[Chunk]]) -> Iterator[Chunk]:
+    return itertools.chain.from_iterable(source.chunks() for source in sources)
+
+
+def number_and_rows(chunk: Chunk) -> list[int]:
+    return [batch.num_rows for batch in chunk.batches()]
+
+
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_sidecar_and_records_give_the_same_batches(
+    examples: Examples, without_sidecar: Examples, schema: bytes | None
+) -> None:
+    from_sidecar = read(example_sources(examples, "train", schema=schema))
+    from_records = read(example_sources(without_sidecar, "train", schema=schema))
+    assert len(from_sidecar) == len(from_records) == 7
+    for one, other in zip(from_sidecar, from_records, strict=True):
+        assert one.schema.equals(other.schema)
+        assert one.to_pydict() == other.to_pydict()
+
+
+def test_chunks_are_the_same_on_both_engines(examples: Examples, without_sidecar: Examples, tmp_path: Path) -> None:
+    local = ExecutorContext(component_id="c", execution_id=1, tmp_dir=str(tmp_path))
+    on_beam = ExecutorContext(
+        component_id="c", execution_id=1, tmp_dir=str(tmp_path), beam_pipeline_args=("--runner=DirectRunner",)
+    )
+    expected = [[8_000] * 4, [8_000, 8_000, 2_001]]
+    for given in (examples, without_sidecar):
+        for context in (local, on_beam):
+            assert list(map_chunks(number_and_rows, example_sources(given, "train"), context)) == expected
+
+
+def test_a_corrupt_record_is_named_on_beam_too(examples: Examples, tmp_path: Path) -> None:
+    broken = tmp_path / "Split-train" / FILE_NAME
+    broken.parent.mkdir()
+    broken.write_bytes(Path(examples.uri, "Split-train", FILE_NAME).read_bytes()[:-1000])
+    context = ExecutorContext(
+        component_id="c", execution_id=1, tmp_dir=str(tmp_path), beam_pipeline_args=("--runner=DirectRunner",)
+    )
+    sources = example_sources(Examples(uri=str(tmp_path), properties=examples.properties), "train")
+    with pytest.raises(InvalidInputError, match=rf"{FILE_NAME}: record \d+ is corrupt"):
+        list(map_chunks(number_and_rows, sources, context))
+
+
+def test_records_can_be_had_as_a_column(examples: Examples) -> None:
+    (first, *_) = read(example_sources(examples, "train", record_column="raw"))
+    expected = encode_examples(rows(ROWS).slice(0, 8_000)).to_pylist()
+    assert [row["raw"] for row in first.to_pylist()] == [[record] for record in expected]
+
+
+def test_large_records_make_small_batches(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BATCH_BYTES", 100_000)
+    found = read(example_sources(examples, "train", record_column="raw"))
+    assert sum(batch.num_rows for batch in found) == ROWS
+    sizes = [sum(len(record) for (record,) in batch.column("raw").to_pylist()) for batch in found]
+    assert 90_000 < max(sizes) <= 100_000
+
+
+def test_a_feature_of_another_type_is_named(examples: Examples) -> None:
+    wrong = text_format.Parse('feature { name: "int" type: BYTES }', schema_pb2.Schema()).SerializeToString()
+    with pytest.raises(InvalidInputError, match=r"data-00000-of-00001.arrow: feature 'int' is .*int64"):
+        read(example_sources(examples, "train", schema=wrong))
+
+
+def test_a_broken_sidecar_is_named(examples: Examples, tmp_path: Path) -> None:
+    broken = Examples(uri=str(tmp_path), properties=examples.properties)
+    Path(tmp_path, "Split-train").symlink_to(Path(examples.uri, "Split-train"))
+    path = sidecar_path(broken, "train")
+    path.parent.mkdir()
+    path.write_bytes(sidecar_path(examples, "train").read_bytes()[:-100])
+    with pytest.raises(InvalidInputError, match="cut off"):
+        example_sources(broken, "train")

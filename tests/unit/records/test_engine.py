@@ -1,0 +1,128 @@
+"""The local engine: order, exact sums, errors, and what a killed fork does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
+from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.records.engine import map_chunks, names_runner, process_count, run_kernels
+
+CHUNKS = 23
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A source of floats whose sum depends on the order of its terms; each of its chunks has two batches."""
+
+    start: int = 0
+    chunk_count: int = CHUNKS
+
+    def chunks(self) -> Iterator[Piece]:
+        for number in range(self.start, self.start + self.chunk_count):
+            yield Piece(number)
+
+
+@dataclass(frozen=True)
+class Piece:
+    number: int
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for value in (10.0**self.number, 0.1 * self.number):
+            yield pa.RecordBatch.from_pydict({"x": [value, value / 3]})
+
+
+class Sum:
+    """The sum of a column."""
+
+    def create(self) -> float:
+        return 0.0
+
+    def add(self, accumulator: float, batch: pa.RecordBatch) -> float:
+        return sum(batch.column(0).to_pylist(), accumulator)
+
+    def merge(self, accumulators: Iterable[float]) -> float:
+        return sum(accumulators, 0.0)
+
+    def extract(self, accumulator: float) -> str:
+        return accumulator.hex()
+
+
+def by_hand(source: Numbers) -> str:
+    sums = []
+    for piece in source.chunks():
+        values = [value for batch in piece.batches() for value in batch.column(0).to_pylist()]
+        sums.append(sum(values, 0.0))
+    return sum(sums, 0.0).hex()
+
+
+def context(folder: Path, **fields: object) -> ExecutorContext:
+    return ExecutorContext(component_id="c", execution_id=1, tmp_dir=str(folder), **fields)  # type: ignore[arg-type]
+
+
+def square(piece: Piece) -> tuple[int, int]:
+    return piece.number**2, os.getpid()
+
+
+def fail_at_five(piece: Piece) -> int:
+    if piece.number == 5:
+        raise InvalidInputError("number 5 is wrong")
+    return piece.number
+
+
+def die_at_five(piece: Piece) -> int:
+    if piece.number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return piece.number
+
+
+@pytest.mark.parametrize("memory_mb", [1, 2048, 64 * 1024])
+def test_results_come_in_the_order_of_the_chunks_from_forks_alone(tmp_path: Path, memory_mb: int) -> None:
+    found = list(map_chunks(square, [Numbers(0, 3), Numbers(3, 20)], context(tmp_path, max_memory_mb=memory_mb)))
+    assert [result for result, _ in found] == [number**2 for number in range(23)]
+    assert os.getpid() not in {process for _, process in found}
+
+
+@pytest.mark.parametrize("memory_mb", [1, 64 * 1024])
+def test_kernels_give_the_same_last_digit_with_any_number_of_processes(tmp_path: Path, memory_mb: int) -> None:
+    sources = {"train": [Numbers(0, 7), Numbers(7, 9)], "eval": [Numbers(3, 5)], "none": []}
+    found = run_kernels(dict.fromkeys(sources, Sum()), sources, context(tmp_path, max_memory_mb=memory_mb))
+    assert found == {"train": by_hand(Numbers(0, 16)), "eval": by_hand(Numbers(3, 5)), "none": (0.0).hex()}
+
+
+def test_an_error_keeps_its_type_and_later_results_are_not_waited_for(tmp_path: Path) -> None:
+    results = map_chunks(fail_at_five, [Numbers()], context(tmp_path))
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(InvalidInputError, match="number 5 is wrong"):
+        next(results)
+
+
+def test_a_killed_fork_is_a_transient_error_that_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match="max_memory_mb"):
+        list(map_chunks(die_at_five, [Numbers()], context(tmp_path)))
+
+
+def test_a_consumer_may_stop_early(tmp_path: Path) -> None:
+    results = map_chunks(square, [Numbers()], context(tmp_path))
+    assert next(results)[0] == 0
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_processes_by_cores_and_memory(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert process_count(context(tmp_path, max_memory_mb=1)) == 1
+    assert process_count(context(tmp_path, max_memory_mb=1024 * cores)) == cores
+    assert process_count(context(tmp_path, max_memory_mb=1024 * cores * 10)) == cores
+
+
+def test_only_a_named_runner_is_one() -> None:
+    assert names_runner(["--runner=DirectRunner"])
+    assert names_runner(["--runner", "FlinkRunner"])
+    assert not names_runner(["--direct_num_workers=2", "--runner_like=1"])
