@@ -106,7 +106,10 @@ _SPLITS = {"splits": PropertyType.STRUCT}
 
 
 class Examples(Artifact):
-    """tf.Example records, `Split-<name>/*.gz` TFRecord files. `record_counts` is {split: records}."""
+    """tf.Example records, `Split-<name>/*.gz` TFRecord files, perhaps with a sidecar in `Arrow-<name>/`.
+
+    `record_counts` is {split: records}.
+    """
 
     TYPE_NAME = "Examples"
     PROPERTIES = _SPLITS | {

@@ -1,7 +1,7 @@
 """CSV files to Arrow record batches, typed as TFX types them, in memory that does not grow with the rows.
 
-Arrow cuts blocks of text into cells; the two passes are `CsvSplit.infer` (one type per column over all files of the
-split) and `CsvSplit.batches`. What a cell means is decided by Python's `int` and `float` on bytes, as in
+Arrow cuts blocks of text into cells; the two passes over them are `infer` (one type per column over all files of the
+split) and `typed`. What a cell means is decided by Python's `int` and `float` on bytes, as in
 `tfx_bsl.coders.csv_decoder`, once per distinct cell of a block: Arrow's own parsers differ (`0x1F`, `+5`, `1_000`).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
@@ -16,9 +17,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.ahead import ahead
+from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv_text import common_header, first_fault, has_rows
-from airflow_provider_mlpipe.records.examples import bytes_list
 
 BLOCK_BYTES = 4 << 20
 """How many bytes of a file are parsed at a time. A single row must be smaller."""
@@ -38,57 +38,53 @@ class ColumnType(IntEnum):
 class CsvSplit:
     """The CSV files of one input split, in the order of `paths`, all with the same header.
 
-    A blank line is skipped, a quoted newline is data, an empty cell is a missing value, a byte order mark is ignored.
     Raises InvalidInputError, with file and line, for: an empty file, a blank header, a column named twice, headers that
-    differ, a row with the wrong number of cells, a quote that is never closed, a row of `block_bytes` or more, invalid
-    UTF-8.
+    differ.
     """
 
     def __init__(self, paths: Sequence[Path], block_bytes: int = BLOCK_BYTES) -> None:
-        self.paths = list(paths)
-        self.header = common_header(self.paths)
-        self._block_bytes = block_bytes
+        self.header = common_header(paths)
+        self.files = [CsvFile(path=path, width=len(self.header), block_bytes=block_bytes) for path in paths]
 
-    def infer(self) -> tuple[list[ColumnType], int]:
-        """Read all files once and return the type of each column, and the number of rows."""
-        types = [ColumnType.UNKNOWN for _ in self.header]
-        rows = 0
-        for cells in ahead(self._blocks()):
-            rows += cells.num_rows
-            for index, known in enumerate(types):
-                if known < ColumnType.STRING:
-                    types[index] = infer_type(bytes_list(_bytes(cells.column(index)).unique().drop_null()), known)
-        return types, rows
 
-    def batches(self, types: Sequence[ColumnType]) -> Iterator[pa.RecordBatch]:
-        """Read all files again, as batches of dictionary columns of `types`; a missing cell is null."""
-        for cells in self._blocks():
-            columns = [_typed(_bytes(cells.column(index)), kind) for index, kind in enumerate(types)]
-            yield pa.RecordBatch.from_arrays(columns, self.header)
+@dataclass(frozen=True, kw_only=True)
+class CsvFile:
+    """A file with `width` columns, as a source of blocks of cells: strings, in columns named by their places.
 
-    def _blocks(self) -> Iterator[pa.RecordBatch]:
-        for path in self.paths:
-            if has_rows(path):
-                yield from self._checked(path)
+    A blank line is skipped, a quoted newline is data, an empty cell is missing and null, a byte order mark is ignored.
+    """
 
-    def _checked(self, path: Path) -> Iterator[pa.RecordBatch]:
+    path: Path
+    width: int
+    block_bytes: int = BLOCK_BYTES
+
+    def chunks(self) -> Iterator[pa.RecordBatch]:
+        """Yield the blocks in order.
+
+        Raises InvalidInputError, with file and line, for: a row with the wrong number of cells, a quote that is never
+        closed, a row of `block_bytes` or more, invalid UTF-8.
+        """
+        if has_rows(self.path):
+            yield from self._checked()
+
+    def _checked(self) -> Iterator[pa.RecordBatch]:
         last_cell = None
         try:
-            for block in self._parsed(path):
+            for block in self._parsed():
                 if block.num_rows:
                     last_cell = block.column(block.num_columns - 1)[-1].as_py()
                     yield block
         except pa.ArrowInvalid as error:
-            raise self._fault(path) or InvalidInputError(f"{path}: {error}") from error
-        if _may_end_in_quotes(path, last_cell) and (fault := self._fault(path)):
+            raise self._fault() or InvalidInputError(f"{self.path}: {error}") from error
+        if _may_end_in_quotes(self.path, last_cell) and (fault := self._fault()):
             raise fault
 
-    def _fault(self, path: Path) -> InvalidInputError | None:
-        return first_fault(path, len(self.header), self._block_bytes)
+    def _fault(self) -> InvalidInputError | None:
+        return first_fault(self.path, self.width, self.block_bytes)
 
-    def _parsed(self, path: Path) -> Iterator[pa.RecordBatch]:
-        names = [str(index) for index in range(len(self.header))]
-        read = pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=self._block_bytes)
+    def _parsed(self) -> Iterator[pa.RecordBatch]:
+        names = [str(index) for index in range(self.width)]
+        read = pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=self.block_bytes)
         parse = pa.csv.ParseOptions(newlines_in_values=True)
         convert = pa.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),  # string and not binary, so that UTF-8 is checked
@@ -97,7 +93,32 @@ class CsvSplit:
             quoted_strings_can_be_null=True,
         )
         # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
-        yield from pa.csv.open_csv(pa.OSFile(str(path)), read, parse, convert)
+        yield from pa.csv.open_csv(pa.OSFile(str(self.path)), read, parse, convert)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The type of each column, over so many rows."""
+
+    types: tuple[ColumnType, ...]
+    rows: int
+
+
+def infer(block: pa.RecordBatch) -> Inferred:
+    """Infer the types of the columns from the cells of a block."""
+    distinct = (_bytes(column).dictionary_encode().dictionary for column in block.columns)  # faster than unique()
+    return Inferred(tuple(infer_type(bytes_list(cells)) for cells in distinct), block.num_rows)
+
+
+def merged(first: Inferred, second: Inferred) -> Inferred:
+    """Return the types over the rows of both."""
+    return Inferred(tuple(map(max, first.types, second.types)), first.rows + second.rows)
+
+
+def typed(block: pa.RecordBatch, header: Sequence[str], types: Sequence[ColumnType]) -> pa.RecordBatch:
+    """Make the cells of a block dictionary columns of `types`, named by the header; a missing cell stays null."""
+    columns = [_typed(_bytes(column), kind) for column, kind in zip(block.columns, types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, list(header))
 
 
 def infer_type(cells: Iterable[bytes], known: ColumnType = ColumnType.UNKNOWN) -> ColumnType:

@@ -15,17 +15,12 @@ or of Arrow's null type (a feature without a kind). A dictionary column is flat 
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-
-Numbers: TypeAlias = npt.NDArray[np.number[Any]]
+from airflow_provider_mlpipe.records.binary import binary_array, fixed_width, joined, offsets_of, repeated
 
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"  # tag bytes: field number << 3 | 2 (length-delimited)
 
@@ -38,7 +33,7 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     """
     names = sorted(batch.schema.names, key=_sort_key)
     entries = [_entries(name, batch.column(batch.schema.get_field_index(name))) for name in names]
-    return _delimited(_FIELD_1, _joined(*entries) if entries else _repeated(b"", batch.num_rows))
+    return _delimited(_FIELD_1, joined(*entries) if entries else repeated(b"", batch.num_rows))
 
 
 def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
@@ -47,7 +42,7 @@ def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
     Raises InvalidInputError as `encode_examples` does; `name` is for its message.
     """
     if pa.types.is_null(column.type):
-        return _repeated(b"", len(column))
+        return repeated(b"", len(column))
     if pa.types.is_dictionary(column.type):
         features = encode_features(name, _with_null(column.dictionary))
         return features.take(column.indices.fill_null(len(column.dictionary)))
@@ -62,20 +57,13 @@ def _sort_key(name: str) -> bytes:
     return name.encode() + b"\xff"  # no byte of UTF-8 is greater, so that the end of a name sorts after all others
 
 
-def bytes_list(array: pa.BinaryArray) -> list[bytes]:
-    """Return the values of an array without nulls; several times faster than `to_pylist`, which makes scalars first."""
-    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1].tolist()
-    data = array.buffers()[2].to_pybytes() if offsets[-1] else b""
-    return [data[start:end] for start, end in itertools.pairwise(offsets)]
-
-
 def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:
     values = column.flatten()
     if values.null_count:
         raise InvalidInputError(f"column {name!r} has a list with a null in it, which a tf.Example cannot hold")
     tag, encoded = _encoded_values(name, values)
     lengths = pc.list_value_length(column).fill_null(0).to_numpy()
-    lists = pa.ListArray.from_arrays(pa.array(_offsets(lengths)), encoded)
+    lists = pa.ListArray.from_arrays(pa.array(offsets_of(lengths)), encoded)
     content = pc.binary_join(lists, pa.scalar(b"", pa.binary()))
     if tag != _FIELD_1:  # packed, and an empty packed field is not written at all
         content = pc.if_else(pc.equal(pc.binary_length(content), 0), content, _delimited(_FIELD_1, content))
@@ -87,8 +75,8 @@ def _entries(name: str, column: pa.Array) -> pa.BinaryArray:
     if pa.types.is_dictionary(column.type):
         entries = _entries(name, _with_null(column.dictionary))
         return entries.take(column.indices.fill_null(len(column.dictionary)))
-    key = _repeated(name.encode(), 1)
-    fields = _joined(_delimited(_FIELD_1, key)[0], _delimited(_FIELD_2, encode_features(name, column)))
+    key = repeated(name.encode(), 1)
+    fields = joined(_delimited(_FIELD_1, key)[0], _delimited(_FIELD_2, encode_features(name, column)))
     return _delimited(_FIELD_1, fields).fill_null(b"")
 
 
@@ -116,32 +104,24 @@ def _varints(values: pa.Array) -> pa.BinaryArray:
     numbers = values.fill_null(0).cast(pa.int64()).to_numpy().view(np.uint64)
     width = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
     if width == 1:  # lengths mostly are: a byte each
-        return _null_where_null_in(values, _fixed_width(1, numbers.astype(np.uint8)))
+        return _null_where_null_in(values, fixed_width(1, numbers.astype(np.uint8)))
     shifts = np.arange(width, dtype=np.uint64) * np.uint64(7)
     sevens = (numbers[:, None] >> shifts).astype(np.uint8) & 0x7F
     sizes = 1 + ((numbers[:, None] >> shifts[1:]) != 0).sum(axis=1)
     place = np.arange(width)
     sevens[place < sizes[:, None] - 1] |= 0x80
-    return _null_where_null_in(values, _binary(_offsets(sizes), sevens[place < sizes[:, None]]))
+    return _null_where_null_in(values, binary_array(offsets_of(sizes), sevens[place < sizes[:, None]]))
 
 
 def _floats(values: pa.Array) -> pa.BinaryArray:
     with np.errstate(over="ignore"):  # beyond float32 is infinity, as in protobuf
         numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False).astype("<f4")
-    return _null_where_null_in(values, _fixed_width(4, numbers))
+    return _null_where_null_in(values, fixed_width(4, numbers))
 
 
 def _delimited(tag: bytes, contents: pa.BinaryArray) -> pa.BinaryArray:
     """Every content as a length-delimited field: tag, length, content. Null stays null."""
-    return _joined(pa.scalar(tag, pa.binary()), _varints(pc.binary_length(contents)), contents)
-
-
-def _joined(*parts: pa.BinaryArray | pa.BinaryScalar) -> pa.BinaryArray:
-    return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
-
-
-def _repeated(value: bytes, count: int) -> pa.BinaryArray:
-    return pa.array([value], pa.binary()).take(pa.array(np.zeros(count, np.int32)))
+    return joined(pa.scalar(tag, pa.binary()), _varints(pc.binary_length(contents)), contents)
 
 
 def _with_null(values: pa.Array) -> pa.Array:
@@ -150,19 +130,6 @@ def _with_null(values: pa.Array) -> pa.Array:
 
 def _null_where_null_in(column: pa.Array, values: pa.BinaryArray) -> pa.BinaryArray:
     return pc.if_else(column.is_valid(), values, pa.scalar(None, pa.binary())) if column.null_count else values
-
-
-def _offsets(lengths: Numbers) -> Numbers:
-    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-
-
-def _fixed_width(width: int, data: Numbers) -> pa.BinaryArray:
-    return _binary(np.arange(len(data) + 1, dtype=np.int32) * np.int32(width), data)
-
-
-def _binary(offsets: Numbers, data: Numbers) -> pa.BinaryArray:
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
-    return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, buffers)
 
 
 def _is_list(arrow_type: pa.DataType) -> bool:

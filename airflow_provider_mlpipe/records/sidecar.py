@@ -10,7 +10,7 @@ An artifact is whole without it: whoever reads it can read the records. The cont
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -49,12 +49,12 @@ class SidecarWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def write(self, rows: pa.RecordBatch, records: Sequence[bytes]) -> None:
-        """Append `rows`, which `records` are, serialized. Columns and their kinds are the same in every call."""
+    def write(self, rows: pa.RecordBatch, sizes: Iterable[int]) -> None:
+        """Append `rows`, whose records have these sizes in bytes. Every call has the same columns of the same kinds."""
         self.count += rows.num_rows
-        rows = _stored(rows)
+        rows = stored(rows)
         start = 0
-        for stop in self._cutter.starts(map(len, records)):
+        for stop in self._cutter.starts(sizes):
             self._pending.append(rows.slice(start, stop - start))
             self._flush()
             start = stop
@@ -80,7 +80,8 @@ class SidecarWriter:
         self._writer.write_table(table)
 
 
-def _stored(rows: pa.RecordBatch) -> pa.RecordBatch:
+def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows as a sidecar holds them; they may be so already."""
     names = sorted(rows.schema.names, key=str.encode)
     return pa.RecordBatch.from_arrays([_plain(rows.column(rows.schema.get_field_index(name))) for name in names], names)
 
@@ -110,11 +111,17 @@ def batch_count(path: Path) -> int:
 
 
 def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches `first` up to `stop`, as tf.Examples are decoded: every column a large_list, or null."""
+    """Yield the batches `first` up to `stop`, as tf.Examples are decoded: every column a large_list, or null.
+
+    A feature that no row of a batch has is no column of it.
+    """
     with _opened(path) as batches:
         for number in range(first, min(stop, batches.num_record_batches)):
             batch = batches.get_batch(number)
-            yield pa.RecordBatch.from_arrays([_lists(column) for column in batch.columns], batch.schema.names)
+            there = [
+                name for name, column in zip(batch.schema.names, batch.columns, strict=True) if not _absent(column)
+            ]
+            yield pa.RecordBatch.from_arrays([_lists(batch.column(name)) for name in there], there)
 
 
 def _opened(path: Path) -> pa.RecordBatchFileReader:
@@ -122,6 +129,10 @@ def _opened(path: Path) -> pa.RecordBatchFileReader:
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except pa.ArrowInvalid as error:
         raise InvalidInputError(f"{path} is cut off ({error}); make the examples anew, or delete this file") from error
+
+
+def _absent(column: pa.Array) -> bool:
+    return bool(pa.types.is_large_list(column.type) and column.null_count == len(column))
 
 
 def _lists(column: pa.Array) -> pa.Array:

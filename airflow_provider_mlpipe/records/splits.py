@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
@@ -26,11 +28,10 @@ class HashSplit:
         self.names = list(buckets)
         self._bounds = list(itertools.accumulate(buckets.values()))
 
-    def deal(self, records: Iterable[bytes], keys: Iterable[bytes]) -> dict[str, list[bytes]]:
-        """Return the records of each split, in their order; `keys` runs beside `records`."""
-        bounds, total = self._bounds, self._bounds[-1]
-        dealt: list[list[bytes]] = [[] for _ in self.names]
-        for record, key in zip(records, keys, strict=True):
-            bucket = int.from_bytes(hashlib.sha256(key).digest(), "big") % total
-            dealt[bisect(bounds, bucket)].append(record)
-        return dict(zip(self.names, dealt, strict=True))
+    def assign(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
+        """Return the place in `names` of each key's split."""
+        words = np.frombuffer(b"".join(hashlib.sha256(key).digest() for key in keys), ">u4").reshape(-1, 8)
+        buckets = np.zeros(len(keys), np.uint64)
+        for word in words.T:  # the most significant first; below 2**64, as there are fewer than 2**32 buckets
+            buckets = ((buckets << np.uint64(32)) + word) % np.uint64(self._bounds[-1])
+        return np.searchsorted(self._bounds, buckets, side="right")

@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import google_crc32c
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from isal import igzip, isal_zlib
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.binary import bytes_list, fixed_width, joined, values_buffer
 
 FILE_NAME = "data_tfrecord-00000-of-00001.gz"
 """The only shard of a split, named as TFX names it."""
@@ -35,6 +38,8 @@ _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _GZIP = 31  # zlib's window bits for a gzip container; its header then holds no time, so equal records give equal bytes
+_BLOCK = 4 << 20
+"""How many bytes are read at a time, uncompressed."""
 _BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)  # isal's stubs take its error for an instance
 
 
@@ -75,11 +80,14 @@ class TFRecordWriter:
         return self._hash.hexdigest()
 
     def write(self, records: Sequence[bytes]) -> None:
-        """Append `records`. At most one earlier block still waits for the thread, so memory stays flat."""
-        self.count += len(records)
-        block = frame(records)
+        """Append `records`."""
+        self.append(frame(pa.array(records, pa.binary())))
+
+    def append(self, frames: pa.BinaryArray) -> None:
+        """Append framed records. At most one earlier block still waits for the thread, so memory stays flat."""
+        self.count += len(frames)
         self._wait()
-        self._pending = self._thread.submit(self._append, block)
+        self._pending = self._thread.submit(self._append, values_buffer(frames))
 
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
@@ -89,7 +97,7 @@ class TFRecordWriter:
             self._wait()
             self._file.write(self._compressor.flush())
 
-    def _append(self, block: bytes) -> None:
+    def _append(self, block: pa.Buffer) -> None:
         self._hash.update(block)
         self._file.write(self._compressor.compress(block))
 
@@ -99,11 +107,20 @@ class TFRecordWriter:
             pending.result()
 
 
-def frame(records: Sequence[bytes]) -> bytes:
-    """Return `records` as an uncompressed TFRecord file holds them."""
-    headers = map(_header, map(len, records))
-    footers = map(_CRC.pack, map(_masked_crc, records))
-    return b"".join(itertools.chain.from_iterable(zip(headers, records, footers, strict=True)))
+def frame(records: pa.BinaryArray) -> pa.BinaryArray:
+    """Return each record as a TFRecord file holds it, before compression."""
+    lengths, kinds = np.unique(pc.binary_length(records).to_numpy(), return_inverse=True)
+    headers = [_HEADER.pack(length, _length_crc(length)) for length in lengths.tolist()]
+    crcs = np.fromiter(map(google_crc32c.value, bytes_list(records)), np.uint64, len(records))
+    header = pa.array(headers, pa.binary()).take(pa.array(kinds))
+    footer = fixed_width(_CRC.size, _masked(crcs).astype("<u4").view(np.uint8))
+    return joined(header, records, footer)
+
+
+def record_sizes(frames: pa.BinaryArray) -> list[int]:
+    """Return the length of each framed record, in bytes."""
+    sizes: list[int] = (pc.binary_length(frames).to_numpy() - _HEADER.size - _CRC.size).tolist()
+    return sizes
 
 
 def read_records(path: Path) -> Iterator[bytes]:
@@ -111,41 +128,46 @@ def read_records(path: Path) -> Iterator[bytes]:
 
     Raises InvalidInputError that names the file and the record (the first is 1) where it is cut off or corrupt.
     """
-    number = 1
+    number, block = 1, b""
     with igzip.open(path) as file:
         try:
-            while (record := _read_record(file)) is not None:
-                yield record
-                number += 1
+            while fresh := file.read(_BLOCK):
+                block, start = block + fresh, 0
+                while (end := _end_of_record(block, start)) <= len(block):
+                    yield _checked(block[start + _HEADER.size : end - _CRC.size], block, end)
+                    start, number = end, number + 1
+                block = block[start:]
+            if block:
+                raise EOFError(f"the file ends within its {'header' if len(block) < _HEADER.size else 'data'}")
         except _BROKEN as error:
             raise InvalidInputError(
                 f"{path}: record {number} is corrupt ({error}); make the file anew from its source"
             ) from error
 
 
-def _read_record(file: IO[bytes]) -> bytes | None:
-    header = file.read(_HEADER.size)
-    if not header:
-        return None
-    if len(header) < _HEADER.size:
-        raise EOFError("the file ends within its header")
-    length, crc = _HEADER.unpack(header)
-    if crc != _masked_crc(header[: _LENGTH.size]):
+def _end_of_record(block: bytes, start: int) -> int:
+    """Return where the frame that starts there ends, perhaps beyond the block: then, or sooner, more must be read."""
+    if len(block) < start + _HEADER.size:
+        return len(block) + 1
+    length, crc = _HEADER.unpack_from(block, start)
+    if crc != _length_crc(length):
         raise EOFError("the checksum of its length does not match")
-    data = file.read(length + _CRC.size)
-    if len(data) < length + _CRC.size:
-        raise EOFError("the file ends within its data")
-    record = data[:length]
-    if _CRC.unpack(data[length:])[0] != _masked_crc(record):
+    end: int = start + _HEADER.size + length + _CRC.size
+    return end
+
+
+def _checked(record: bytes, block: bytes, end: int) -> bytes:
+    if _CRC.unpack_from(block, end - _CRC.size)[0] != _masked(google_crc32c.value(record)):
         raise EOFError("the checksum of its data does not match")
     return record
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _header(length: int) -> bytes:
-    return _HEADER.pack(length, _masked_crc(_LENGTH.pack(length)))
+def _length_crc(length: int) -> int:
+    crc: int = _masked(google_crc32c.value(_LENGTH.pack(length)))
+    return crc
 
 
-def _masked_crc(data: bytes) -> int:
-    crc: int = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+def _masked(crc: Any) -> Any:
+    """Mask a checksum, or an array of them."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -20,8 +20,10 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.example_gen.executor import run
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.csv import CsvSplit, infer_type
+from airflow_provider_mlpipe.records.binary import values_buffer
+from airflow_provider_mlpipe.records.csv import CsvSplit, infer, infer_type, typed
 from airflow_provider_mlpipe.records.examples import encode_examples
+from airflow_provider_mlpipe.records.sidecar import batch_count, read_batches, sidecar_path
 from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, examples_digest, frame, read_records
 
 pytestmark = [
@@ -36,7 +38,11 @@ TRAIN_AND_EVAL = {
 
 
 def generate(
-    base: Path, out: Path, input_config: dict[str, Any] = ONE_SPLIT, output_config: dict[str, Any] = TRAIN_AND_EVAL
+    base: Path,
+    out: Path,
+    input_config: dict[str, Any] = ONE_SPLIT,
+    output_config: dict[str, Any] = TRAIN_AND_EVAL,
+    beam_pipeline_args: tuple[str, ...] = (),
 ) -> tuple[Produced, dict[str, list[bytes]]]:
     out.mkdir()
     produced = run(
@@ -44,7 +50,9 @@ def generate(
         input_config=input_config,
         output_config=output_config,
         examples=Examples(uri=str(out)),
-        context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out)),
+        context=ExecutorContext(
+            component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out), beam_pipeline_args=beam_pipeline_args
+        ),
     )["examples"]
     records = {name: list(read_records(out / f"Split-{name}" / FILE_NAME)) for name in produced.properties["splits"]}
     return produced, records
@@ -90,7 +98,9 @@ def test_records_by_hand(tmp_path: Path) -> None:
         "file_format": "tfrecords_gzip",
         "record_counts": counts,
     }
-    digests = {name: hashlib.sha256(frame(found)).hexdigest() for name, found in records.items()}
+    digests = {
+        name: hashlib.sha256(values_buffer(frame(pa.array(found)))).hexdigest() for name, found in records.items()
+    }
     assert produced.digest == examples_digest(digests)
 
 
@@ -101,6 +111,29 @@ def test_penguins_are_what_tensorflow_and_tfx_make_of_them(tmp_path: Path) -> No
     assert len(expected) == 344
     assert records["train"] == [record for record in expected if bucket(record, 3) < 2]
     assert records["eval"] == [record for record in expected if bucket(record, 3) == 2]
+
+
+def test_the_sidecar_holds_the_records(tmp_path: Path) -> None:
+    _, records = generate(penguins(), tmp_path / "out")
+    for name, found in records.items():
+        path = sidecar_path(Examples(uri=str(tmp_path / "out")), name)
+        (rows,) = read_batches(path, 0, batch_count(path))
+        assert encode_examples(rows).to_pylist() == found
+
+
+def test_both_engines_write_the_same_files(tmp_path: Path) -> None:
+    text = penguins() / "penguins.csv"
+    base = csv_folder(tmp_path, a=text.read_text(), b=text.read_text())
+    one, _ = generate(base, tmp_path / "forks")
+    other, _ = generate(base, tmp_path / "beam", beam_pipeline_args=("--runner=DirectRunner",))
+    assert one == other
+    files = [path.relative_to(tmp_path / "forks") for path in (tmp_path / "forks").rglob("*") if path.is_file()]
+    assert len(files) == 4
+    assert sorted(files) == sorted(
+        path.relative_to(tmp_path / "beam") for path in (tmp_path / "beam").rglob("*") if path.is_file()
+    )
+    for file in files:
+        assert (tmp_path / "forks" / file).read_bytes() == (tmp_path / "beam" / file).read_bytes()
 
 
 def tfx_examples(path: Path) -> list[tf.train.Example]:
@@ -179,8 +212,8 @@ def test_odd_cells_are_what_tfx_makes_of_them(tmp_path: Path, cells: list[str]) 
     path = tmp_path / "odd.csv"
     path.write_text("i,x\n" + "".join(f"{number},{cell}\n" for number, cell in enumerate(["", *cells])))
     split = CsvSplit([path])
-    types, _ = split.infer()
-    found = [record for batch in split.batches(types) for record in encode_examples(batch).to_pylist()]
+    (block,) = split.files[0].chunks()
+    found = encode_examples(typed(block, split.header, infer(block).types)).to_pylist()
     assert found == [example.SerializeToString(deterministic=True) for example in tfx_examples(path)]
 
 

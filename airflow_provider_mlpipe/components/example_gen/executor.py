@@ -1,12 +1,15 @@
-"""CSV files to split, gzipped tf.Examples: two streaming passes, one to infer types and one to write."""
+"""CSV files to split, gzipped tf.Examples and sidecars: two streaming passes, one to infer types and one to write."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from airflow_provider_mlpipe.artifacts import Examples, split_dir
@@ -14,11 +17,13 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
-from airflow_provider_mlpipe.records.ahead import ahead
-from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit
-from airflow_provider_mlpipe.records.examples import bytes_list, encode_examples, encode_features
+from airflow_provider_mlpipe.records.binary import bytes_list
+from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
+from airflow_provider_mlpipe.records.engine import map_chunks
+from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
+from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path, stored
 from airflow_provider_mlpipe.records.splits import HashSplit
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, examples_digest
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, examples_digest, frame, record_sizes
 from airflow_provider_mlpipe.sources import input_files
 
 log = logging.getLogger(__name__)
@@ -39,12 +44,12 @@ def run(
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     deal = parse_config(Output, output_config, parameter="output_config").split_config
-    writers: dict[str, TFRecordWriter] = {}
+    writers: dict[str, _Writer] = {}
     for split in inputs:
         source = CsvSplit(input_files(input_base, split.pattern))
-        log.info("split %s: %d file(s), %d columns", split.name, len(source.paths), len(source.header))
-        writers |= _write(source, deal if deal.splits else _pass_through(split.name), examples)
-    counts = {name: writer.count for name, writer in writers.items()}
+        log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
+        writers |= _write(source, deal if deal.splits else _pass_through(split.name), examples, context)
+    counts = {name: writer.records.count for name, writer in writers.items()}
     properties = {
         "splits": list(writers),
         "span": 0,
@@ -53,7 +58,7 @@ def run(
         "file_format": "tfrecords_gzip",
         "record_counts": counts,
     }
-    digest = examples_digest({name: writer.digest for name, writer in writers.items()})
+    digest = examples_digest({name: writer.records.digest for name, writer in writers.items()})
     return {"examples": Produced(properties=properties, digest=digest)}
 
 
@@ -61,34 +66,76 @@ def _pass_through(name: str) -> SplitConfig:
     return SplitConfig(splits=[SplitConfig.Split(name=name, hash_buckets=1)])
 
 
-def _write(source: CsvSplit, deal: SplitConfig, examples: Examples) -> dict[str, TFRecordWriter]:
-    types, rows = source.infer()
-    if not rows:
-        raise InvalidInputError(f"{', '.join(map(str, source.paths))}: no row follows the header")
-    kinds = dict(zip(source.header, types, strict=True))
-    _check_partition_feature(deal.partition_feature_name, kinds)
+def _write(source: CsvSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext) -> dict[str, _Writer]:
+    inferred = functools.reduce(merged, map_chunks(infer, source.files, context), _no_rows(source))
+    if not inferred.rows:
+        raise InvalidInputError(f"{', '.join(str(file.path) for file in source.files)}: no row follows the header")
+    _check_partition_feature(deal.partition_feature_name, dict(zip(source.header, inferred.types, strict=True)))
     split = HashSplit({output.name: output.hash_buckets for output in deal.splits})
+    encode = _Encode(source.header, inferred.types, split, deal.partition_feature_name)
     with contextlib.ExitStack() as stack:
-        writers = {name: stack.enter_context(_writer(examples, name)) for name in split.names}
-        for records, keys in ahead(_serialized(source.batches(types), deal.partition_feature_name)):
-            for name, dealt in split.deal(records, keys).items():
-                writers[name].write(dealt)
-    _check_counts(rows, {name: writer.count for name, writer in writers.items()})
+        writers = {name: stack.enter_context(_Writer(examples, name)) for name in split.names}
+        for dealt in map_chunks(encode, source.files, context):
+            for name, some in dealt.items():
+                writers[name].write(some)
+    _check_counts(inferred.rows, {name: writer.records.count for name, writer in writers.items()})
     return writers
 
 
-def _writer(examples: Examples, split: str) -> TFRecordWriter:
-    folder = split_dir(examples, split)
-    folder.mkdir(parents=True)
-    return TFRecordWriter(folder / FILE_NAME)
+def _no_rows(source: CsvSplit) -> Inferred:
+    return Inferred(tuple(ColumnType.UNKNOWN for _ in source.header), rows=0)
 
 
-def _serialized(batches: Iterator[pa.RecordBatch], feature: str) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
-    """Serialize the rows of each batch, and beside them the keys that decide their splits."""
-    for batch in batches:
-        records = bytes_list(encode_examples(batch))
-        column = batch.schema.get_field_index(feature)
-        yield records, bytes_list(encode_features(feature, batch.column(column))) if feature else records
+@dataclass(frozen=True)
+class _Dealt:
+    """Rows of one output split, twice: framed records, and what goes to the sidecar."""
+
+    frames: pa.BinaryArray
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class _Encode:
+    """Serializes the rows of a block and deals them to the output splits."""
+
+    header: Sequence[str]
+    types: Sequence[ColumnType]
+    split: HashSplit
+    partition_feature: str
+
+    def __call__(self, block: pa.RecordBatch) -> dict[str, _Dealt]:
+        rows = typed(block, self.header, self.types)
+        records = encode_examples(rows)
+        frames = frame(records)
+        places = self.split.assign(bytes_list(self._keys(rows) if self.partition_feature else records))
+        dealt = {}
+        for place, name in enumerate(self.split.names):
+            those = pa.array(np.flatnonzero(places == place))
+            dealt[name] = _Dealt(frames.take(those), stored(_taken(rows, those)))
+        return dealt
+
+    def _keys(self, rows: pa.RecordBatch) -> pa.BinaryArray:
+        column = rows.schema.get_field_index(self.partition_feature)
+        return encode_features(self.partition_feature, rows.column(column))
+
+
+def _taken(rows: pa.RecordBatch, those: pa.Array) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([column.take(those) for column in rows.columns], rows.schema.names)
+
+
+class _Writer(contextlib.ExitStack):
+    """Writes the records of an output split and their sidecar."""
+
+    def __init__(self, examples: Examples, split: str) -> None:
+        super().__init__()
+        folder = split_dir(examples, split)
+        folder.mkdir(parents=True)
+        self.records = self.enter_context(TFRecordWriter(folder / FILE_NAME))
+        self.sidecar = self.enter_context(SidecarWriter(sidecar_path(examples, split)))
+
+    def write(self, dealt: _Dealt) -> None:
+        self.records.append(dealt.frames)
+        self.sidecar.write(dealt.rows, record_sizes(dealt.frames))
 
 
 def _check_partition_feature(name: str, kinds: Mapping[str, ColumnType]) -> None:

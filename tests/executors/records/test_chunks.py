@@ -18,9 +18,9 @@ from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.records import batches
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
-from airflow_provider_mlpipe.records.examples import bytes_list, encode_examples
+from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
 
 ROWS = 50_001
 SCHEMA = text_format.Parse(
@@ -42,6 +42,7 @@ def rows(count: int) -> pa.RecordBatch:
             "zz_float": pa.array([draw.random() for _ in range(count)], pa.float64()),
             "Lists": pa.array(lists, pa.list_(pa.int64())),
             "never": pa.nulls(count),
+            "late": pa.array([None if number < 40_000 else [number] for number in range(count)], pa.list_(pa.int64())),
         }
     )
 
@@ -55,9 +56,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     with TFRecordWriter(folder / FILE_NAME) as records, SidecarWriter(sidecar_path(made, "train")) as sidecar:
         for start, stop in itertools.pairwise([0, 1, 5_000, 5_000, 30_000, ROWS]):
             block = table.slice(start, stop - start)
-            serialized = bytes_list(encode_examples(block))
-            records.write(serialized)
-            sidecar.write(block, serialized)
+            frames = frame(encode_examples(block))
+            records.append(frames)
+            sidecar.write(block, record_sizes(frames))
     return made
 
 

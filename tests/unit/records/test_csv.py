@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, infer_type
+from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, infer, infer_type, merged, typed
 
 INT, FLOAT, STRING, UNKNOWN = ColumnType.INT, ColumnType.FLOAT, ColumnType.STRING, ColumnType.UNKNOWN
 
@@ -26,10 +30,18 @@ def write(tmp_path: Path, *contents: bytes) -> list[Path]:
 
 def read(paths: list[Path], **options: int) -> tuple[list[ColumnType], list[list[object]]]:
     split = CsvSplit(paths, **options)
-    types, count = split.infer()
-    rows = [list(row.values()) for batch in split.batches(types) for row in batch.to_pylist()]
-    assert count == len(rows)
-    return types, rows
+    found = functools.reduce(merged, map(infer, blocks(split)))
+    rows = typed_rows(split, found.types)
+    assert found.rows == len(rows)
+    return list(found.types), rows
+
+
+def blocks(split: CsvSplit) -> Iterator[pa.RecordBatch]:
+    return itertools.chain.from_iterable(file.chunks() for file in split.files)
+
+
+def typed_rows(split: CsvSplit, types: Sequence[ColumnType]) -> list[list[object]]:
+    return [list(row.values()) for block in blocks(split) for row in typed(block, split.header, types).to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +117,7 @@ def test_rows(tmp_path: Path, content: bytes, expected: list[list[object]]) -> N
 
 def test_a_file_with_a_header_only_adds_no_row(tmp_path: Path) -> None:
     assert read(write(tmp_path, b"a,b", b"a,b\n1,2\n", b"a,b\n"))[1] == [[1, 2]]
-    assert CsvSplit(write(tmp_path, b"a,b")).infer() == ([UNKNOWN, UNKNOWN], 0)
+    assert list(blocks(CsvSplit(write(tmp_path, b"a,b")))) == []
 
 
 def test_a_cell_may_be_large(tmp_path: Path) -> None:
@@ -180,8 +192,7 @@ def test_cells_are_those_of_pythons_csv_module(tmp_path_factory, rows, quoting: 
     csv.writer(text, **quoting).writerows([("a", "b", "c"), *rows])
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     path.write_bytes(text.getvalue().encode())
-    split = CsvSplit([path])
-    found = [list(row.values()) for batch in split.batches([STRING] * 3) for row in batch.to_pylist()]
+    found = typed_rows(CsvSplit([path]), [STRING] * 3)
     assert found == [[cell.encode() or None for cell in row] for row in rows]
 
 
@@ -189,4 +200,4 @@ def test_a_refused_file_leaves_no_thread_that_waits_for_ever(tmp_path: Path) -> 
     (path,) = write(tmp_path, b"a,b\n1,2\n3," + b"x" * 2000 + b"\n" + b"1,2\n" * 500)
     for _ in range(300):
         with pytest.raises(InvalidInputError):
-            CsvSplit([path], block_bytes=1000).infer()
+            list(blocks(CsvSplit([path], block_bytes=1000)))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.examples import bytes_list, encode_examples, encode_features
+from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
 
 
 def features(array: pa.Array) -> list[bytes | None]:
@@ -97,11 +97,3 @@ def test_another_type_names_the_column(column: pa.Array) -> None:
 def test_a_null_within_a_list_names_the_column() -> None:
     with pytest.raises(InvalidInputError, match="column 'odd' has a list with a null in it"):
         encode_examples(pa.record_batch([pa.array([[1, None]])], ["odd"]))
-
-
-def test_bytes_list_of_slices() -> None:
-    array = pa.array([b"a", b"", b"ccc", b"d"])
-    assert bytes_list(array) == [b"a", b"", b"ccc", b"d"]
-    assert bytes_list(array[1:3]) == [b"", b"ccc"]
-    assert bytes_list(array[4:]) == bytes_list(pa.array([], pa.binary())) == []
-    assert bytes_list(pa.array([b"", b""])) == [b"", b""]

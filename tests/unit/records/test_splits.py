@@ -22,30 +22,34 @@ def test_the_hash_of_a_known_record() -> None:
 
 
 def test_membership_is_the_bucket_of_the_hexadecimal_hash() -> None:
-    dealt = HashSplit({"train": 2, "eval": 1}).deal([ONE, TWO, THREE], [ONE, TWO, THREE])
-    for record in (ONE, TWO, THREE):
-        bucket = int(hashlib.sha256(record).hexdigest(), 16) % 3
-        assert record in dealt["train" if bucket < 2 else "eval"]
-    assert sum(map(len, dealt.values())) == 3
+    places = HashSplit({"train": 2, "eval": 1}).assign([ONE, TWO, THREE])
+    buckets = [int(hashlib.sha256(record).hexdigest(), 16) % 3 for record in (ONE, TWO, THREE)]
+    assert places.tolist() == [0 if bucket < 2 else 1 for bucket in buckets]
 
 
 def test_bounds_are_cumulative_and_in_the_given_order() -> None:
     keys = [str(number).encode() for number in range(1000)]
-    dealt = HashSplit({"c": 10, "a": 40, "b": 30}).deal(keys, keys)
-    buckets = {key: int(hashlib.sha256(key).hexdigest(), 16) % 80 for key in keys}
-    assert dealt["c"] == [key for key in keys if buckets[key] < 10]
-    assert dealt["a"] == [key for key in keys if 10 <= buckets[key] < 50]
-    assert dealt["b"] == [key for key in keys if buckets[key] >= 50]
-
-
-def test_the_key_decides_and_not_the_record() -> None:
-    records = [str(number).encode() for number in range(100)]
-    dealt = HashSplit({"train": 2, "eval": 1}).deal(records, [b"same"] * 100)
-    assert sorted(map(len, dealt.values())) == [0, 100]
+    split = HashSplit({"c": 10, "a": 40, "b": 30})
+    buckets = [int(hashlib.sha256(key).hexdigest(), 16) % 80 for key in keys]
+    assert split.names == ["c", "a", "b"]
+    assert split.assign(keys).tolist() == [(bucket >= 10) + (bucket >= 50) for bucket in buckets]
 
 
 def test_one_split_takes_all() -> None:
-    assert HashSplit({"all": 1}).deal([b"x", b"y"], [b"x", b"y"]) == {"all": [b"x", b"y"]}
+    assert HashSplit({"all": 1}).assign([b"x", b"y"]).tolist() == [0, 0]
+
+
+def test_many_buckets() -> None:
+    keys = [str(number).encode() for number in range(1000)]
+    most = 2**32 - 2
+    buckets = [int(hashlib.sha256(key).hexdigest(), 16) % (most + 1) for key in keys]
+    assert HashSplit({"a": most // 2, "b": most // 2 + 1}).assign(keys).tolist() == [
+        int(bucket >= most // 2) for bucket in buckets
+    ]
+
+
+def test_no_key() -> None:
+    assert HashSplit({"train": 2, "eval": 1}).assign([]).tolist() == []
 
 
 @pytest.mark.parametrize("buckets", [0, -1])

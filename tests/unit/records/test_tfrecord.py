@@ -8,10 +8,17 @@ import struct
 from pathlib import Path
 
 import google_crc32c
+import pyarrow as pa
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter, examples_digest, frame, read_records
+from airflow_provider_mlpipe.records.tfrecord import (
+    TFRecordWriter,
+    examples_digest,
+    frame,
+    read_records,
+    record_sizes,
+)
 
 RECORDS = [b"", b"a", b"\x00" * 300, bytes(range(256)) * 1000]
 
@@ -20,6 +27,10 @@ def masked(data: bytes) -> bytes:
     crc = google_crc32c.value(data)
     rotated = (crc >> 15 | crc << 17) % 2**32
     return struct.pack("<I", (rotated + 0xA282EAD8) % 2**32)
+
+
+def framed(records: list[bytes]) -> bytes:
+    return b"".join(frame(pa.array(records, pa.binary())).to_pylist())
 
 
 def written(path: Path, *blocks: list[bytes]) -> TFRecordWriter:
@@ -35,7 +46,7 @@ def test_crc32c_is_castagnoli() -> None:
 
 def test_frame_by_hand() -> None:
     length = b"\x03" + b"\x00" * 7
-    assert frame([b"abc"]) == length + masked(length) + b"abc" + masked(b"abc")
+    assert framed([b"abc"]) == length + masked(length) + b"abc" + masked(b"abc")
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -43,12 +54,12 @@ def test_round_trip(tmp_path: Path) -> None:
     writer = written(path, RECORDS[:2], [], RECORDS[2:])
     assert writer.count == 4
     assert list(read_records(path)) == RECORDS
-    assert gzip.decompress(path.read_bytes()) == frame(RECORDS)
+    assert gzip.decompress(path.read_bytes()) == framed(RECORDS)
 
 
 def test_digest_is_of_the_uncompressed_records_and_not_of_the_blocks(tmp_path: Path) -> None:
     one, two = written(tmp_path / "1.gz", RECORDS), written(tmp_path / "2.gz", RECORDS[:1], RECORDS[1:])
-    assert one.digest == two.digest == hashlib.sha256(frame(RECORDS)).hexdigest()
+    assert one.digest == two.digest == hashlib.sha256(framed(RECORDS)).hexdigest()
     assert written(tmp_path / "3.gz", [b"ab", b"c"]).digest != written(tmp_path / "4.gz", [b"a", b"bc"]).digest
 
 
@@ -76,24 +87,46 @@ def test_a_full_disk_is_an_error_of_the_writer() -> None:
         written(Path("/dev/full"), noise, noise)
 
 
+def test_sizes_of_framed_records() -> None:
+    frames = frame(pa.array(RECORDS, pa.binary()))
+    assert record_sizes(frames) == [len(record) for record in RECORDS]
+    assert record_sizes(frames[1:3]) == [1, 300]
+
+
+def test_slices_of_frames_are_written_whole(tmp_path: Path) -> None:
+    frames = frame(pa.array(RECORDS, pa.binary()))
+    with TFRecordWriter(tmp_path / "a.gz") as writer:
+        for place in (slice(0, 1), slice(1, 1), slice(1, 4)):
+            writer.append(frames[place])
+    assert writer.count == 4
+    assert list(read_records(tmp_path / "a.gz")) == RECORDS
+
+
+def test_records_across_blocks(tmp_path: Path) -> None:
+    records = [bytes([number % 256]) * (number * 37 % 70_000) for number in range(700)]
+    written(tmp_path / "a.gz", records)
+    assert sum(map(len, records)) > 2 * (4 << 20)
+    assert list(read_records(tmp_path / "a.gz")) == records
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (lambda data: data[:-1], "record 3 is corrupt .*ends within its data"),
-        (lambda data: data[: len(frame([b"one", b"two"])) + 5], "record 3 is corrupt .*ends within its header"),
+        (lambda data: data[: len(framed([b"one", b"two"])) + 5], "record 3 is corrupt .*ends within its header"),
         (lambda data: b"\x07" + data[1:], "record 1 is corrupt .*checksum of its length"),
         (lambda data: data.replace(b"two", b"twa"), "record 2 is corrupt .*checksum of its data"),
     ],
 )
 def test_corruption_names_file_and_record(tmp_path: Path, damage, says: str) -> None:
     path = tmp_path / "broken.gz"
-    path.write_bytes(gzip.compress(damage(frame([b"one", b"two", b"three"]))))
+    path.write_bytes(gzip.compress(damage(framed([b"one", b"two", b"three"]))))
     with pytest.raises(InvalidInputError, match=f"broken.gz: {says}"):
         list(read_records(path))
 
 
 @pytest.mark.parametrize(
-    "data", [b"not gzip at all", gzip.compress(frame([b"x" * 1000]))[:-12]], ids=["no gzip", "cut off"]
+    "data", [b"not gzip at all", gzip.compress(framed([b"x" * 1000]))[:-12]], ids=["no gzip", "cut off"]
 )
 def test_a_broken_container_names_file_and_record(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "broken.gz"

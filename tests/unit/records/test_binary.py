@@ -1,0 +1,32 @@
+"""Binary arrays and their buffers, of slices too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_provider_mlpipe.records.binary import binary_array, bytes_list, fixed_width, offsets_of, values_buffer
+
+
+def test_bytes_list_of_slices() -> None:
+    array = pa.array([b"a", b"", b"ccc", b"d"])
+    assert bytes_list(array) == [b"a", b"", b"ccc", b"d"]
+    assert bytes_list(array[1:3]) == [b"", b"ccc"]
+    assert bytes_list(array[4:]) == bytes_list(pa.array([], pa.binary())) == []
+    assert bytes_list(pa.array([b"", b""])) == [b"", b""]
+
+
+def test_values_buffer_of_slices() -> None:
+    array = pa.array([b"a", b"", b"ccc", b"d"])
+    assert values_buffer(array).to_pybytes() == b"acccd"
+    assert values_buffer(array[1:3]).to_pybytes() == b"ccc"
+    assert values_buffer(array[4:]).to_pybytes() == values_buffer(pa.array([], pa.binary())).to_pybytes() == b""
+
+
+def test_arrays_of_numbers() -> None:
+    assert fixed_width(2, np.arange(6, dtype=np.uint8)).to_pylist() == [b"\0\1", b"\2\3", b"\4\5"]
+    assert binary_array(offsets_of(np.array([1, 0, 2])), np.arange(3, dtype=np.uint8)).to_pylist() == [
+        b"\0",
+        b"",
+        b"\1\2",
+    ]
