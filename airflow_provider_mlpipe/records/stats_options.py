@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public.proto.slicing_spec_pb2 import SlicingConfig
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
@@ -24,7 +25,9 @@ _NOT_JSON = {
 
 
 def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptions:
-    """Read what `StatsOptions.to_json` wrote, or a dict of its arguments, in which `schema_json` stands for `schema`.
+    """Read what `StatsOptions.to_json` wrote, or a dict of its arguments.
+
+    In a dict `schema_json` stands for `schema`, and `slicing_config` is a dict, too, of tfdv's SlicingConfig.
 
     Raises InvalidInputError that lists the known options when one is unknown, or says what TFDV finds wrong.
     """
@@ -38,9 +41,12 @@ def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptio
         raise InvalidInputError(f"stats_options {options}: {error}; the options are {', '.join(_known())}") from error
 
 
-def _from_arguments(schema_json: str | None = None, **arguments: Any) -> tfdv.StatsOptions:
+def _from_arguments(
+    schema_json: str | None = None, slicing_config: dict[str, Any] | None = None, **arguments: Any
+) -> tfdv.StatsOptions:
     schema = json_format.Parse(schema_json, schema_pb2.Schema()) if schema_json else None
-    return tfdv.StatsOptions(schema=schema, **arguments)
+    slicing = json_format.ParseDict(slicing_config, SlicingConfig()) if slicing_config else None
+    return tfdv.StatsOptions(schema=schema, slicing_config=slicing, **arguments)
 
 
 def _known() -> list[str]:

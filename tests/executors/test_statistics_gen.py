@@ -106,6 +106,10 @@ def test_a_sample_is_of_the_named_split_only(generate: Callable[..., Any]) -> No
             "unexpected keyword argument 'top'; the options are schema_json, label_feature",
         ),
         ({"stats_options": {"num_histogram_buckets": 0}}, "stats_options .*num_histogram_buckets"),
+        (
+            {"stats_options": {"label_feature": "x", "schema_json": "{}"}},
+            "stats_options: Feature x not found in the schema",
+        ),
     ],
 )
 def test_bad_parameters(generate: Callable[..., Any], changed: dict[str, Any], says: str) -> None:

@@ -45,6 +45,15 @@ HELPERS = [
     )
 ]
 
+# What lies beside an executor, and is for it alone.
+EXECUTING = [
+    f"components.{name}"
+    for name in (
+        "statistics_gen.kernel",
+        "statistics_gen.value_counts",
+    )
+]
+
 MAY_IMPORT: dict[str, list[str]] = {
     "__init__": ["*"],  # names, lazily
     "components": [],
@@ -78,8 +87,8 @@ MAY_IMPORT: dict[str, list[str]] = {
     "planner": [*OPERATE, "partial_run"],
     "plan_task": [*OPERATE, "partial_run", "planner"],
     "components.*.operator": [*OPERATE, *HELPERS],
-    "components.*.executor": [*EXECUTE, *HELPERS],
-    "components.*": [*EXECUTE, *HELPERS],
+    "components.*.executor": [*EXECUTE, *HELPERS, *EXECUTING],
+    "components.*": [*EXECUTE, *HELPERS, *EXECUTING],
     "records.*": EXECUTE,
     "preview": ["exceptions", "plan_task"],
     "dag_factory": [*OPERATE, "partial_run", "plan_task"],

@@ -1,4 +1,4 @@
-"""The statistics of every split, by TensorFlow Data Validation on Beam."""
+"""The statistics of every split, by TensorFlow Data Validation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import statistics_pb2
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema, select_splits
+from airflow_provider_mlpipe.components.statistics_gen.kernel import RECORD_COLUMN, StatisticsKernel, beam_only
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
+from airflow_provider_mlpipe.records.chunks import example_sources
+from airflow_provider_mlpipe.records.engine import MIB, memory_mb, run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics import read_statistics, write_statistics
@@ -24,9 +27,8 @@ from airflow_provider_mlpipe.records.stats_options import read_stats_options
 
 log = logging.getLogger(__name__)
 
-RECORD_COLUMN = "__serialized_example__"
 BATCH = 1000
-"""Records decoded at a time. Left to itself Beam chooses by the clock, and last digits would differ between runs."""
+"""Records that Beam decodes at a time. Left to itself it chooses by the clock, and last digits would differ."""
 
 
 def run(
@@ -44,34 +46,72 @@ def run(
     Raises InvalidInputError for an unknown split or option, a schema given twice, and a split without examples.
     """
     splits = select_splits(examples, exclude_splits, "exclude_splits")
-    rates = dict(sample_rate_by_split or {})
-    if rates:
-        named_splits(examples, list(rates), parameter="sample_rate_by_split")
-    drafts = {split: Path(context.tmp_dir) / f"{split}.pb" for split in splits}
-    with pipeline(context.beam_pipeline_args) as p:
-        for split, draft in drafts.items():
-            options = _options(stats_options, schema)
-            rate, options.sample_rate = rates.get(split, options.sample_rate), None  # TFDV would draw whole batches
-            _ = (
-                p
-                | f"Read[{split}]" >> _batches(examples, split, options.desired_batch_size, rate)
-                | f"Compute[{split}]" >> tfdv.GenerateStatistics(options)
-                | f"Write[{split}]" >> tfdv.WriteStatisticsToBinaryFile(str(draft))
-            )
-    for split, draft in drafts.items():
-        _publish(statistics, split, draft)
+    options = {split: _options(stats_options, schema) for split in splits}
+    rates = _rates(examples, sample_rate_by_split, options)
+    if others := beam_only(options[splits[0]]):
+        log.info("by TFDV's pipeline on Beam, for want of a kernel for %s", ", ".join(others))
+        found = _on_beam(examples, options, rates, context)
+    else:
+        found = _by_kernel(examples, options, rates, context)
+    for split in splits:
+        _publish(examples, statistics, split, found[split], rates[split])
     return {"statistics": Produced(properties={"splits": splits, "span": examples.properties.get("span", 0)})}
 
 
-def _batches(examples: Examples, split: str, size: int, rate: float | None) -> beam.PTransform:
+def _rates(
+    examples: Examples, by_split: Mapping[str, float] | None, options: Mapping[str, tfdv.StatsOptions]
+) -> dict[str, float | None]:
+    """Return the sample rate of each split, and take it from the options: TFDV would draw whole batches."""
+    if by_split:
+        named_splits(examples, list(by_split), parameter="sample_rate_by_split")
+    rates = {split: (by_split or {}).get(split, option.sample_rate) for split, option in options.items()}
+    for split, rate in rates.items():
+        if rate is not None and not 0 < rate <= 1:
+            raise InvalidInputError(f"the sample rate of split {split!r} is {rate}; it must be above 0 and at most 1")
+        options[split].sample_rate = None
+    return rates
+
+
+def _by_kernel(
+    examples: Examples,
+    options: Mapping[str, tfdv.StatsOptions],
+    rates: Mapping[str, float | None],
+    context: ExecutorContext,
+) -> dict[str, DatasetFeatureStatisticsList]:
+    memory_bytes = memory_mb(context) * MIB // 4
+    kernels = {
+        split: StatisticsKernel(option.to_json(), rates[split], memory_bytes) for split, option in options.items()
+    }
+    record_columns = {split: None if rate is None else RECORD_COLUMN for split, rate in rates.items()}
+    sources = {split: example_sources(examples, split, record_column=record_columns[split]) for split in options}
+    return run_kernels(kernels, sources, context)
+
+
+def _on_beam(
+    examples: Examples,
+    options: Mapping[str, tfdv.StatsOptions],
+    rates: Mapping[str, float | None],
+    context: ExecutorContext,
+) -> dict[str, DatasetFeatureStatisticsList]:
+    drafts = {split: Path(context.tmp_dir) / f"{split}.pb" for split in options}
+    with pipeline(context.beam_pipeline_args) as p:
+        for split, draft in drafts.items():
+            _ = (
+                p
+                | f"Read[{split}]" >> _batches(examples, split, rates[split])
+                | f"Compute[{split}]" >> tfdv.GenerateStatistics(options[split])
+                | f"Write[{split}]" >> tfdv.WriteStatisticsToBinaryFile(str(draft))
+            )
+    return {split: DatasetFeatureStatisticsList.FromString(draft.read_bytes()) for split, draft in drafts.items()}
+
+
+def _batches(examples: Examples, split: str, rate: float | None) -> beam.PTransform:
     files = [str(path) for path in split_files(examples, split)]
     if rate is None:
-        return TFExampleRecord(files, telemetry_descriptors=["StatisticsGen"]).BeamSource(size)
-    if not 0 < rate <= 1:
-        raise InvalidInputError(f"the sample rate of split {split!r} is {rate}; it must be above 0 and at most 1")
+        return TFExampleRecord(files, telemetry_descriptors=["StatisticsGen"]).BeamSource(BATCH)
     source = TFExampleRecord(files, raw_record_column_name=RECORD_COLUMN, telemetry_descriptors=["StatisticsGen"])
     sample = beam.Map(sample_rows, RECORD_COLUMN, rate).with_output_types(pa.RecordBatch)
-    return source.BeamSource(size) | sample
+    return source.BeamSource(BATCH) | sample
 
 
 def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tfdv.StatsOptions:
@@ -85,7 +125,19 @@ def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tf
     return options
 
 
-def _publish(statistics: ExampleStatistics, split: str, draft: Path) -> None:
-    write_statistics(statistics, split, statistics_pb2.DatasetFeatureStatisticsList.FromString(draft.read_bytes()))
+def _publish(
+    examples: Examples,
+    statistics: ExampleStatistics,
+    split: str,
+    found: DatasetFeatureStatisticsList,
+    rate: float | None,
+) -> None:
+    write_statistics(statistics, split, found)
     dataset = read_statistics(statistics, split).datasets[0]
     log.info("split %s: %d examples, %d features", split, dataset.num_examples, len(dataset.features))
+    known = examples.properties.get("record_counts", {}).get(split)
+    if rate is None and known not in (None, dataset.num_examples):
+        raise InvalidInputError(
+            f"the split {split!r} of {examples.uri} has {known} records, but {dataset.num_examples} were read; "
+            "make the examples anew"
+        )

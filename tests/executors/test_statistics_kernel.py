@@ -1,0 +1,264 @@
+"""Statistics by the kernel, from either source and on either engine, against TFDV's own pipeline on Beam."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("tensorflow")
+import tensorflow_data_validation as tfdv
+from google.protobuf import json_format
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
+from tfx_bsl.public.tfxio import TFExampleRecord
+
+from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics
+from airflow_provider_mlpipe.components.statistics_gen.executor import run
+from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
+from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.records.beam import pipeline
+from airflow_provider_mlpipe.records.examples import encode_examples
+from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
+from airflow_provider_mlpipe.records.statistics import read_statistics
+from airflow_provider_mlpipe.records.stats_options import read_stats_options
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "dags"))
+from flights import data
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:np.find_common_type is deprecated:DeprecationWarning"),  # TFDV's slices
+]
+
+DIRECT_RUNNER = ("--runner=DirectRunner",)
+FLIGHTS = 10_000
+UNCHECKED = ("--no_pipeline_type_check",)
+"""TFDV's lift has type hints that Beam refuses."""
+EPSILON = 0.01
+"""TFDV's error of quantiles, as a share of the rows."""
+
+Folder = Callable[[], Path]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return lambda: tmp_path_factory.mktemp("statistics")
+
+
+@pytest.fixture(scope="module")
+def flights(folder: Folder) -> Examples:
+    """The first flights, prepared as in the DAG: numbers with and without gaps, words, a weight."""
+    data.prepare(base := folder() / "flights")
+    with (base / "flights-01.csv").open(newline="") as file:
+        rows = [row for row, _ in zip(csv.DictReader(file), range(FLIGHTS), strict=False)]
+    columns = {name: column([row[name] for row in rows]) for name in rows[0]}
+    return write(folder(), pa.RecordBatch.from_pydict(columns))
+
+
+def column(cells: list[str]) -> pa.Array:
+    for parse, kind in ((int, pa.int64()), (float, pa.float32())):
+        try:
+            return pa.array([parse(cell) if cell else None for cell in cells], kind)
+        except ValueError:
+            continue
+    return pa.array([cell.encode() or None for cell in cells], pa.binary())
+
+
+def write(folder: Path, rows: pa.RecordBatch) -> Examples:
+    """Write an Examples artifact with a sidecar."""
+    counts = {"train": rows.num_rows}
+    examples = Examples(uri=str(folder), properties={"splits": ["train"], "record_counts": counts})
+    (folder / "Split-train").mkdir()
+    frames = frame(encode_examples(rows))
+    with TFRecordWriter(folder / "Split-train" / FILE_NAME) as records:
+        records.append(frames)
+    with SidecarWriter(sidecar_path(examples, "train")) as writer:
+        writer.write(rows, record_sizes(frames))
+    return examples
+
+
+def without_sidecar(examples: Examples, folder: Path) -> Examples:
+    (folder / "Split-train").symlink_to(Path(examples.uri, "Split-train"))
+    return Examples(uri=str(folder), properties=examples.properties)
+
+
+def ours(
+    examples: Examples,
+    folder: Path,
+    options: Mapping[str, Any] | None = None,
+    beam_pipeline_args: tuple[str, ...] = UNCHECKED,
+) -> DatasetFeatureStatisticsList:
+    (out := folder / "out").mkdir()
+    (tmp := folder / "tmp").mkdir()
+    run(
+        examples=examples,
+        schema=None,
+        stats_options=options,
+        exclude_splits=[],
+        sample_rate_by_split=None,
+        statistics=ExampleStatistics(uri=str(out)),
+        context=ExecutorContext(
+            component_id="StatisticsGen", execution_id=1, tmp_dir=str(tmp), beam_pipeline_args=beam_pipeline_args
+        ),
+    )
+    return read_statistics(ExampleStatistics(uri=str(out)), "train")
+
+
+def tfdvs(examples: Examples, folder: Path, options: Mapping[str, Any] | None = None) -> DatasetFeatureStatisticsList:
+    """What TFX does."""
+    out = folder / "tfdv.pb"
+    files = str(Path(examples.uri, "Split-train", "*"))
+    with pipeline(UNCHECKED) as run:
+        _ = (
+            run
+            | TFExampleRecord(files, telemetry_descriptors=["test"]).BeamSource()
+            | tfdv.GenerateStatistics(read_stats_options(options))
+            | tfdv.WriteStatisticsToBinaryFile(str(out))
+        )
+    return DatasetFeatureStatisticsList.FromString(out.read_bytes())
+
+
+def datasets(found: DatasetFeatureStatisticsList) -> dict[str, dict[str, Any]]:
+    """By slice and feature."""
+    return {
+        one.name: {".".join(feature.path.step): json_format.MessageToDict(feature) for feature in one.features}
+        | {"": one.num_examples}
+        for one in found.datasets
+    }
+
+
+def assert_equal(one: Any, other: Any, place: str = "") -> None:
+    """Equal to 1e-12; what sketches estimate, to twice their error."""
+    if isinstance(one, dict) and place.endswith("istograms[]"):
+        assert_similar_histograms(one, other, place)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            if key != "median":
+                assert_equal(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), place
+        for first, second in zip(one, other, strict=True):
+            assert_equal(first, second, f"{place}[]")
+    elif isinstance(one, float) and isinstance(other, float):
+        assert math.isclose(one, other, rel_tol=1e-12), place
+    else:
+        assert one == other, place
+
+
+def assert_similar_histograms(one: dict[str, Any], other: dict[str, Any], place: str) -> None:
+    assert one.get("type") == other.get("type")
+    counts, others = ([bucket.get("sampleCount", 0.0) for bucket in each["buckets"]] for each in (one, other))
+    assert len(counts) == len(others), place
+    assert math.isclose(sum(counts), sum(others), rel_tol=1e-9), place
+    error = 2 * EPSILON * sum(counts)
+    assert np.abs(np.cumsum(counts) - np.cumsum(others)).max() <= error, place
+    for end, key in ((0, "lowValue"), (-1, "highValue")):
+        assert one["buckets"][end].get(key) == other["buckets"][end].get(key), place
+
+
+OPTIONS: dict[str, Any] = {
+    "defaults": {},
+    "weights": {"weight_feature": "weight", "weighted_frequency_threshold": 5.0},
+    "few": {"num_top_values": 3, "num_rank_histogram_buckets": 5, "frequency_threshold": 230},
+    "allowed": {"feature_allowlist": ["carrier", "temp", "late"]},
+    "slices": {"slicing_config": {"slicing_specs": [{"feature_keys": ["origin"]}, {"feature_values": {"late": "1"}}]}},
+    "categorical": {
+        "schema_json": '{"feature": [{"name": "flight", "type": "INT", "int_domain": {"is_categorical": true}},'
+        '{"name": "tailnum", "type": "BYTES", "image_domain": {}}]}'
+    },
+    "sketches": {"use_sketch_based_topk_uniques": True, "feature_allowlist": ["carrier", "origin"]},
+    "semantic": {"enable_semantic_domain_stats": True},
+    "lift": {
+        "schema_json": '{"feature": [{"name": "carrier", "type": "BYTES"}, {"name": "origin", "type": "BYTES"}]}',
+        "label_feature": "origin",
+        "feature_allowlist": ["carrier", "origin"],
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_flights_statistics_are_tfdvs(flights: Examples, folder: Folder, name: str) -> None:
+    assert_equal(datasets(ours(flights, folder(), OPTIONS[name])), datasets(tfdvs(flights, folder(), OPTIONS[name])))
+
+
+def test_sources_and_engines_give_the_same_bytes(flights: Examples, folder: Folder) -> None:
+    expected = ours(flights, folder()).SerializeToString(deterministic=True)
+    records = without_sidecar(flights, folder())
+    for examples, args in ((records, UNCHECKED), (flights, DIRECT_RUNNER), (records, DIRECT_RUNNER)):
+        assert ours(examples, folder(), beam_pipeline_args=args).SerializeToString(deterministic=True) == expected
+
+
+def test_lift_is_said_to_need_beam(flights: Examples, folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    ours(flights, folder(), OPTIONS["lift"])
+    assert "by TFDV's pipeline on Beam, for want of a kernel for LiftStatsGenerator" in caplog.text
+
+
+ROWS = 7
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)
+FLOATS = st.floats(width=32, allow_infinity=False)
+WORDS = st.sampled_from([b"", b"a", "\u00e9\u65e5".encode(), b"\xff\xfe", b"long" * 30]) | st.binary(max_size=3)
+COLUMN = st.one_of(
+    *(
+        st.lists(st.none() | values, min_size=ROWS, max_size=ROWS).map(lambda cells, kind=kind: pa.array(cells, kind))
+        for item, item_kind in ((NUMBERS, pa.int64()), (FLOATS, pa.float32()), (WORDS, pa.large_binary()))
+        for values, kind in ((item, item_kind), (st.lists(item, max_size=3), pa.large_list(item_kind)))
+    ),
+    st.just(pa.nulls(ROWS)),
+)
+
+
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["a", "b", "\u00fc", "x.y", "a b"]), COLUMN, min_size=1))
+def test_any_columns_statistics_are_tfdvs(folder: Folder, columns: dict[str, pa.Array]) -> None:
+    examples = write(folder(), pa.RecordBatch.from_arrays(list(columns.values()), list(columns)))
+    expected = datasets(tfdvs(examples, folder()))
+    assert_equal(datasets(ours(examples, folder())), expected)
+    assert_equal(datasets(ours(without_sidecar(examples, folder()), folder())), expected)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.tuples(st.binary(max_size=2) | st.just(b"x"), st.integers(1, 9)), max_size=20)))
+def test_counts_are_exact_in_memory_and_on_disk(blocks: list[list[tuple[bytes, int]]]) -> None:
+    expected: Counter[bytes] = Counter()
+    in_memory, on_disk = ValueCounts(), ValueCounts()
+    for block in blocks:
+        for value, count in block:
+            expected[value] += count
+        values, counts = pa.array([v for v, _ in block], pa.large_binary()), pa.array([c for _, c in block], pa.int64())
+        for one in (in_memory, on_disk):
+            one.add(values, counts, counts.cast(pa.float64()))
+        on_disk.spill()
+    ranked = sorted(expected.items(), key=lambda item: (item[1], item[0]), reverse=True)[:5]
+    for one in (in_memory, on_disk):
+        top = one.top(5)
+        assert top.unique == len(expected)
+        assert [(value, count) for value, count, _ in top.by_count] == ranked
+        assert [(value, weight) for value, _, weight in top.by_weight] == ranked
+
+
+def test_distinct_values_beyond_the_memory_go_to_the_disk(folder: Folder) -> None:
+    from airflow_provider_mlpipe.components.statistics_gen.kernel import StatisticsKernel
+
+    rows = pa.RecordBatch.from_pydict(
+        {"id": pa.array([[b"%08d" % n] for n in range(20_000)], pa.large_list(pa.large_binary()))}
+    )
+    found = []
+    for memory_bytes in (1 << 30, 1):
+        kernel = StatisticsKernel(tfdv.StatsOptions().to_json(), None, memory_bytes)
+        parts = (kernel.add(kernel.create(), rows.slice(start, 5_000)) for start in range(0, 20_000, 5_000))
+        found.append(kernel.extract(kernel.merge(parts)))
+    assert found[0] == found[1]
+    assert found[1].datasets[0].features[0].string_stats.unique == 20_000
