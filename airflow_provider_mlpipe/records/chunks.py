@@ -16,7 +16,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
 from airflow_provider_mlpipe.records.engine import Chunk, Source
 from airflow_provider_mlpipe.records.inputs import split_files
-from airflow_provider_mlpipe.records.sidecar import batch_count, read_batches, sidecar_path
+from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
 _DECODED_AT_ONCE = 1_000  # the decoder takes longer per record when it is given more
@@ -33,10 +33,9 @@ def example_sources(
     Raises InvalidInputError when the split has no files.
     """
     files = split_files(examples, split)
-    sidecar = sidecar_path(examples, split)
-    if record_column is None and len(files) == 1 and sidecar.exists():
-        starts = range(0, batch_count(sidecar), CHUNK_BATCHES)
-        return [SidecarChunk(path=sidecar, first=first, schema=schema) for first in starts]
+    sidecar = sidecar_of(files[0])
+    if record_column is None and sidecar is not None:
+        return [SidecarChunk(path=sidecar, first=first, schema=schema) for first in starts(sidecar)]
     return [RecordFile(path=path, schema=schema, record_column=record_column) for path in files]
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.batches import BatchCutter
+from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
 
 FILE_NAME = "data-00000-of-00001.arrow"
 
@@ -27,6 +27,14 @@ FILE_NAME = "data-00000-of-00001.arrow"
 def sidecar_path(examples: Examples, split: str) -> Path:
     """Return where the sidecar of a split is, if there is one."""
     return Path(examples.uri, f"Arrow-{split}", FILE_NAME)
+
+
+def sidecar_of(records: Path) -> Path | None:
+    """Return the sidecar of a file of records, if there is one: it is of the only file of a split."""
+    folder = records.parent
+    path = folder.with_name(f"Arrow-{folder.name.removeprefix('Split-')}") / FILE_NAME
+    is_ours = folder.name.startswith("Split-") and path.exists() and list(folder.glob("*.gz")) == [records]
+    return path if is_ours else None
 
 
 class SidecarWriter:
@@ -103,11 +111,10 @@ def _value_type(arrow_type: pa.DataType) -> pa.DataType:
     return pa.float32() if pa.types.is_floating(arrow_type) else pa.large_binary()
 
 
-def batch_count(path: Path) -> int:
-    """Return how many batches a sidecar has; raises InvalidInputError when it is cut off."""
+def starts(path: Path) -> range:
+    """Return the places of the batches with which chunks start; raises InvalidInputError when the file is cut off."""
     with _opened(path) as batches:
-        count: int = batches.num_record_batches
-        return count
+        return range(0, batches.num_record_batches, CHUNK_BATCHES)
 
 
 def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:

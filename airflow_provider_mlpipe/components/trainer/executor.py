@@ -31,6 +31,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
+from airflow_provider_mlpipe.records.dataset import dataset
 from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits
 from airflow_provider_mlpipe.user_code import load_function
 
@@ -101,7 +102,8 @@ def tf_dataset(
         raise InvalidInputError(
             f"label_key: the schema has no feature {options.label_key!r}; its features: {', '.join(sorted(names))}"
         )
-    return _reader(file_pattern, schema).TensorFlowDataset(options)
+    from_sidecars = dataset(_as_list(file_pattern), options, schema)
+    return _reader(file_pattern, schema).TensorFlowDataset(options) if from_sidecars is None else from_sidecars
 
 
 def record_batches(
@@ -112,8 +114,11 @@ def record_batches(
 
 
 def _reader(file_pattern: str | Sequence[str], schema: schema_pb2.Schema | None) -> TFExampleRecord:
-    patterns = [file_pattern] if isinstance(file_pattern, str) else list(file_pattern)
-    return TFExampleRecord(file_pattern=patterns, schema=schema, telemetry_descriptors=["mlpipe", "Trainer"])
+    return TFExampleRecord(_as_list(file_pattern), schema=schema, telemetry_descriptors=["mlpipe", "Trainer"])
+
+
+def _as_list(file_pattern: str | Sequence[str]) -> list[str]:
+    return [file_pattern] if isinstance(file_pattern, str) else list(file_pattern)
 
 
 def _patterns(examples: Examples, splits: Sequence[str], parameter: str) -> list[str]:
