@@ -1,0 +1,84 @@
+"""What TFX's components do with Beam, by the libraries that they use: to compare with, in tests and in benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from tfx_bsl.coders import csv_decoder
+from tfx_bsl.public.tfxio import TFExampleRecord
+
+from airflow_provider_mlpipe.records.beam import pipeline
+
+
+def write_examples(folder: Path, output: Path, buckets: Mapping[str, int]) -> None:
+    """CsvExampleGen: `Split-<name>/data_tfrecord-*.gz` of the CSV files, none of which has a quoted newline."""
+    with next(iter(sorted(folder.glob("*.csv")))).open(encoding="utf-8") as file:
+        names = file.readline().rstrip().split(",")
+    with pipeline() as run:
+        rows = (
+            run
+            | beam.io.ReadFromText(str(folder / "*.csv"), skip_header_lines=1)
+            | beam.ParDo(csv_decoder.ParseCSVLine(delimiter=","))
+            | beam.Keys()
+        )
+        columns = rows | beam.CombineGlobally(csv_decoder.ColumnTypeInferrer(names, skip_blank_lines=True))
+        parts = (
+            rows
+            | beam.FlatMap(serialized_rows, beam.pvalue.AsSingleton(columns))
+            | beam.Partition(place, len(buckets), list(buckets.values()))
+        )
+        for name, part in zip(buckets, parts, strict=True):
+            prefix = str(output / f"Split-{name}" / "data_tfrecord")
+            _ = (
+                part
+                | f"Shuffle[{name}]" >> beam.Reshuffle()
+                | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
+            )
+
+
+def serialized_rows(row: Sequence[bytes], columns: Sequence[csv_decoder.ColumnInfo]) -> Iterator[bytes]:
+    if row:
+        yield example(row, columns).SerializeToString(deterministic=True)
+
+
+def example(row: Sequence[bytes], columns: Sequence[csv_decoder.ColumnInfo]) -> tf.train.Example:
+    """The tf.Example of a row: an empty cell is a list of its column's type without a value."""
+    features = {column.name: feature(column.type.name, cell) for column, cell in zip(columns, row, strict=True)}
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def feature(kind: str, cell: bytes) -> tf.train.Feature:
+    if kind == "INT":
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(cell)] if cell else []))
+    if kind == "FLOAT":
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[float(cell)] if cell else []))
+    if kind == "STRING":
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[cell] if cell else []))
+    return tf.train.Feature()
+
+
+def place(record: bytes, count: int, buckets: Sequence[int]) -> int:
+    """The place of a record's split, by TFX's rule."""
+    bucket = int(hashlib.sha256(record).hexdigest(), 16) % sum(buckets)
+    return next(number for number in range(count) if bucket < sum(buckets[: number + 1]))
+
+
+def write_statistics(
+    files: Mapping[str, str], output: Path, options: tfdv.StatsOptions | None = None, args: Sequence[str] = ()
+) -> dict[str, Path]:
+    """StatisticsGen: the path of a binary DatasetFeatureStatisticsList for each of {name: pattern of record files}."""
+    paths = {name: output / f"{name}.pb" for name in files}
+    with pipeline(args) as run:
+        for name, pattern in files.items():
+            _ = (
+                run
+                | f"Read[{name}]" >> TFExampleRecord(pattern, telemetry_descriptors=["stock"]).BeamSource()
+                | f"Compute[{name}]" >> tfdv.GenerateStatistics(options or tfdv.StatsOptions())
+                | f"Write[{name}]" >> tfdv.WriteStatisticsToBinaryFile(str(paths[name]))
+            )
+    return paths
