@@ -72,7 +72,7 @@ def package_source(executor_file: Path) -> Source:
 def local_roots(entry: Path) -> list[Path]:
     """Where a user module's own imports live: its folder and the import path outside the Python installation."""
     folders = [entry.resolve().parent, *(Path(item).resolve() for item in sys.path if item)]
-    return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not _installed(folder)))
+    return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not is_installed(folder)))
 
 
 def find_module(dotted: str, roots: Sequence[Path]) -> Path | None:
@@ -107,16 +107,27 @@ def load_function(module_file: str | None, function: str | None, default_name: s
     return loaded  # type: ignore[no-any-return]
 
 
-def imported_user_files(generated: Path) -> list[str]:
+def imported_user_files(generated: Path | None = None) -> list[str]:
     """Local source files that this process has imported: neither installed, nor the standard library, nor ours.
 
     What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
     """
     files = ((name, getattr(module, "__dict__", {}).get("__file__")) for name, module in list(sys.modules.items()))
-    paths = [(name, Path(file)) for name, file in files if isinstance(file, str) and file.endswith(_CODE_ENDINGS)]
-    resolved = {path.resolve() for name, path in paths if not (name in _AT_START and _installed(path))}
-    ours = {PACKAGE_ROOT, generated.resolve()}
-    return sorted(str(path) for path in resolved if not _installed(path) and ours.isdisjoint(path.parents))
+    code = ((name, file) for name, file in files if isinstance(file, str) and file.endswith(_CODE_ENDINGS))
+    paths = [(name, Path(file)) for name, file in code if not _is_plainly_installed(file)]
+    resolved = {path.resolve() for name, path in paths if not (name in _AT_START and is_installed(path))}
+    ours = {PACKAGE_ROOT, *([generated.resolve()] if generated else [])}
+    return sorted(str(path) for path in resolved if not is_installed(path) and ours.isdisjoint(path.parents))
+
+
+def _is_plainly_installed(file: str) -> bool:
+    """Whether it lies in an installed folder and is no link to elsewhere: a quick look, for there are thousands."""
+    return not os.path.islink(file) and _is_installed_folder(os.path.dirname(file))
+
+
+@functools.cache
+def _is_installed_folder(folder: str) -> bool:
+    return is_installed(Path(folder).resolve())
 
 
 def import_from_source() -> None:
@@ -130,7 +141,7 @@ def import_from_source() -> None:
 
 
 def _source_finder(folder: str) -> FileFinder:
-    if _installed(Path(folder).resolve()) or not os.path.isdir(folder):
+    if is_installed(Path(folder).resolve()) or not os.path.isdir(folder):
         raise ImportError(f"{folder} is left to Python's own finder")
     return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
 
@@ -227,7 +238,7 @@ def _installation() -> tuple[Path, ...]:
     return tuple({Path(sysconfig.get_paths()[key]).resolve() for key in keys})
 
 
-def _installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
     """Whether pip or Python put it there; a DAGs folder may well lie below `sys.prefix`."""
     below = any(path == root or root in path.parents for root in _installation())
     return below or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
