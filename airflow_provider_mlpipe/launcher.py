@@ -22,6 +22,7 @@ from typing import IO
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PERMANENT_ERRORS, ExecutorDiedError, ExecutorFailedError, TransientError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorInvocation, ExecutorResult
+from airflow_provider_mlpipe.task_folder import TaskFolder
 
 _TAIL_LINES = 20
 _MAX_LINE = 1 << 16
@@ -98,11 +99,11 @@ class Launcher:
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
     try:
-        folder = tempfile.TemporaryDirectory(prefix="mlpipe-", ignore_cleanup_errors=True)
+        folder = TaskFolder()
     except OSError as error:
         raise _no_temporary_folder(error) from error
     with folder as path:
-        yield Path(path)
+        yield path
 
 
 def _prepare(folder: Path, request: Path, invocation: ExecutorInvocation) -> None:

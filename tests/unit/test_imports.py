@@ -30,7 +30,7 @@ CODE = [*LIGHT, "fingerprint", "user_code", "sources"]
 STORE = [f"metadata.{name}" for name in ("connection", "rows", "schema", "sql", "store", "values")]
 DRIVE = [*CODE, *STORE, "driver", "publisher"]
 NODE = [*DRIVE, "channels", "settings", "metadata.hook", "components.spec"]
-OPERATE = [*NODE, "launcher", "heartbeat", "triggers", "components.node", "components.base"]
+OPERATE = [*NODE, "task_folder", "launcher", "heartbeat", "triggers", "components.node", "components.base"]
 EXECUTE = [*LIGHT, "user_code", "executors", "sources", "records.*"]
 
 # What lies beside an operator and its executor and is light enough for both.
@@ -75,7 +75,8 @@ MAY_IMPORT: dict[str, list[str]] = {
     "metadata.*": ["artifacts", "exceptions", *STORE],
     "driver": [*CODE, *STORE],
     "publisher": DRIVE,
-    "launcher": DRIVE,
+    "task_folder": [],
+    "launcher": [*DRIVE, "task_folder"],
     "orphans": ["artifacts", "exceptions", *STORE, "publisher"],
     "runner": EXECUTE,
     "heartbeat": ["exceptions", *STORE],
