@@ -13,7 +13,6 @@ been killed: as systemd does with a unit and Docker with a container.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import importlib
 import os
@@ -25,6 +24,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from airflow_provider_mlpipe import linux
 
 COMMANDS = (("scheduler", "--skip-serve-logs"), ("dag-processor",), ("triggerer", "--skip-serve-logs"))
 SHARED_IMPORTS = (
@@ -41,14 +42,13 @@ API_SERVER_IMPORTS = (
     "airflow.api_fastapi.core_api.routes.public",
     "airflow.api_fastapi.core_api.routes.ui",
 )
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _GRACE = 3.0
 _BEFORE_RESTART = 1.0
 
 
 def main(log_folder: Path, restart: bool = False) -> int:
     """Run the four processes until standard input ends or SIGTERM; return the exit status: 1 if one of them died."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    linux.adopt_orphans()
     signal.signal(signal.SIGTERM, _leave)
     children: dict[int, str] = {}
 
@@ -117,10 +117,8 @@ def _fork(log: Path, run: Callable[[], None]) -> int:
         return pid
     status = 1
     try:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if os.getppid() != parent:
-            return status  # it died meanwhile
+        linux.die_with(parent, signal.SIGTERM)
         _redirect(log)
         run()
         status = 0
@@ -190,9 +188,19 @@ def _kill_left_behind(children: dict[int, str]) -> None:
 
 
 def _left_behind(children: dict[int, str]) -> list[int]:
+    """All but the four, the executors' warm parent, and what these have started: its executors end with their tasks."""
     parents = _parents()
-    alive = {other for pid in children for other in (pid, *_below(pid, parents))}
-    return [pid for pid in _below(os.getpid(), parents) if pid not in alive]
+    descendants = _below(os.getpid(), parents)
+    warm = [pid for pid in descendants if _is_of_warm_parent(pid)]
+    alive = {other for pid in (*children, *warm) for other in (pid, *_below(pid, parents))}
+    return [pid for pid in descendants if pid not in alive]
+
+
+def _is_of_warm_parent(pid: int) -> bool:
+    try:
+        return b"airflow_provider_mlpipe.warm_parent" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it ended meanwhile
+        return False
 
 
 def _descendants(root: int) -> list[int]:
@@ -214,11 +222,6 @@ def _below(root: int, parents: dict[int, int]) -> list[int]:
     for pid in below:  # grows while it is walked
         below += [child for child, parent in parents.items() if parent == pid]
     return below[1:]
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 if __name__ == "__main__":

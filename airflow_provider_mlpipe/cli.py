@@ -24,6 +24,7 @@ def get_cli_commands() -> list[CLICommand]:
             subcommands=(
                 GroupCommand(name="db", help="The metadata schema", subcommands=_DB),
                 GroupCommand(name="cache", help="What later runs reuse", subcommands=_CACHE),
+                GroupCommand(name="executor", help="The process that executors are forked from", subcommands=_EXECUTOR),
                 ActionCommand(
                     name="runs",
                     help="List what ran: one line per execution",
@@ -150,5 +151,21 @@ _CACHE = (
             ARG_OUTPUT,
             _CONN_ID,
         ),
+    ),
+)
+_EXECUTOR = (
+    ActionCommand(
+        name="status",
+        help="Show the warm parents of this Airflow on this machine",
+        description="As the user of the tasks, on the worker, with their TMPDIR.",
+        func=_impl("executor_status"),
+        args=(ARG_OUTPUT,),
+    ),
+    ActionCommand(
+        name="stop",
+        help="End them; executors that run go on, later ones import for themselves or start another parent",
+        description="As the user of the tasks, on the worker, with their TMPDIR.",
+        func=_impl("executor_stop"),
+        args=(ARG_OUTPUT,),
     ),
 )

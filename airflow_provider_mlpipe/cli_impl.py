@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import wraps
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ from airflow.utils.cli import get_bagged_dag
 
 from airflow_provider_mlpipe import demo as demos
 from airflow_provider_mlpipe import orphans as orphan_files
-from airflow_provider_mlpipe import planner
+from airflow_provider_mlpipe import planner, warm
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.metadata import schema
@@ -31,7 +32,7 @@ from airflow_provider_mlpipe.metadata.values import printable
 from airflow_provider_mlpipe.orphans import Orphan
 from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID
 from airflow_provider_mlpipe.preview import preview_context
-from airflow_provider_mlpipe.settings import default_pipeline_root
+from airflow_provider_mlpipe.settings import airflow_home, default_pipeline_root
 
 Row = dict[str, object]
 
@@ -181,6 +182,28 @@ def orphans(args: Namespace) -> None:
         _say(f"Deleted {len(found.orphans) - len(problems)} folders, which freed {freed} bytes.", args.output)
         if problems:
             raise InvalidInputError("\n".join(problems))
+
+
+@_command
+def executor_status(args: Namespace) -> None:
+    """`airflow mlpipe executor status`."""
+    _print_or_say(_parents(warm.parents), args.output, "There is no warm parent.")
+
+
+@_command
+def executor_stop(args: Namespace) -> None:
+    """`airflow mlpipe executor stop`."""
+    rows = _parents(warm.stop)
+    _print_or_say(rows, args.output, "There is no warm parent.")
+    if rows:
+        _say("Ended.", args.output)
+
+
+def _parents(act: Callable[[str], list[warm.ParentState]]) -> list[Row]:
+    try:
+        return [asdict(parent) for parent in act(airflow_home())]
+    except OSError as error:
+        raise InvalidInputError(f"the warm parents' folder {warm.default_folder()}: {error}") from error
 
 
 @_command

@@ -1,28 +1,31 @@
 """Runs an executor in a process of its own, streams its log, and never leaves it behind.
 
-The child is `python -m airflow_provider_mlpipe.runner`. It leads a process group of its own and holds the reading end
-of a pipe whose writing end only this process has: when this process is gone, however it went, the child reads the end
-of the pipe and kills its whole group.
+Either a fork of the warm parent, which has everything imported (`warm.py`), or a fresh interpreter. Both are kept as
+`keeper.py` says, so that what follows the start is the same.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PERMANENT_ERRORS, ExecutorDiedError, ExecutorFailedError, TransientError
+from airflow_provider_mlpipe.executor_request import ExecutorRequest, executor_environment
+from airflow_provider_mlpipe.keeper import Kept
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorInvocation, ExecutorResult
 from airflow_provider_mlpipe.task_folder import TaskFolder
+from airflow_provider_mlpipe.warm import ColdError, WarmParent
+
+Log = Callable[[str], None]
 
 _TAIL_LINES = 20
 _MAX_LINE = 1 << 16
@@ -32,72 +35,85 @@ class Launcher:
     """Launches one executor at a time; `kill` may be called from a signal handler."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._kept: Kept | None = None
 
-    def launch(self, invocation: ExecutorInvocation, *, log: Callable[[str], None]) -> ExecutorResult:
-        """Runs the executor and returns its result.
+    def launch(self, invocation: ExecutorInvocation, *, log: Log, warm: WarmParent | None = None) -> ExecutorResult:
+        """Runs the executor, in a fork of the parent `warm` if that is given and answers, and returns its result.
 
-        Raises ExecutorDiedError when the child ends without a result, the error that the executor raised when it is one
-        of PERMANENT_ERRORS, ExecutorFailedError for any other, and TransientError without a temporary folder.
+        Raises ExecutorDiedError when its process ends without a result, the error that the executor raised when it is
+        one of PERMANENT_ERRORS, ExecutorFailedError for any other, and TransientError without a temporary folder.
         """
-        with _temporary_folder() as folder:
-            request, answer = folder / "invocation.pb", folder / "result.pb"
-            _prepare(folder, request, invocation)
+        with _task_folder() as folder:
+            request = _prepare(folder, invocation)
             barrier("launcher.start")
-            with self._running(request, answer) as process:
-                tail = _stream(process, log)
-                code = process.wait()
+            lines = _Lines(log)
+            with self._start(request, warm, log) as kept:
+                kept.begin()
+                for chunk in kept.stream():
+                    lines.write(chunk)
+            lines.close()
+            self._kept = None
             barrier("launcher.ended")
-            if not answer.exists():
-                raise ExecutorDiedError(_obituary(invocation, code, tail))
-            result = ExecutorResult.FromString(answer.read_bytes())
+            if not request.answer.exists():
+                raise ExecutorDiedError(_obituary(invocation, kept.code, lines.tail))
+            result = ExecutorResult.FromString(request.answer.read_bytes())
         _raise_error_of(result)
         return result
 
     def kill(self) -> None:
         """Kills the executor and everything it started; does nothing when none runs."""
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        kept = self._kept
+        if kept is not None:
+            kept.kill()
 
-    @contextlib.contextmanager
-    def _running(self, request: Path, answer: Path) -> Iterator[subprocess.Popen[bytes]]:
-        lifeline, holder = os.pipe()
-        command = [sys.executable, "-m", "airflow_provider_mlpipe.runner", str(request), str(answer), str(lifeline)]
-        environment = os.environ | {
-            # The task's import path, so that user code finds what it finds in the DAG.
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONSAFEPATH": "1",  # not the worker's current folder: a random.py there would be Python's own
-            # What libraries leave in the temporary folder goes when the executor went.
-            "TMPDIR": str(request.parent / "scratch"),
-        }
+    def _start(self, request: ExecutorRequest, warm: WarmParent | None, log: Log) -> Kept:
+        """A process that waits to begin."""
+        if warm is not None:
+            try:
+                return self._forked(request, warm)
+            except ColdError as why:
+                log(f"the executor starts in a fresh process: {why}")
+        self._kept = _fresh(request)
+        self._kept.wait_until_ready()
+        return self._kept
+
+    def _forked(self, request: ExecutorRequest, warm: WarmParent) -> Kept:
+        kept = self._kept = warm.fork(request)
         try:
-            self._process = process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[lifeline],
-                start_new_session=True,
-                env=environment,
-            )
-        finally:
-            os.close(lifeline)
-        try:
-            with process:
-                try:
-                    yield process
-                finally:
-                    self.kill()
-        finally:
-            self._process = None
-            os.close(holder)
+            warm.wait_until_ready(kept)
+        except BaseException:
+            if not kept.was_killed:  # else it is returned, to be found dead
+                kept.close()
+                raise
+        return kept
+
+
+def _fresh(request: ExecutorRequest) -> Kept:
+    files = [str(request.invocation), str(request.answer)]
+    ours, theirs = socket.socketpair()
+    output, theirs_to_write = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow_provider_mlpipe.runner", *files, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs_to_write,
+            stderr=subprocess.STDOUT,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            env=request.environment,
+        )
+    except BaseException:
+        ours.close()
+        os.close(output)
+        raise
+    finally:
+        theirs.close()
+        os.close(theirs_to_write)
+    return Kept(ours, output, process)
 
 
 @contextlib.contextmanager
-def _temporary_folder() -> Iterator[Path]:
+def _task_folder() -> Iterator[Path]:
     try:
         folder = TaskFolder()
     except OSError as error:
@@ -106,44 +122,24 @@ def _temporary_folder() -> Iterator[Path]:
         yield path
 
 
-def _prepare(folder: Path, request: Path, invocation: ExecutorInvocation) -> None:
+def _prepare(folder: Path, invocation: ExecutorInvocation) -> ExecutorRequest:
     try:
         invocation.tmp_dir = str(folder / "tmp")
-        Path(invocation.tmp_dir).mkdir()
-        (folder / "scratch").mkdir()
-        request.write_bytes(invocation.SerializeToString())
+        for name in ("tmp", "scratch"):
+            (folder / name).mkdir()
+        (folder / "invocation.pb").write_bytes(invocation.SerializeToString())
     except OSError as error:
         raise _no_temporary_folder(error) from error
+    # What libraries leave in the temporary folder goes when the executor went.
+    environment = executor_environment(sys.path) | {"TMPDIR": str(folder / "scratch")}
+    return ExecutorRequest(
+        invocation=folder / "invocation.pb", answer=folder / "result.pb", path=list(sys.path), environment=environment
+    )
 
 
 def _no_temporary_folder(error: OSError) -> TransientError:
     folder = tempfile.tempdir or "(there is none)"
     return TransientError(f"the worker's temporary folder {folder} (TMPDIR) cannot be written: {error}")
-
-
-def _stream(process: subprocess.Popen[bytes], log: Callable[[str], None]) -> deque[str]:
-    """Logs each line as it is written, until the process has ended; returns the last lines."""
-    assert process.stdout is not None
-    lines = _Lines(log)
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            # Whether it has ended is asked before reading: what it wrote is then all there to be read. What it left
-            # running may hold the pipe open, so the end of the pipe alone is not waited for.
-            ended = process.poll() is not None
-            if selector.select(timeout=0 if ended else 1.0):
-                if chunk := _read(process.stdout):
-                    lines.write(chunk)
-                else:  # it closed its output, but may work on
-                    selector.unregister(process.stdout)
-            elif ended:
-                break
-    lines.close()
-    return lines.tail
-
-
-def _read(output: IO[bytes]) -> bytes:
-    return os.read(output.fileno(), 1 << 16)
 
 
 class _Lines:
@@ -172,9 +168,11 @@ class _Lines:
         self._log(text)
 
 
-def _obituary(invocation: ExecutorInvocation, code: int, tail: deque[str]) -> str:
+def _obituary(invocation: ExecutorInvocation, code: int | None, tail: deque[str]) -> str:
     how = f"exit code {code}"
-    if code < 0:
+    if code is None:
+        how = "killed together with the process that kept it"
+    elif code < 0:
         how = f"killed by {signal.Signals(-code).name}"
         if -code == signal.SIGKILL:
             how += " (perhaps for want of memory: give the machine more, or the component less data at a time)"

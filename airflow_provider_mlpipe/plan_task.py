@@ -10,14 +10,17 @@ from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from airflow_provider_mlpipe import planner
 from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.components.base import ComponentOperator
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, MetadataStore, PlannedTask
+from airflow_provider_mlpipe.warm import ColdError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 PLAN_TASK_ID = "plan"
+_MAY_RUN = (planner.Verdict.RUN, planner.Verdict.UNKNOWN)
 _ROUNDS = 3  # of a decision that is overtaken before it is committed, e.g. by outputs that are marked MISSING
 
 
@@ -46,9 +49,21 @@ class PlanOperator(BaseOperator):
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         for line in lines(tasks):
             self.log.info("%s", line)
+        self._warm_up(tasks)
         barrier("plan.before_skip")
         if skipped := [task.component_id for task in tasks if task.is_skipped]:
             raise DownstreamTasksSkipped(tasks=skipped)
+
+    def _warm_up(self, tasks: Iterable[PlannedTask]) -> None:
+        """What the first heavy task would wait for is imported while light ones still run."""
+        to_come = [self.dag.get_task(task.component_id) for task in tasks if task.verdict in _MAY_RUN]
+        components = [task for task in to_come if isinstance(task, ComponentOperator)]
+        parent = next(filter(None, (component.warm_parent() for component in components)), None)
+        try:
+            if parent is not None and parent.start():
+                self.log.info("started a warm parent for executors: %s", parent.log)
+        except ColdError as why:
+            self.log.info("executors start cold: %s", why)
 
     def _committed(self, store: MetadataStore, context: Context) -> list[PlannedTask]:
         """This run's plan: the one that an earlier try has committed, or a new one."""

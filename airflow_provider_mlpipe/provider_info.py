@@ -62,5 +62,14 @@ _CONFIG = {
             "example": "4096",
             "default": "0",
         },
+        "warm_parent_idle_seconds": {
+            "description": "Executors that need TensorFlow are forked from a process that has imported it, one per "
+            "worker machine and user, which takes some 700 MiB. It is started when a run needs it, and leaves after "
+            "so many seconds without work. 0: there is none, and every executor imports for itself.",
+            "version_added": "0.1.0",
+            "type": "integer",
+            "example": "3600",
+            "default": "900",
+        },
     },
 }

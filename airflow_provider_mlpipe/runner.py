@@ -1,22 +1,25 @@
 """The executor's process: reads the invocation, calls the executor, writes the result, and leaves.
 
-Started by `launcher.py` with the paths of both messages and the file descriptor of the lifeline.
+`python -m airflow_provider_mlpipe.runner REQUEST ANSWER SOCKET`, with the paths of both messages and the descriptor of
+the socket that leads to the launcher, keeps such a process (`keeper.py`) that imports everything itself;
+`warm_parent.py` forks one that finds the libraries imported.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 import logging
 import os
 import shutil
-import signal
+import socket
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, ArtifactState
 from airflow_provider_mlpipe.barriers import barrier
@@ -29,6 +32,7 @@ from airflow_provider_mlpipe.exceptions import (
     PermanentError,
 )
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.keeper import keep
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
 from airflow_provider_mlpipe.user_code import import_from_source, imported_user_files
@@ -37,14 +41,19 @@ _WITHOUT_OUTPUT = Produced()
 _MAX_MESSAGE = 1 << 16
 
 
-def main(request: str, answer: str, lifeline: str) -> None:
-    """Runs one invocation; the exit code says nothing, the result file does."""
-    _die_with_task(int(lifeline))
+def main(request: str, answer: str, connection: str) -> NoReturn:
+    """Keeps a process that runs one invocation."""
+    keep(socket.socket(fileno=int(connection)), os.getppid(), functools.partial(_prepare_and_run, request, answer))
+
+
+def prepare() -> None:
+    """How the interpreter is to be before it imports anything heavy."""
     import_from_source()
-    # One pinned Keras: importing tensorflow_transform first would otherwise turn tf.keras into the legacy one.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
+
+
+def run(request: str, answer: str) -> NoReturn:
+    """Runs one invocation; the exit code says nothing, the result file does."""
     result = _run(pb.ExecutorInvocation.FromString(Path(request).read_bytes()))
     result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
     barrier("runner.before_result")
@@ -59,17 +68,9 @@ def main(request: str, answer: str, lifeline: str) -> None:
     os._exit(0)
 
 
-def _die_with_task(lifeline: int) -> None:
-    """Forks a watchdog that waits until the task's process is gone, then kills this process and all that it started.
-
-    A process, not a thread: a library that keeps the interpreter to itself for minutes must not outlive its task.
-    """
-    if os.fork() == 0:
-        for descriptor in (0, 1, 2):  # whoever reads the executor's output must see its end
-            os.close(descriptor)
-        os.read(lifeline, 1)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
-    os.close(lifeline)
+def _prepare_and_run(request: str, answer: str) -> NoReturn:
+    prepare()
+    run(request, answer)
 
 
 def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
@@ -94,10 +95,10 @@ def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
 
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
-    barrier(f"{invocation.component_id}.executor.before")
     module, _, function = invocation.executor.partition(":")
     run = getattr(importlib.import_module(module), function)
     outputs = {key: _artifact(message) for key, message in invocation.outputs.items()}
+    barrier(f"{invocation.component_id}.executor.before")
     produced = _checked(invocation.executor, run(**_arguments(invocation), **outputs) or {}, outputs)
     barrier(f"{invocation.component_id}.executor.after")
     return pb.ExecutorResult.Outputs(

@@ -12,7 +12,7 @@ SECTION = "mlpipe"
 def default_pipeline_root() -> str:
     """`[mlpipe] pipeline_root`, else the folder `mlpipe` in Airflow's home."""
     configured = conf.get(SECTION, "pipeline_root", fallback="")
-    return configured or str(Path(_airflow_home(), "mlpipe"))
+    return configured or str(Path(airflow_home(), "mlpipe"))
 
 
 def max_memory_mb() -> int | None:
@@ -20,7 +20,14 @@ def max_memory_mb() -> int | None:
     return conf.getint(SECTION, "max_memory_mb", fallback=0) or None
 
 
-def _airflow_home() -> str:
+def warm_parent_idle_seconds() -> int:
+    """`[mlpipe] warm_parent_idle_seconds`; raises AirflowConfigException when it is no number."""
+    seconds: int = conf.getint(SECTION, "warm_parent_idle_seconds", fallback=900)
+    return seconds
+
+
+def airflow_home() -> str:
+    """Airflow's home folder."""
     from airflow.configuration import AIRFLOW_HOME
 
     return AIRFLOW_HOME

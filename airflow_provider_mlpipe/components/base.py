@@ -25,7 +25,13 @@ from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
-from airflow_provider_mlpipe.settings import default_pipeline_root, max_memory_mb
+from airflow_provider_mlpipe.settings import (
+    airflow_home,
+    default_pipeline_root,
+    max_memory_mb,
+    warm_parent_idle_seconds,
+)
+from airflow_provider_mlpipe.warm import HEAVY_LIBRARIES, WarmParent, is_possible
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -102,6 +108,13 @@ class ComponentOperator(NodeOperator):
         """Why these outputs of an equal execution cannot be used after all, or None."""
         return None
 
+    def warm_parent(self) -> WarmParent | None:
+        """The process that forks this component's executor; None where it would gain nothing by that, or cannot be."""
+        idle_seconds = warm_parent_idle_seconds()
+        if idle_seconds <= 0 or HEAVY_LIBRARIES.isdisjoint(self.SPEC.libraries) or not is_possible():
+            return None
+        return WarmParent(home=airflow_home(), idle_seconds=idle_seconds)
+
     def on_kill(self) -> None:
         """Airflow ends the task: the executor ends with it."""
         self._launcher.kill()
@@ -121,7 +134,8 @@ class ComponentOperator(NodeOperator):
                     return self.store.settle(claim, cached.execution_id)
                 pending = self._make_outputs(claim)
                 with heart.losing_it_is_the_error():
-                    result = self._launcher.launch(self._invocation(run, claim, pending), log=self.log.info)
+                    invocation = self._invocation(run, claim, pending)
+                    result = self._launcher.launch(invocation, log=self.log.info, warm=self.warm_parent())
                 changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
                 return publisher.publish(self.store, claim, decision, pending, result, changed=changed)
         except BaseException as error:

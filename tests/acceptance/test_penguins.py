@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from held import Held
+from processes import task_of
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.digests import tree_digest
@@ -249,7 +250,7 @@ def test_every_component_is_killed_once_and_its_retry_succeeds(place: Place, fir
     for component in components:
         barrier = f"{component}.executor.after"
         executor = place.wait_at(barrier, 2 * MINUTES)
-        os.kill(parent_of(executor) if component == "CsvExampleGen" else executor, signal.SIGKILL)
+        os.kill(task_of(executor) or 0 if component == "CsvExampleGen" else executor, signal.SIGKILL)
         place.release(barrier)
         killed.append(executor)
     assert place.airflow.wait("penguins_killed", run_id, timeout=5 * MINUTES) == "success"
@@ -281,7 +282,3 @@ def content_digest(artifact: Artifact) -> str:
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -14,11 +14,15 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 from airflow.cli.cli_parser import get_parser
+from light_parent import start, stopped_afterwards
+from processes import is_alive
 from run_part import component, run
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.embedded import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.settings import airflow_home
+from airflow_provider_mlpipe.warm import WarmParent
 
 Command = Callable[..., str]
 
@@ -206,3 +210,21 @@ def test_a_store_that_is_away_is_one_clear_line(command: Command, monkeypatch: p
     with pytest.raises(SystemExit, match=r"StoreUnavailableError: .*127\.0\.0\.1:1") as error:
         command("runs")
     assert "secret" not in str(error.value)
+
+
+def test_the_warm_parent_is_shown_and_stopped(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert command("executor", "status") == "There is no warm parent.\n"
+    parent = WarmParent(home=airflow_home(), idle_seconds=60, preload=("packaging.version",))
+    with stopped_afterwards(parent):
+        start(parent)
+        (row,) = json.loads(command("executor", "status", "--output", "json"))
+        assert (row["key"], row["state"], int(row["running"]), int(row["forked"])) == (parent.key, "ready", 0, 0)
+        assert is_alive(int(row["pid"]))
+        assert "Ended." in command("executor", "stop")
+        assert not is_alive(int(row["pid"]))
+    (tmp_path / f"mlpipe-warm-{os.geteuid()}").chmod(0o755)
+    with pytest.raises(SystemExit, match="must be this user's alone"):
+        command("executor", "status")

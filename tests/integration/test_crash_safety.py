@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bench import Bench
 from held import BEFORE_THE_LAUNCH
+from light_parent import light_parent, start, stopped_afterwards
 from processes import kill_postgres
 from waiting import wait_for
 
@@ -39,12 +41,30 @@ IN_THE_TASK = [
 WITH_THE_STORE = ["driver.look_up", "driver.before_start", "driver.started", "executor.inside.1", "publisher.before"]
 
 
+@pytest.fixture
+def forking_bench(bench: Bench, tmp_path: Path) -> Iterator[Bench]:
+    """Its executors are forks of a warm parent."""
+    with stopped_afterwards(light_parent(tmp_path / "warm")) as parent:
+        start(parent)
+        yield replace(bench, parent=parent.folder)
+
+
 @pytest.mark.parametrize("barrier", IN_THE_TASK)
 def test_the_task_is_killed(bench: Bench, barrier: str) -> None:
+    kill_the_task(bench, barrier)
+
+
+@pytest.mark.parametrize("barrier", ["launcher.start", *IN_THE_EXECUTOR, "runner.after_result", "launcher.ended"])
+def test_the_task_of_a_forked_executor_is_killed(forking_bench: Bench, barrier: str) -> None:
+    kill_the_task(forking_bench, barrier)
+
+
+def kill_the_task(bench: Bench, barrier: str) -> None:
     bench.hold(barrier)
     task = bench.start(1)
     bench.wait_at(barrier)
     task.kill()
+    assert "fresh process" not in task.output
     assert_gone(bench)
     published_before = barrier == "publisher.after"
     assert bool(bench.store.artifacts(state=ArtifactState.LIVE).items) == published_before
@@ -61,11 +81,21 @@ def test_the_task_is_killed(bench: Bench, barrier: str) -> None:
 
 @pytest.mark.parametrize("barrier", IN_THE_EXECUTOR)
 def test_the_executor_is_killed(bench: Bench, barrier: str) -> None:
+    kill_the_executor(bench, barrier)
+
+
+@pytest.mark.parametrize("barrier", IN_THE_EXECUTOR)
+def test_a_forked_executor_is_killed(forking_bench: Bench, barrier: str) -> None:
+    kill_the_executor(forking_bench, barrier)
+
+
+def kill_the_executor(bench: Bench, barrier: str) -> None:
     bench.hold(barrier)
     task = bench.start(1)
     os.kill(bench.wait_at(barrier), signal.SIGKILL)
     assert task.wait() == 3
     assert "ExecutorDiedError: the executor of Make ended without a result, killed by SIGKILL" in task.output
+    assert "fresh process" not in task.output
     assert not bench.store.artifacts().items
     (failed,) = bench.store.executions().items
     assert failed.state is ExecutionState.FAILED
@@ -75,7 +105,11 @@ def test_the_executor_is_killed(bench: Bench, barrier: str) -> None:
     bench.assert_sound()
 
 
-def test_an_executor_that_keeps_the_interpreter_to_itself_dies_with_its_task(bench: Bench) -> None:
+@pytest.mark.parametrize("kind", ["bench", "forking_bench"])
+def test_an_executor_that_keeps_the_interpreter_to_itself_dies_with_its_task(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    bench: Bench = request.getfixturevalue(kind)
     task = bench.start(1, act="hog")
     bench.wait_at("hogging")
     task.kill()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from held import BEFORE_THE_LAUNCH, Held
-from processes import kill_postgres, parent_of
+from processes import kill_postgres, parent_of, task_of
 from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
@@ -34,10 +34,15 @@ import parts
 
 from airflow_provider_mlpipe import RuntimeParameter, create_dag
 
+
+class UseOperator(parts.UseOperator):
+    LIBRARIES = ("tensorflow",)  # so that its executors are forks of a warm parent
+
+
 make = parts.MakeOperator(text=RuntimeParameter("text", str, "hello"), files=2)
 chaos = create_dag(
     "chaos",
-    [make, *(parts.UseOperator(task_id=name, examples=make.outputs["examples"]) for name in ("UseA", "UseB"))],
+    [make, *(UseOperator(task_id=name, examples=make.outputs["examples"]) for name in ("UseA", "UseB"))],
     default_args=dict(retries=10, retry_delay=timedelta(seconds=0)),
     pipeline_root="{root}/pipeline",
     max_active_runs=16,
@@ -138,8 +143,8 @@ class Chaos(Held):
             kill_postgres(self.airflow.postgres)
             self.airflow.postgres.start()
         elif there:  # else somebody was quicker: Airflow, or who restarts a dead scheduler
-            task = task_of(there[0])
-            victim = {"executor": there[0], "task": task, "worker": task and parent_of(task)}[kind]
+            task = task_of(there[0]) or there[0]  # who announced a barrier is a task, or its executor
+            victim = {"executor": there[0], "task": task, "worker": parent_of(task)}[kind]
             assert self.airflow._process is not None
             if victim != self.airflow._process.pid:  # the starter adopts what outlives its parent
                 kill(victim)
@@ -198,15 +203,6 @@ def every(look: Callable[..., Page[T]]) -> list[T]:
         page = look(limit=1000, cursor=page.cursor)
         found += page.items
     return found
-
-
-def task_of(pid: int) -> int | None:
-    """The task's process: whoever announced a barrier is one, or the executor that it started."""
-    try:
-        is_executor = b"airflow_provider_mlpipe.runner" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return None
-    return parent_of(pid) if is_executor else pid
 
 
 def kill(pid: int | None) -> None:

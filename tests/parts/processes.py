@@ -33,12 +33,29 @@ def assert_nothing_left(state_dir: Path, seconds: float = 40) -> None:
         time.sleep(0.05)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether it runs, and is not only still to be waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def parent_of(pid: int) -> int | None:
     """None when the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return None
+
+
+def task_of(executor: int) -> int | None:
+    """The pid of the task that an executor works for, which is in its name; None when it is no executor, or gone."""
+    try:
+        kind, _, task = Path(f"/proc/{executor}/comm").read_text().strip().partition(" ")
+    except OSError:
+        return None
+    return int(task) if kind == "mlpipe" else None
 
 
 def kill_postgres(server: EmbeddedPostgres) -> None:

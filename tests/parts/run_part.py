@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import parts
+from light_parent import light_parent
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.components.base import ComponentOperator
@@ -59,6 +61,8 @@ def main(dsn: str, root: str, request: str) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     asked = json.loads(request)
     operator = component(asked["component"], dsn, root, **asked.get("arguments", {}))
+    if parent := asked.get("parent"):
+        operator.__dict__["warm_parent"] = lambda: light_parent(Path(parent))
     try:
         published = run(operator, **asked.get("how", {}))
     except MlpipeError as error:

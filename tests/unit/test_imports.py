@@ -30,7 +30,8 @@ CODE = [*LIGHT, "fingerprint", "user_code", "sources"]
 STORE = [f"metadata.{name}" for name in ("connection", "rows", "schema", "sql", "store", "values")]
 DRIVE = [*CODE, *STORE, "driver", "publisher"]
 NODE = [*DRIVE, "channels", "settings", "metadata.hook", "components.spec"]
-OPERATE = [*NODE, "task_folder", "launcher", "heartbeat", "triggers", "components.node", "components.base"]
+START = ["linux", "keeper", "executor_request", "warm", "task_folder"]
+OPERATE = [*NODE, *START, "launcher", "heartbeat", "triggers", "components.node", "components.base"]
 EXECUTE = [*LIGHT, "user_code", "executors", "sources", "records.*"]
 
 # What lies beside an operator and its executor and is light enough for both.
@@ -75,10 +76,15 @@ MAY_IMPORT: dict[str, list[str]] = {
     "metadata.*": ["artifacts", "exceptions", *STORE],
     "driver": [*CODE, *STORE],
     "publisher": DRIVE,
+    "linux": [],
+    "keeper": ["linux"],
     "task_folder": [],
-    "launcher": [*DRIVE, "task_folder"],
+    "executor_request": [],
+    "warm": ["linux", "keeper", "executor_request", "user_code"],
+    "warm_parent": [*EXECUTE, *START, "runner"],
+    "launcher": [*DRIVE, *START],
     "orphans": ["artifacts", "exceptions", *STORE, "publisher"],
-    "runner": EXECUTE,
+    "runner": [*EXECUTE, "keeper"],
     "heartbeat": ["exceptions", *STORE],
     "triggers": ["exceptions", *STORE, "metadata.hook"],
     "components.spec": ["artifacts", "channels", "proto.*", "exceptions"],

@@ -23,3 +23,4 @@ def test_airflow_knows_the_connection_type_and_the_configuration() -> None:
     assert hook is not None
     assert hook.hook_name == "ML pipeline metadata (Postgres)"
     assert conf.get("mlpipe", "pipeline_root") == ""
+    assert conf.getint("mlpipe", "warm_parent_idle_seconds") == 900

@@ -1,0 +1,40 @@
+"""A warm parent that imports nothing heavy, which makes no difference to how it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from waiting import wait_for
+
+from airflow_provider_mlpipe import warm
+from airflow_provider_mlpipe.warm import ParentState, WarmParent
+
+
+def light_parent(folder: Path) -> WarmParent:
+    """The parent of this folder, of which there may be others with other settings."""
+    return WarmParent(home=str(folder), idle_seconds=60, tick=0.05, preload=("packaging.version",), folder=folder)
+
+
+def start(parent: WarmParent) -> None:
+    """Returns when it is ready."""
+    assert parent.start()
+    wait_for(lambda: state(parent).state == "ready")
+
+
+def state(parent: WarmParent) -> ParentState:
+    """What it says of itself; "gone" when it is."""
+    found = {each.key: each for each in warm.parents(parent.home, parent.folder)}
+    return found.get(parent.key, ParentState(key=parent.key, pid=0, state="gone"))
+
+
+@contextlib.contextmanager
+def stopped_afterwards(parent: WarmParent) -> Iterator[WarmParent]:
+    """Whatever is started in its folder is, even if it is held."""
+    yield parent
+    for each in warm.parents(parent.home, parent.folder):
+        os.kill(each.pid, signal.SIGCONT)
+    warm.stop(parent.home, parent.folder)
