@@ -31,6 +31,7 @@ class TaskInstance:
     state: str | None
     try_number: int
     seconds: float | None
+    started: datetime | None
     hostname: str | None
 
 
@@ -134,6 +135,7 @@ class AirflowClient:
                 state=task["state"],
                 try_number=task["try_number"],
                 seconds=task["duration"],
+                started=task["start_date"] and datetime.fromisoformat(task["start_date"].replace("Z", "+00:00")),
                 hostname=task["hostname"],
             )
             for task in sorted(tasks, key=lambda task: (task["start_date"] or "~", task["task_id"]))
