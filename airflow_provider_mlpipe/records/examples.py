@@ -15,12 +15,16 @@ or of Arrow's null type (a feature without a kind). A dictionary column is flat 
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import binary_array, fixed_width, joined, offsets_of, repeated
+from airflow_provider_mlpipe.records.dense_entries import dense_entries, dense_part
 
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"  # tag bytes: field number << 3 | 2 (length-delimited)
 
@@ -32,7 +36,8 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     Raises InvalidInputError that names the column when it holds anything else, or a null within a list.
     """
     names = sorted(batch.schema.names, key=_sort_key)
-    entries = [_entries(name, batch.column(batch.schema.get_field_index(name))) for name in names]
+    columns = [(name, batch.column(batch.schema.get_field_index(name))) for name in names]
+    entries = list(_all_entries(columns))
     return _delimited(_FIELD_1, joined(*entries) if entries else repeated(b"", batch.num_rows))
 
 
@@ -55,6 +60,16 @@ def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
 
 def _sort_key(name: str) -> bytes:
     return name.encode() + b"\xff"  # no byte of UTF-8 is greater, so that the end of a name sorts after all others
+
+
+def _all_entries(columns: Iterable[tuple[str, pa.Array]]) -> Iterator[pa.BinaryArray]:
+    """Make the entries of all columns, of dense ones in a row together."""
+    parts = ((name, column, dense_part(name, column)) for name, column in columns)
+    for is_dense, some in itertools.groupby(parts, key=lambda part: part[2] is not None):
+        if is_dense:
+            yield dense_entries([part for _, _, part in some if part is not None])
+        else:
+            yield from (_entries(name, column) for name, column, _ in some)
 
 
 def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:

@@ -6,6 +6,8 @@ import struct
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
@@ -97,3 +99,25 @@ def test_another_type_names_the_column(column: pa.Array) -> None:
 def test_a_null_within_a_list_names_the_column() -> None:
     with pytest.raises(InvalidInputError, match="column 'odd' has a list with a null in it"):
         encode_examples(pa.record_batch([pa.array([[1, None]])], ["odd"]))
+
+
+_NUMBERS = {
+    pa.int64(): st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 300)),
+    pa.int8(): st.integers(-128, 127),
+    pa.float32(): st.floats(width=32, allow_nan=False),
+    pa.float64(): st.floats(allow_nan=False),
+}
+
+
+@given(st.data(), st.integers(1, 20), st.sets(st.sampled_from(["a", "ä", "n" * 90, "n" * 110, "n" * 130]), min_size=1))
+def test_dense_columns_are_encoded_as_others_are(data: st.DataObject, rows: int, names: set[str]) -> None:
+    """A column with as many numbers in every row is made in another way than one with a gap, to the same bytes."""
+    columns = {}
+    for name in names:
+        kind, width = data.draw(st.sampled_from(list(_NUMBERS))), data.draw(st.sampled_from([0, 1, 2, 40]))
+        row = st.lists(_NUMBERS[kind], min_size=width, max_size=width) if width else _NUMBERS[kind]
+        values = data.draw(st.lists(row, min_size=rows, max_size=rows))
+        columns[name] = pa.array(values, pa.large_list(kind) if width else kind)
+    with_gaps = {name: pa.concat_arrays([column, pa.nulls(1, column.type)]) for name, column in columns.items()}
+    encoded = encode_examples(pa.RecordBatch.from_pydict(columns)).to_pylist()
+    assert encoded == encode_examples(pa.RecordBatch.from_pydict(with_gaps)).to_pylist()[:-1]
