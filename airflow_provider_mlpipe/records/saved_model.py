@@ -15,7 +15,7 @@ from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 
-def canonicalize(saved_model: Path, *, temporary: Path) -> None:
+def canonicalize(saved_model: Path, *, temporary: str) -> None:
     """Rewrite `saved_model.pb` in canonical form: ordered functions and nodes, and no mention of `temporary`.
 
     Removes `fingerprint.pb`, an optional checksum of the former bytes.
@@ -24,9 +24,9 @@ def canonicalize(saved_model: Path, *, temporary: Path) -> None:
     model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta_graph in model.meta_graphs:
         graph = meta_graph.graph_def
-        _forget(graph.node, str(temporary).encode())
+        _forget(graph.node, temporary.encode())
         for function in graph.library.function:
-            _forget(function.node_def, str(temporary).encode())
+            _forget(function.node_def, temporary.encode())
             function.node_def.sort(key=lambda node: node.name)
         graph.library.function.sort(key=lambda function: function.signature.name)
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import run_executor
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelRun, Schema, TransformGraph
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
@@ -109,8 +110,6 @@ def transform(
     """Runs Transform on the penguins; keywords replace its parameters."""
 
     def run(**changed: Any) -> tuple[TransformGraph, Examples]:
-        from airflow_provider_mlpipe.components.transform import executor
-
         outputs = {"transform_graph": empty(TransformGraph), "transformed_examples": empty(Examples)}
         defaults: dict[str, Any] = {
             "examples": penguin_examples,
@@ -121,7 +120,7 @@ def transform(
             "splits_config": None,
             "context": context(),
         }
-        produced = executor.run(**{**defaults, **outputs, **changed})
+        produced = run_executor("transform", **{**defaults, **outputs, **changed}).produced
         graph = published(outputs["transform_graph"], produced.get("transform_graph", Produced()))
         return graph, published(outputs["transformed_examples"], produced["transformed_examples"])
 

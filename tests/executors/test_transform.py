@@ -48,6 +48,19 @@ def test_every_record_is_transformed_in_order(
     assert [species[value(one, "species_xf")] for one in eval_records] == [row["species"] for row in penguin_rows[::3]]
 
 
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_the_sidecar_holds_the_same_rows(penguins_transformed: tuple[TransformGraph, Examples], split: str) -> None:
+    from airflow_provider_mlpipe.records.chunks import RecordFile, SidecarChunk, example_sources
+    from airflow_provider_mlpipe.records.inputs import split_files
+
+    _, transformed = penguins_transformed
+    (sidecar,) = example_sources(transformed, split)
+    assert isinstance(sidecar, SidecarChunk)
+    (path,) = split_files(transformed, split)
+    (chunk,) = RecordFile(path=path).chunks()
+    assert list(sidecar.batches()) == list(chunk.batches())
+
+
 def test_scaling_uses_the_analyzed_split_only(
     penguins_transformed: tuple[TransformGraph, Examples], penguin_rows: list[dict[str, str]]
 ) -> None:
@@ -137,6 +150,15 @@ def test_every_kind_of_output_and_the_chosen_splits(transform: Transform, tmp_pa
 def test_an_unknown_split_is_an_error_that_lists_the_known(key: str, transform: Transform) -> None:
     with pytest.raises(InvalidInputError, match=rf"splits_config\.{key}: .* 'test'; known splits: train, eval"):
         transform(splits_config={key: ["test"]})
+
+
+def test_other_records_than_were_counted_are_an_error(
+    transform: Transform, penguin_examples: Examples, tmp_path: Path
+) -> None:
+    shutil.copytree(penguin_examples.uri, tmp_path / "examples")
+    properties = {**penguin_examples.properties, "record_counts": {"train": 229, "eval": 116}}
+    with pytest.raises(InvalidInputError, match=r"115 records of the split 'eval' were read, of 116 that its producer"):
+        transform(examples=Examples(uri=str(tmp_path / "examples"), properties=properties))
 
 
 def test_nothing_to_analyze_is_an_error(

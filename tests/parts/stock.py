@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
+import tensorflow_transform.beam as tft_beam
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import csv_decoder
 from tfx_bsl.public.tfxio import TFExampleRecord
 
@@ -82,3 +85,22 @@ def write_statistics(
                 | f"Write[{name}]" >> tfdv.WriteStatisticsToBinaryFile(str(paths[name]))
             )
     return paths
+
+
+def write_transformed(
+    function: Callable[[Any], Any], schema: schema_pb2.Schema, files: Mapping[str, str], analyzed: str, output: Path
+) -> None:
+    """Transform: `graph/`, from the split `analyzed`, and `Split-<name>/data_tfrecord-*.gz` of {name: pattern}."""
+    with pipeline() as run, tft_beam.Context(temp_dir=str(output / "tmp")):
+        raw = {}
+        for name, pattern in files.items():
+            tfxio = TFExampleRecord(pattern, schema=schema, telemetry_descriptors=["stock"])
+            raw[name] = (run | f"Read[{name}]" >> tfxio.BeamSource(), tfxio.TensorAdapterConfig())
+        transform_fn = raw[analyzed] | tft_beam.AnalyzeDataset(function)
+        _ = transform_fn | tft_beam.WriteTransformFn(str(output / "graph"))
+        for name, dataset in raw.items():
+            transform = tft_beam.TransformDataset(output_record_batches=True)
+            transformed = (dataset, transform_fn) | f"Transform[{name}]" >> transform
+            encoded = transformed | f"Encode[{name}]" >> tft_beam.EncodeTransformedDataset()
+            prefix = str(output / f"Split-{name}" / "data_tfrecord")
+            _ = encoded | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")

@@ -52,6 +52,12 @@ EXECUTING = [
     for name in (
         "statistics_gen.kernel",
         "statistics_gen.value_counts",
+        "transform.accumulators",
+        "transform.beam_analysis",
+        "transform.kernel",
+        "transform.materialize",
+        "transform.saved_graph",
+        "transform.tft_nodes",
     )
 ]
 

@@ -14,11 +14,15 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 
 
 class TransformOperator(ComponentOperator):
-    """Runs the user's `preprocessing_fn` over examples: analysis in a full pass on Beam, then every record.
+    """Runs the user's `preprocessing_fn` over examples: analysis in a full pass, then every record.
+
+    Processes on this machine do both, without Beam. Where `beam_pipeline_args` name a runner, it does, and the analysis
+    is TFT's own code. So it is, in this process, for what that code alone computes: vocabularies by mutual information
+    with `labels`, with a `key_fn`, or approximate, a `ptransform_analyzer`, a `tf.py_function`. The log says so.
 
     Reads `examples` and `schema`. Publishes `transform_graph` (TransformGraph): what `tft.TFTransformOutput` reads, the
     graph with its vocabularies and both schemas; and `transformed_examples` (Examples): each transformed split as
-    gzipped TFRecords of tf.Examples, in the order of the input.
+    gzipped TFRecords of tf.Examples, in the order of the input, with their sidecar.
 
     :param examples: a channel of Examples
     :param schema: a channel of the Schema by which the examples are parsed

@@ -1,0 +1,38 @@
+"""Transform's analysis by TFT's own Beam code: on a runner that was named, and for analyzers not covered here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_transform.beam as tft_beam
+from tfx_bsl.public.tfxio import TensorAdapterConfig
+
+from airflow_provider_mlpipe.records.beam import pipeline
+from airflow_provider_mlpipe.records.engine import Chunk, Source
+
+
+def analyze_on_beam(
+    function: Callable[[Any], Any],
+    sources: Sequence[Source[Chunk]],
+    adapter_config: TensorAdapterConfig,
+    folder: str,
+    output: Path,
+    beam_pipeline_args: Sequence[str],
+) -> None:
+    """Write the transform graph of `function` over all rows of `sources` to `output`, by way of `folder`.
+
+    Without a runner among the arguments, Beam runs in this process.
+    """
+    with pipeline(beam_pipeline_args) as run, tft_beam.Context(temp_dir=folder):
+        batches = run | beam.Create(list(sources)) | beam.Reshuffle() | beam.FlatMap(_batches)
+        transform_fn = (batches, adapter_config) | tft_beam.AnalyzeDataset(function)
+        _ = transform_fn | tft_beam.WriteTransformFn(str(output))
+
+
+def _batches(source: Source[Chunk]) -> Iterator[pa.RecordBatch]:
+    for chunk in source.chunks():
+        yield from chunk.batches()

@@ -1,0 +1,53 @@
+"""A pass over the data for the analyzers of a phase, as one Kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
+from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
+
+
+@dataclass(frozen=True)
+class AnalyzersKernel:
+    """What the analyzers of a phase keep of batches of raw rows: {label: state}.
+
+    `graph` is the phase's, which outputs the tensors that the analyzers are given.
+    """
+
+    graph: SavedGraph
+    analyzers: Mapping[str, Analyzer]
+
+    def create(self) -> dict[str, Any]:
+        """Return every analyzer's empty state."""
+        return {label: analyzer.accumulator.create() for label, analyzer in self.analyzers.items()}
+
+    def add(self, states: dict[str, Any], batch: pa.RecordBatch) -> dict[str, Any]:
+        """Apply the graph to a batch, and give each analyzer its tensors."""
+        outputs = {name: np.asarray(tensor) for name, tensor in self.graph.apply(batch).items()}
+        for label, analyzer in self.analyzers.items():
+            values = tuple(outputs[name] for name in analyzer.tensors)
+            states[label] = analyzer.accumulator.add(states[label], values)
+        return states
+
+    def merge(self, accumulators: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """Merge the states of each analyzer, one after the other in their order."""
+        merged: dict[str, Any] | None = None
+        for states in accumulators:
+            merged = states if merged is None else self._merge_two(merged, states)
+        return self.create() if merged is None else merged
+
+    def _merge_two(self, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+        return {
+            label: analyzer.accumulator.merge([first[label], second[label]])
+            for label, analyzer in self.analyzers.items()
+        }
+
+    def extract(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        """Return the states themselves: TFT's nodes make values of them."""
+        return accumulator

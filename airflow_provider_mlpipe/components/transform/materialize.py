@@ -1,0 +1,137 @@
+"""Raw examples to transformed ones: the transform graph applied to chunks of rows, written in their order."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from airflow_provider_mlpipe.artifacts import Examples, split_dir
+from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
+from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
+from airflow_provider_mlpipe.records.examples import encode_examples
+from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path, stored
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
+
+Block: TypeAlias = tuple["pa.RecordBatch | None", pa.BinaryArray]
+"""A batch of transformed rows: as a sidecar holds them, if one can, and as framed records."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A split as it was written: its number of records, and `TFRecordWriter.digest` of them."""
+
+    count: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Transformation:
+    """What is done to a chunk of a split: the transform graph is applied, and its outputs encoded as tf.Examples.
+
+    `schema` is the serialized schema of the transformed examples.
+    """
+
+    graph: SavedGraph
+    schema: bytes
+
+    def __call__(self, work: tuple[str, Chunk]) -> tuple[str, list[Block]]:
+        """Transform a (split, chunk), row by row.
+
+        Raises InvalidInputError when the graph makes more or fewer rows than it was given.
+        """
+        split, chunk = work
+        return split, [self._transformed(batch) for batch in chunk.batches()]
+
+    def _transformed(self, batch: pa.RecordBatch) -> Block:
+        coder = _coder(self.schema)
+        columns = coder.converter.convert(self.graph.apply(batch))
+        if columns.num_rows != batch.num_rows:
+            raise InvalidInputError(
+                f"preprocessing_fn made {columns.num_rows} rows of {batch.num_rows}; "
+                f"the first dimension of every output must be the batch"
+            )
+        return coder.encode(columns)
+
+
+def write_splits(
+    transformation: Transformation,
+    sources: Mapping[str, Sequence[Source[Chunk]]],
+    output: Examples,
+    context: ExecutorContext,
+    *,
+    in_this_process: bool = False,
+) -> dict[str, Written]:
+    """Transform the rows of each split, and write them in their order, with their sidecar, to `output`.
+
+    With `in_this_process` neither forks nor Beam do the work, but this process.
+    """
+    works = [_SplitSource(split, source) for split in sources for source in sources[split]]
+    results: Iterator[tuple[str, list[Block]]]
+    if in_this_process:
+        results = map(transformation, itertools.chain.from_iterable(work.chunks() for work in works))
+    else:
+        results = map_chunks(transformation, works, context)
+    written = {
+        split: _write(output, split, itertools.chain.from_iterable(blocks for _, blocks in chunks))
+        for split, chunks in itertools.groupby(results, key=operator.itemgetter(0))
+    }
+    return {split: written[split] if split in written else _write(output, split, []) for split in sources}
+
+
+@dataclass(frozen=True)
+class _SplitSource:
+    split: str
+    source: Source[Chunk]
+
+    def chunks(self) -> Iterator[tuple[str, Chunk]]:
+        for chunk in self.source.chunks():
+            yield self.split, chunk
+
+
+def _write(output: Examples, split: str, blocks: Iterable[Block]) -> Written:
+    folder = split_dir(output, split)
+    folder.mkdir()
+    with ExitStack() as stack:
+        writer = stack.enter_context(TFRecordWriter(folder / FILE_NAME))
+        sidecar: SidecarWriter | None = None
+        for rows, frames in blocks:
+            writer.append(frames)
+            if rows is not None:
+                sidecar = sidecar or stack.enter_context(SidecarWriter(sidecar_path(output, split)))
+                sidecar.write(rows, record_sizes(frames))
+    return Written(writer.count, writer.digest)
+
+
+class _Coder:
+    """Tensors to Arrow to tf.Examples, under the schema of the transformed examples."""
+
+    def __init__(self, schema: schema_pb2.Schema) -> None:
+        self.converter: Any = to_arrow_converter(schema)
+        self._features = {feature.name for feature in schema.feature}
+        self._ragged = RecordBatchToExamplesEncoder(schema)
+
+    def encode(self, columns: pa.RecordBatch) -> Block:
+        if self._features.issuperset(columns.schema.names):
+            return stored(columns), frame(encode_examples(columns))
+        # A ragged column becomes several features. TFX's encoder knows which, but writes them in no fixed order.
+        encoded = self._ragged.encode(columns)
+        records = [tf.train.Example.FromString(one).SerializeToString(deterministic=True) for one in encoded]
+        return None, frame(pa.array(records, pa.binary()))
+
+
+@functools.lru_cache(maxsize=1)
+def _coder(schema: bytes) -> _Coder:
+    return _Coder(schema_pb2.Schema.FromString(schema))

@@ -1,0 +1,94 @@
+"""The transform graph, or one phase of it on its way, as any process can apply it to raw rows."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public.tfxio import TensorAdapter, TensorAdapterConfig, TFExampleRecord
+
+from airflow_provider_mlpipe.user_code import load_function
+
+
+def adapter_config(schema: schema_pb2.Schema) -> TensorAdapterConfig:
+    """Describe how rows of tf.Examples become tensors under `schema`."""
+    described = TFExampleRecord(
+        file_pattern="no file is read", schema=schema, telemetry_descriptors=["mlpipe", "Transform"]
+    )
+    return described.TensorAdapterConfig()
+
+
+@dataclass(frozen=True)
+class UserModule:
+    """Where the `preprocessing_fn` is: in a module file, or at a dotted name."""
+
+    module_file: str | None
+    preprocessing_fn: str | None
+
+    def load(self) -> Any:
+        """Import it and return the function; raises UserCodeError."""
+        return load_function(self.module_file, self.preprocessing_fn, "preprocessing_fn")
+
+
+@dataclass(frozen=True)
+class GraphPart:
+    """A part of a traced graph, without variables and tables: a serialized GraphDef, and names of tensors in it.
+
+    `feeds` are those of each feature's components, and `fetches` what is output, by key. A SavedModel would have to be
+    traced once more, and written.
+    """
+
+    graph_def: bytes
+    feeds: tuple[tuple[str, tuple[str, ...]], ...]
+    fetches: tuple[tuple[str, str], ...]
+
+    def load(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        """Make a function of it, from tensors by feature to tensors by key."""
+        definition = tf.compat.v1.GraphDef.FromString(self.graph_def)
+        whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
+        tensor = whole.graph.get_tensor_by_name
+        function = whole.prune(
+            [tensor(name) for _, names in self.feeds for name in names],
+            {key: tensor(name) for key, name in self.fetches},
+        )
+
+        def apply(features: Mapping[str, Any]) -> dict[str, Any]:
+            fed = [tf.nest.flatten(features[feature], expand_composites=True) for feature, _ in self.feeds]
+            outputs: dict[str, Any] = function(*itertools.chain.from_iterable(fed))
+            return outputs
+
+        return apply
+
+
+@dataclass(frozen=True)
+class SavedGraph:
+    """A SavedModel with a `transform_fn`, or a GraphPart. A process loads it when it first applies it, and keeps it.
+
+    `raw_schema` is the serialized schema of the rows. The user's module is imported before: it may load TensorFlow ops,
+    as those of tensorflow_text, that the graph needs.
+    """
+
+    graph: str | GraphPart
+    raw_schema: bytes
+    user_module: UserModule
+
+    def apply(self, batch: pa.RecordBatch) -> dict[str, Any]:
+        """What it outputs for a batch of rows, as eager tensors."""
+        adapter, function = _loaded(self)
+        return function(adapter.ToBatchTensors(batch))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(saved: SavedGraph) -> tuple[TensorAdapter, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+    saved.user_module.load()
+    adapter = TensorAdapter(adapter_config(schema_pb2.Schema.FromString(saved.raw_schema)))
+    if isinstance(saved.graph, GraphPart):
+        return adapter, saved.graph.load()
+    model = tf.saved_model.load(saved.graph)
+    return adapter, lambda features: model.transform_fn(features)

@@ -1,0 +1,50 @@
+"""Executors in a process that has imported the heavy libraries and not yet run TensorFlow, as a task has one.
+
+They fork, which a process does not survive in which TensorFlow has run, as it has in that of the tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_mlpipe.executors import Produced
+
+_FRESH = multiprocessing.get_context("forkserver")
+_FRESH.set_forkserver_preload(["airflow_provider_mlpipe.components.transform.executor"])
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What an executor returned, and the lines that it logged."""
+
+    produced: dict[str, Produced]
+    log: list[str]
+
+
+def run_executor(component: str, **given: Any) -> Ran:
+    """Run the executor of a component, `transform` for one, in a fork of a fresh process; raises what it raises."""
+    with ProcessPoolExecutor(1, mp_context=_FRESH) as pool:
+        return pool.submit(_run, component, given).result()
+
+
+def _run(component: str, given: dict[str, Any]) -> Ran:
+    executor = importlib.import_module(f"airflow_provider_mlpipe.components.{component}.executor")
+    lines = _Lines()
+    log = logging.getLogger(executor.__name__)
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    return Ran(executor.run(**given) or {}, lines.texts)
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
