@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluations import in_fresh_process
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -54,7 +55,8 @@ def evaluate(
             "example_splits": ("eval",),
             "rubber_stamp": False,
         }
-        produced = executor.run(
+        produced = in_fresh_process(
+            executor.run,
             **{**defaults, **changed},
             model=model,
             eval_config=config,

@@ -50,6 +50,13 @@ HELPERS = [
 EXECUTING = [
     f"components.{name}"
     for name in (
+        "evaluator.kernel",
+        "evaluator.measures",
+        "evaluator.plan",
+        "evaluator.results",
+        "evaluator.slicing",
+        "evaluator.sums",
+        "evaluator.tfma_internals",
         "statistics_gen.kernel",
         "statistics_gen.value_counts",
         "transform.accumulators",

@@ -1,10 +1,16 @@
-"""Evaluator's executor: TFMA computes and validates on Beam, then the verdict is written down in words."""
+"""Evaluator's executor: metrics are computed and held against thresholds, then the verdict is written down in words.
+
+A kernel adds up what TFMA's metrics are made of, and TFMA derives, validates and writes them; or TFMA's own pipeline
+does all, where the kernel does not cover the config (`plan.py`) or the data.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +25,17 @@ from tensorflow_model_analysis.utils import has_change_threshold, update_eval_co
 from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
+from airflow_provider_mlpipe.components.evaluator.kernel import EvaluationKernel, Task
+from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+from airflow_provider_mlpipe.components.evaluator.plan import why_not
+from airflow_provider_mlpipe.components.evaluator.results import write_results
 from airflow_provider_mlpipe.components.evaluator.summary import Slice, slices
 from airflow_provider_mlpipe.components.evaluator.verdict import Verdict
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
+from airflow_provider_mlpipe.records.chunks import example_sources
+from airflow_provider_mlpipe.records.engine import run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
@@ -61,12 +73,20 @@ def run(
         _shared_model(spec, baseline_model if spec.is_baseline else model, config, rubber_stamp=rubber_stamp or first)
         for spec in config.model_specs
     ]
-    files = [path for split in splits for path in split_files(examples, split)]
-    _evaluate(files, known_schema, models, config, evaluation.uri, context)
+    task = Task(
+        config=config.SerializeToString(deterministic=True),
+        models=tuple((model.model_name, model.model_path) for model in models),
+        schema=known_schema.SerializeToString(deterministic=True) if known_schema else None,
+    )
+    counts = {split: _count(examples, split) for split in splits}
+    if reason := _evaluate(task, models, examples, counts, evaluation.uri, context):
+        log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
+        files = [path for split in splits for path in split_files(examples, split)]
+        _evaluate_by_tfma(files, known_schema, models, config, evaluation.uri, context)
 
     verdict = Verdict.of(tfma.load_validation_result(evaluation.uri), skipped_change_thresholds=first)
     log.info("%s: %s", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
-    _write_summary(evaluation, verdict, config, {split: _count(examples, split) for split in splits})
+    _write_summary(evaluation, verdict, config, counts)
     return {"blessing": _bless(blessing, verdict, model)}
 
 
@@ -136,6 +156,38 @@ def _shared_model(
 
 
 def _evaluate(
+    task: Task,
+    models: list[tfma.EvalSharedModel],
+    examples: Examples,
+    counts: dict[str, int],
+    output: str,
+    context: ExecutorContext,
+) -> str | None:
+    """Evaluate with the kernel, or say why TFMA has to: None if all is done."""
+    if reason := _in_fork(why_not, task):
+        return reason
+    schema = task.read_schema()
+    sources = [
+        source
+        for split in counts
+        for source in example_sources(examples, split, schema=schema, record_column=tfma.ARROW_INPUT_COLUMN)
+    ]
+    try:
+        sums = run_kernels({"": EvaluationKernel(task)}, {"": sources}, context)[""]
+    except NotCovered as data:
+        return str(data)
+    assert sums.rows == sum(counts.values()), f"{sums.rows} examples were evaluated, of {counts}"
+    write_results(task, sums, models, output, context)
+    return None
+
+
+def _in_fork(work: Callable[[Task], str | None], task: Task) -> str | None:
+    """Work elsewhere, for TensorFlow must not have run in a process that is going to fork."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(work, task).result()
+
+
+def _evaluate_by_tfma(
     files: list[Path],
     schema: schema_pb2.Schema | None,
     models: list[tfma.EvalSharedModel],

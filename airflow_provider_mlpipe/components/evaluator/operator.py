@@ -14,7 +14,7 @@ from airflow_provider_mlpipe.components.spec import Config, Input, OptionalInput
 
 
 class EvaluatorOperator(ComponentOperator):
-    """Computes metrics of a model by slice with TFMA on Beam, and blesses it when every threshold is met.
+    """Computes TFMA's metrics of a model by slice, and blesses it when every threshold is met.
 
     Reads `examples` and `model`, and what else is given. Publishes `evaluation` (ModelEvaluation): TFMA's own result
     files and `summary.json`, the verdict and the metrics of every slice as plain JSON; and `blessing` (ModelBlessing):

@@ -1,0 +1,258 @@
+"""The Evaluator's kernel: models are asked, and what TFMA's metrics are made of is added up by slice.
+
+Where TFMA draws samples for confidence intervals, so does the kernel: of each example in each slice anew, as TFMA.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import tensorflow_model_analysis as tfma
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_model_analysis.proto.config_pb2 import ConfidenceIntervalOptions, EvalConfig, ModelSpec
+from tfx_bsl.public.tfxio import TFExampleRecord
+
+from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+from airflow_provider_mlpipe.components.evaluator.slicing import SliceKey, Slicer, listed
+from airflow_provider_mlpipe.components.evaluator.sums import Members, Numbers, Places, Sums
+from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
+    BOOTSTRAP_SAMPLES,
+    DEFAULT_TRANSFORMS,
+    JACKKNIFE_SAMPLES,
+    Computations,
+    Extractors,
+    computations,
+    signature_inputs,
+    slice_specs,
+)
+
+
+class Sampling(enum.Enum):
+    """How a confidence interval is found: not at all, from all but a part, or with examples counted again."""
+
+    NONE = enum.auto()
+    JACKKNIFE = enum.auto()
+    BOOTSTRAP = enum.auto()
+
+    @classmethod
+    def of(cls, config: EvalConfig) -> Sampling:
+        """Tell from `options`."""
+        if not config.options.compute_confidence_intervals.value:
+            return cls.NONE
+        method = config.options.confidence_intervals.method
+        return cls.BOOTSTRAP if method == ConfidenceIntervalOptions.POISSON_BOOTSTRAP else cls.JACKKNIFE
+
+    @property
+    def size(self) -> int:
+        """How many samples there are."""
+        sizes: dict[Sampling, int] = {
+            Sampling.NONE: 0,
+            Sampling.JACKKNIFE: JACKKNIFE_SAMPLES,
+            Sampling.BOOTSTRAP: BOOTSTRAP_SAMPLES,
+        }
+        return sizes[self]
+
+    @property
+    def groups(self) -> int:
+        """How many groups a slice has: one of all its examples, which a jackknife leaves empty, and the samples'."""
+        return self.size + 1
+
+    def full(self, number: int) -> list[int]:
+        """Which groups are all examples of the slice of a number."""
+        first = number * self.groups
+        return list(range(first, first + self.groups)) if self is Sampling.JACKKNIFE else [first]
+
+    def sample(self, number: int, sample: int) -> list[int]:
+        """Which groups are a sample of it, from 0."""
+        first = number * self.groups
+        if self is Sampling.JACKKNIFE:
+            return [first + one for one in range(1, self.groups) if one != sample + 1]
+        return [first + 1 + sample]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to evaluate, as it can be pickled: an EvalConfig with names for its models, their folders, a Schema."""
+
+    config: bytes
+    models: tuple[tuple[str, str], ...]
+    schema: bytes | None
+
+    @property
+    def eval_config(self) -> EvalConfig:
+        """The EvalConfig."""
+        return EvalConfig.FromString(self.config)
+
+    @property
+    def known_schema(self) -> schema_pb2.Schema | None:
+        """The Schema."""
+        return None if self.schema is None else schema_pb2.Schema.FromString(self.schema)
+
+    def read_schema(self) -> bytes | None:
+        """Return the part of the schema by which examples are to be read: features that are looked at."""
+        if self.schema is None:
+            return None
+        config, part = self.eval_config, self.known_schema
+        assert part is not None
+        used = value_keys(config) | {name for spec in slice_specs(config) for name in spec.features}
+        kept = [feature for feature in part.feature if feature.name in used]
+        del part.feature[:]
+        part.feature.extend(kept)
+        read: bytes = part.SerializeToString(deterministic=True)
+        return read
+
+    def representations(self) -> dict[str, schema_pb2.TensorRepresentation]:
+        """How TFMA reads features, by name; none without a schema."""
+        if self.schema is None:
+            return {}
+        reader = TFExampleRecord(
+            file_pattern="", schema=self.known_schema, telemetry_descriptors=["mlpipe", "Evaluator"]
+        )
+        return dict(reader.TensorRepresentations())
+
+
+def signatures(task: Task, spec: ModelSpec) -> list[tuple[str, dict[str, int]]]:
+    """List the signatures of a model that are called, with {input: DataType}; raises NotCovered for one it lacks."""
+    model, transforms = dict(task.models)[spec.name], list(spec.preprocessing_function_names)
+    return [
+        *signature_inputs(model, [spec.signature_name], required=True),
+        *signature_inputs(model, transforms or DEFAULT_TRANSFORMS, required=bool(transforms)),
+    ]
+
+
+def value_keys(config: EvalConfig) -> set[str]:
+    """Name the features that labels and weights are read from."""
+    keys = {key for spec in config.model_specs for key in (spec.label_key, spec.example_weight_key)}
+    for spec in config.model_specs:
+        keys |= {*spec.label_keys.values(), *spec.example_weight_keys.values()}
+    return keys - {""}
+
+
+@dataclass
+class Accumulator:
+    """Sums so far: of `rows` examples, by slice, numbered in `slices`; `counts` are the examples of each group."""
+
+    rows: int = 0
+    slices: dict[SliceKey, int] = field(default_factory=dict)
+    counts: Sums = field(default_factory=lambda: Sums(1))
+    sums: list[Sums] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EvaluationKernel:
+    """Adds up a task's metrics over batches that have the serialized examples in tfma.ARROW_INPUT_COLUMN."""
+
+    task: Task
+
+    def create(self) -> Accumulator:
+        """Return the sums of no examples."""
+        return Accumulator()
+
+    def add(self, accumulator: Accumulator, batch: pa.RecordBatch) -> Accumulator:
+        """Return the sums with those of a batch; raises NotCovered for data that only TFMA's pipeline handles."""
+        return self.merge([accumulator, _loaded(self.task).sums(batch)])
+
+    def merge(self, accumulators: Iterable[Accumulator]) -> Accumulator:
+        """Return the sums of all."""
+        samples = Sampling.of(self.task.eval_config).groups
+        slices: dict[SliceKey, int] = {}
+        rows, counts, sums = 0, [], []
+        for one in accumulators:
+            numbers = np.array([slices.setdefault(key, len(slices)) for key in one.slices], np.int64)
+            groups = (numbers[:, None] * samples + np.arange(samples)).ravel()
+            rows += one.rows
+            counts.append(one.counts.renumbered(groups))
+            sums.append([each.renumbered(groups) for each in one.sums])
+        filled = [some for some in sums if some]
+        merged = [Sums.merged(parts[0].width, parts) for parts in zip(*filled, strict=True)]
+        return Accumulator(rows, slices, Sums.merged(1, counts), merged)
+
+    def extract(self, accumulator: Accumulator) -> Accumulator:
+        """Return the sums."""
+        return accumulator
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(task: Task) -> Loaded:
+    """Load the models once a process."""
+    return Loaded(task)
+
+
+class Loaded:
+    """A task with its models loaded."""
+
+    def __init__(self, task: Task) -> None:
+        config = task.eval_config
+        self._sampling = Sampling.of(config)
+        self._computations: Computations = computations(config, task.known_schema)
+        self._slicer = Slicer(slice_specs(config))
+        self._sliced_by = {name for spec in self._slicer.specs for name in spec.features}
+        self._valued_by = value_keys(config)
+        known_schema = task.known_schema
+        self._inputs = {name for spec in config.model_specs for _, one in signatures(task, spec) for name in one}
+        self._fields = None if known_schema is None else {one.name for one in known_schema.feature}
+        models = [
+            tfma.default_eval_shared_model(eval_saved_model_path=uri, model_name=name, eval_config=config)
+            for name, uri in task.models
+        ]
+        representations = {name: one for name, one in task.representations().items() if name in self._valued_by}
+        self._extractors = Extractors(config, models, representations)
+
+    def sums(self, batch: pa.RecordBatch) -> Accumulator:
+        """Add up a batch."""
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        records = columns.pop(tfma.ARROW_INPUT_COLUMN).flatten()
+        raw = {name: one for name, one in columns.items() if self._is_feature(name, one)}
+        if fed := self._inputs & raw.keys():
+            raise NotCovered(f"the examples have a feature {', '.join(sorted(fed))}, which a model takes by its name")
+        values = {name: one for name, one in raw.items() if name in self._valued_by}
+        inputs, transformed = self._extractors(
+            pa.RecordBatch.from_arrays(list(values.values()), names=list(values)),
+            np.asarray(records),
+        )
+        slices: dict[SliceKey, int] = {}
+        row, number = self._slicer.pairs(
+            batch.num_rows,
+            [{name: listed(one[name]) for name in self._sliced_by if name in one} for one in transformed],
+            {name: one for name, one in raw.items() if name in self._sliced_by},
+            slices,
+        )
+        members = self._sampled(row, number, records)
+        return Accumulator(
+            rows=batch.num_rows,
+            slices=slices,
+            counts=Sums.added(1, members.group, np.zeros(len(members.group), np.int64), _ones(members)),
+            sums=[one.measure.sums(inputs, members) for one in self._computations.combined],
+        )
+
+    def _is_feature(self, name: str, column: pa.Array) -> bool:
+        """Whether TFMA would see a column: not one that no example has a value of, and none that the schema lacks."""
+        return pa.types.is_large_list(column.type) and (self._fields is None or name in self._fields)
+
+    def _sampled(self, row: Places, number: Places, records: pa.Array) -> Members:
+        """Deal the pairs of example and slice among samples."""
+        group, size = number * self._sampling.groups, self._sampling.size
+        if self._sampling is Sampling.NONE:
+            return Members(row, group)
+        random = np.random.default_rng(_checksum(records))
+        if self._sampling is Sampling.JACKKNIFE:
+            return Members(row, group + 1 + random.integers(size, size=len(row)))
+        times = np.concatenate([np.ones((len(row), 1), np.int64), random.poisson(1, (len(row), size))], axis=1)
+        pair, sample = np.nonzero(times)
+        return Members(row[pair], group[pair] + sample, times[pair, sample])
+
+
+def _ones(members: Members) -> Numbers:
+    times = np.ones(len(members.group)) if members.times is None else members.times
+    return times.reshape(-1, 1).astype(np.float64)
+
+
+def _checksum(records: pa.Array) -> int:
+    """Seed samples by the data, so that equal data is sampled equally on every engine."""
+    return zlib.crc32(b"".join(records.to_pylist()))

@@ -1,0 +1,424 @@
+"""The sums that TFMA's metrics are made of, of whole batches at once.
+
+Each of TFMA's combiners adds up one example at a time. A measure here says for a batch what those additions are:
+entries of (row, cell, values), where a cell is a place in the combiner's accumulator, such as a bucket. Entries are
+then added up by slice (`sums.py`). What a label, a prediction and a weight of an example are, a Selection says: it
+stands for the arguments of TFMA's `to_label_prediction_example_weight`, whose docstring has examples.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from airflow_provider_mlpipe.components.evaluator.sums import Array, Entries, Members, Numbers, Places, Sums
+from airflow_provider_mlpipe.exceptions import PermanentError
+
+
+class NotCovered(PermanentError):
+    """Says which metric or which data only TFMA's own pipeline handles: no failure, for it takes over."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch of `rows` examples as TFMA's extractors give it: arrays, or dicts of them by model and by output name.
+
+    Labels and predictions have the shape [rows, values], weights [rows].
+    """
+
+    rows: int
+    labels: Any
+    predictions: Any
+    weights: Any
+    label_key: Mapping[str, str]
+    prediction_key: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Label [n, a], prediction [n, c] and weight [n] of the examples `row` [n]; a label is None where there is none."""
+
+    row: Places
+    label: Array | None
+    prediction: Array
+    weight: Array
+
+    def flat(self) -> tuple[Places, Array, Array, Array]:
+        """Give row, label, prediction and weight as vectors; raises NotCovered without a label."""
+        return self.row, self.known_label()[:, 0], self.prediction[:, 0], self.weight
+
+    def known_label(self) -> Array:
+        """Give the label; raises NotCovered when there is none."""
+        if self.label is None:
+            raise NotCovered("a metric needs labels, but there are none (model_specs.label_key)")
+        return self.label
+
+
+class Measure(Protocol):
+    """What a combiner adds up."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers a cell has."""
+        ...
+
+    def sums(self, inputs: Inputs, members: Members) -> Sums:
+        """Add up a batch by the groups of its examples; raises NotCovered for data that only TFMA handles."""
+        ...
+
+
+class ExampleMeasure(ABC):
+    """A measure to which every example adds something of its own."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many numbers a cell has."""
+
+    @abstractmethod
+    def _entries(self, inputs: Inputs) -> Entries:
+        """Give the additions of a batch."""
+
+    def sums(self, inputs: Inputs, members: Members) -> Sums:
+        """Add up a batch by the groups of its examples."""
+        return Sums.of(self._entries(inputs), members)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which label, prediction and weight of an example a metric looks at.
+
+    `of_classes` turns labels and predictions of all classes into those of one, or of the top; None takes all. `flatten`
+    makes an example of each class.
+    """
+
+    model: str = ""
+    output: str = ""
+    of_classes: Callable[[Array, Array], tuple[Array, Array]] | None = None
+    class_weights: tuple[tuple[int, float], ...] = ()
+    weighted: bool = False
+    fractional: bool = False
+    flatten: bool = True
+
+    def examples(self, inputs: Inputs) -> Examples:
+        """Select from a batch."""
+        label, prediction = self._label(inputs), self._prediction(inputs)
+        if self.of_classes and label is not None:
+            label, prediction = self.of_classes(label, prediction)
+        row, weight = np.arange(inputs.rows), self.weight(inputs)
+        if self.flatten:
+            row, label, prediction, weight = self._flat(row, label, prediction, weight.astype(np.float64))
+        chosen = Examples(row, label, prediction, weight)
+        return _whole_labels(chosen) if self.fractional and label is not None else chosen
+
+    def weight(self, inputs: Inputs) -> Array:
+        """Give the weights, ones without any."""
+        weight = _by_key(inputs.weights, self.model, self.output) if self.weighted else None
+        if weight is None:
+            return np.ones(inputs.rows, np.float32)
+        return _one_column("example weights", weight)
+
+    def _label(self, inputs: Inputs) -> Array | None:
+        keys = (inputs.label_key.get(self.model, ""), self.model, self.output)
+        label = _by_key(inputs.labels, *keys)
+        return None if label is None else _columns("labels", label)
+
+    def _prediction(self, inputs: Inputs) -> Array:
+        prediction = _by_key(inputs.predictions, self.model, self.output)
+        if isinstance(prediction, Mapping):
+            prediction = _main_output(prediction, inputs.prediction_key.get(self.model, ""))
+        return _columns("predictions", prediction)
+
+    def _flat(
+        self, row: Places, label: Array | None, prediction: Array, weight: Array
+    ) -> tuple[Places, Array | None, Array, Array]:
+        classes = prediction.shape[1]
+        if label is not None and label.shape[1] != classes:
+            label = one_hot(label, prediction)
+        row, weight = np.repeat(row, classes), np.repeat(weight, classes)
+        if self.class_weights:
+            of_class = np.zeros(classes)
+            for number, value in self.class_weights:
+                if number < classes:
+                    of_class[number] = value
+            weight = weight * np.tile(of_class, len(row) // classes)
+        return row, None if label is None else label.reshape(-1, 1), prediction.reshape(-1, 1), weight
+
+
+@dataclass(frozen=True)
+class WeightSum(ExampleMeasure):
+    """The sum of the weights."""
+
+    selection: Selection
+    width = 1
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        return Entries.of(np.arange(inputs.rows), self.selection.weight(inputs))
+
+
+@dataclass(frozen=True)
+class Totals(ExampleMeasure):
+    """Sums of weighted labels, weighted predictions and weights; the first two are 0 without labels."""
+
+    selection: Selection
+    width = 3
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        chosen = self.selection.examples(inputs)
+        if chosen.label is None:
+            nothing = np.zeros(len(chosen.row))
+            return Entries.of(chosen.row, nothing, nothing, chosen.weight)
+        row, label, prediction, weight = chosen.flat()
+        return Entries.of(row, label * weight, prediction.astype(np.float64) * weight, weight)
+
+
+@dataclass(frozen=True)
+class Histogram(ExampleMeasure):
+    """Sums of weighted labels, weighted predictions and weights by bucket of the prediction (or of the label).
+
+    Bucket 0 is below `left`, bucket `buckets` + 1 from `left` + `range` on.
+    """
+
+    selection: Selection
+    buckets: int
+    left: float
+    range: float
+    by_prediction: bool
+    width = 3
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        row, label, prediction, weight = self.selection.examples(inputs).flat()
+        label, prediction = label.astype(np.float64), prediction.astype(np.float64)
+        place = ((prediction if self.by_prediction else label) - self.left) / self.range * self.buckets + 1
+        if np.isnan(place).any():
+            raise NotCovered("a label or a prediction is NaN")
+        bucket = np.clip(place, 0, self.buckets + 1).astype(np.int64)
+        return Entries.of(row, label * weight, prediction * weight, weight, cell=bucket)
+
+
+@dataclass(frozen=True)
+class ThresholdCounts(ExampleMeasure):
+    """Weights by how many of the ascending `thresholds` label and prediction are above.
+
+    A label of 1 is above all of them and any other above none, unless `compare_labels`.
+    """
+
+    selection: Selection
+    thresholds: tuple[float, ...]
+    compare_labels: bool
+    width = 1
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        row, label, prediction, weight = self.selection.examples(inputs).flat()
+        size = len(self.thresholds)
+        above = self._above(label) if self.compare_labels else np.where(label == 1.0, size, 0)
+        return Entries.of(row, weight, cell=above * (size + 1) + self._above(prediction))
+
+    def _above(self, value: Array) -> Places:
+        numbers = np.where(np.isnan(value), -np.inf, value.astype(np.float64))
+        return np.searchsorted(np.array(self.thresholds), numbers, side="left")
+
+    def matrix(self, cell: Places, weight: Numbers, threshold: int) -> tuple[float, float, float, float]:
+        """Give true positives, true negatives, false positives and false negatives at the threshold of a number."""
+        label, prediction = np.divmod(cell, len(self.thresholds) + 1)
+        positive, predicted = label > threshold, prediction > threshold
+        cases = (positive & predicted, ~positive & ~predicted, ~positive & predicted, positive & ~predicted)
+        true_positive, true_negative, false_positive, false_negative = (float(weight[case].sum()) for case in cases)
+        return true_positive, true_negative, false_positive, false_negative
+
+
+@dataclass(frozen=True)
+class ClassCounts(ExampleMeasure):
+    """Weights by actual class and predicted class at each threshold; the class predicted is -1 below a threshold."""
+
+    selection: Selection
+    thresholds: tuple[float, ...]
+    width = 1
+
+    BASE = 1 << 20  # classes, and places for them in a cell
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        chosen = self.selection.examples(inputs)
+        label, prediction = chosen.known_label(), chosen.prediction
+        if prediction.shape[1] < 2 or np.isnan(prediction).any():
+            raise NotCovered("a multi-class confusion matrix of predictions that are one number, or NaN")
+        actual = label.argmax(axis=1) if label.shape[1] > 1 else label[:, 0].astype(np.int64)
+        if len(actual) and not (actual.min() >= -1 and actual.max() < self.BASE - 1):
+            raise NotCovered(f"a class below -1 or above {self.BASE - 2}")
+        predicted, cells = prediction.argmax(axis=1), []
+        for number, threshold in enumerate(self.thresholds):
+            below = prediction[chosen.row, predicted] <= threshold
+            predicted = np.where(below, -1, predicted)
+            cells.append((number * self.BASE + actual + 1) * self.BASE + predicted + 1)
+        times = len(self.thresholds)
+        cell = np.stack(cells, axis=1).ravel()
+        return Entries.of(np.repeat(chosen.row, times), np.repeat(chosen.weight, times), cell=cell)
+
+    def place(self, cell: int) -> tuple[float, int, int]:
+        """Give threshold, actual class and predicted class of a cell."""
+        rest, predicted = divmod(cell, self.BASE)
+        number, actual = divmod(rest, self.BASE)
+        return self.thresholds[number], actual - 1, predicted - 1
+
+
+@dataclass(frozen=True)
+class RegressionError(ExampleMeasure):
+    """Sums of weighted errors and of weights, of the examples whose error is a number.
+
+    `kind` is `absolute`, `squared`, `percentage` (of the label) or `squared_logarithmic`.
+    """
+
+    selection: Selection
+    kind: str
+    width = 2
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        row, label, prediction, weight = self.selection.examples(inputs).flat()
+        with np.errstate(all="ignore"):  # a label may be 0, a logarithm not a number
+            error = self._error(label, prediction)
+        known = ~np.isnan(error)
+        return Entries.of(row[known], error[known] * weight[known], weight[known])
+
+    def _error(self, label: Array, prediction: Array) -> Numbers:
+        # In the inputs' precision, as TFMA does; the square is taken of the number that came out.
+        if self.kind == "absolute":
+            return np.asarray(np.abs(label - prediction), np.float64)
+        if self.kind == "percentage":
+            return np.where(label == 0, np.nan, 100 * np.abs((label - prediction) / label).astype(np.float64))
+        off = label - prediction if self.kind == "squared" else np.log(label + 1) - np.log(prediction + 1)
+        return np.asarray(np.sqrt(off * off), np.float64) ** 2
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(ExampleMeasure):
+    """Sums of weighted cross entropies and of weights."""
+
+    selection: Selection
+    from_logits: bool
+    label_smoothing: float
+    width = 2
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        chosen = self.selection.examples(inputs)
+        label, prediction = chosen.known_label(), chosen.prediction
+        label = label * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        weight = chosen.weight.astype(np.float64)
+        with np.errstate(all="ignore"):  # a sure prediction may be wrong
+            if self.from_logits:
+                loss = np.maximum(prediction, 0) - prediction * label + np.log(1 + np.exp(-np.abs(prediction)))
+            else:
+                loss = -label * np.log(prediction) - (1 - label) * np.log(1 - prediction)
+            return Entries.of(chosen.row, loss.mean(axis=1).astype(np.float64) * weight, weight)
+
+
+@dataclass(frozen=True)
+class Moments(ExampleMeasure):
+    """Weighted sums of products of labels (l) and predictions (p); `terms` lists them, e.g. `lp` or, for 1, ``."""
+
+    selection: Selection
+    terms: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """One number a term."""
+        return len(self.terms)
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        row, label, prediction, weight = self.selection.examples(inputs).flat()
+        number = {"l": label.astype(np.float64), "p": prediction.astype(np.float64)}
+        number["n"] = 1.0 - number["l"]  # how negative the label is
+        return Entries.of(row, *(np.prod([weight, *(number[one] for one in term)], axis=0) for term in self.terms))
+
+
+@dataclass(frozen=True)
+class ClassWeights(ExampleMeasure):
+    """Sums of weights by class of the label."""
+
+    selection: Selection
+    classes: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """One number a class."""
+        return len(self.classes)
+
+    def _entries(self, inputs: Inputs) -> Entries:
+        chosen = self.selection.examples(inputs)
+        label = chosen.known_label()
+        if label.shape[1] == 1:
+            of_class = [label[:, 0] == number for number in self.classes]
+        elif max(self.classes) < label.shape[1]:
+            of_class = [label[:, number] for number in self.classes]
+        else:
+            raise NotCovered(f"class {max(self.classes)} of {label.shape[1]} labels")
+        return Entries.of(chosen.row, *(one * chosen.weight.astype(np.float64) for one in of_class))
+
+
+def _whole_labels(chosen: Examples) -> Examples:
+    """Split each example into a negative and a positive one, weighing 1 - label and label; drop what weighs nothing."""
+    row, label, prediction, weight = chosen.flat()
+    if not ((label >= 0) & (label <= 1)).all():
+        raise NotCovered("a label is not within [0, 1]")
+    of_label = np.stack([np.zeros_like(label), np.ones_like(label)], axis=1).ravel()
+    of_weight = np.stack([weight * (1 - label), weight * label], axis=1).ravel()
+    kept = of_weight != 0
+    return Examples(
+        np.repeat(row, 2)[kept],
+        of_label[kept].reshape(-1, 1),
+        np.repeat(prediction, 2)[kept].reshape(-1, 1),
+        of_weight[kept],
+    )
+
+
+def _by_key(value: Any, *keys: str) -> Any:
+    for key in keys:
+        if key and isinstance(value, Mapping) and key in value:
+            value = value[key]
+    return value
+
+
+_MAIN_OUTPUTS = ("scores", "outputs", "predictions", "logistic", "probabilities", "logits")
+
+
+def _main_output(outputs: Mapping[str, Any], key: str) -> Any:
+    """Choose among a model's outputs as TFMA does."""
+    for name in (key,) if key else _MAIN_OUTPUTS:
+        if name in outputs:
+            return outputs[name]
+    raise NotCovered(f"the model has the outputs {', '.join(sorted(outputs))}, and prediction_key chooses none")
+
+
+def _columns(what: str, value: Any) -> Array:
+    array = value if isinstance(value, np.ndarray) else None
+    if (
+        array is None
+        or array.dtype.kind not in "biuf"
+        or array.ndim not in (1, 2)
+        or (array.ndim == 2 and not array.shape[1])
+    ):
+        raise NotCovered(f"{what} that are no numbers, or not as many in each example")
+    return array.reshape(len(array), -1)
+
+
+def _one_column(what: str, value: Any) -> Array:
+    columns = _columns(what, value)
+    if columns.shape[1] != 1:
+        raise NotCovered(f"{what} that are {columns.shape[1]} numbers an example")
+    return columns[:, 0]
+
+
+def one_hot(label: Array, prediction: Array) -> Array:
+    """Turn class numbers [n, 1] into ones at their places, in the shape of the predictions; -1 is no class."""
+    if label.shape == prediction.shape:
+        return label
+    if label.shape[1] != 1:
+        raise NotCovered(f"{label.shape[1]} labels for {prediction.shape[1]} predictions")
+    classes = prediction.shape[1]
+    number = label[:, 0].astype(np.int64)
+    if len(number) and not (-classes - 1 <= number.min() and number.max() <= classes):
+        raise NotCovered(f"a label that is none of {classes} classes")
+    return np.delete(np.eye(classes + 1)[number], -1, axis=-1)

@@ -1,0 +1,76 @@
+"""Which evaluations are done by the kernel, and why TFMA's own pipeline does the others: decided here, before any work.
+
+What the data alone can tell, such as a label that an example lacks, raises NotCovered from the kernel, to the same end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tensorflow_model_analysis as tfma
+from tensorflow.core.framework import types_pb2
+
+from airflow_provider_mlpipe.components.evaluator.kernel import Task, signatures, value_keys
+from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
+    computations,
+    only,
+    slice_specs,
+)
+
+
+def why_not(task: Task) -> str | None:
+    """Say why the kernel does not cover a task, or None.
+
+    Makes Keras metrics, which runs operations of TensorFlow: not to be called in a process that forks later.
+    """
+    try:
+        return next(_reasons(task), None)
+    except NotCovered as reason:
+        return str(reason)
+
+
+def _reasons(task: Task) -> Iterator[str]:
+    config = task.eval_config
+    yield from _of_options(task)
+    yield from _of_features(task)
+    yield from _of_models(task)
+    for spec in config.metrics_specs:
+        for number, metric in enumerate(spec.metrics):
+            name = f"metric {metric.class_name}"
+            if spec.query_key:
+                yield f"{name}: it is computed by query (query_key {spec.query_key})"
+            try:
+                computations(only(config, spec, number), task.known_schema)
+            except NotCovered as reason:
+                yield f"{name}: {reason}"
+
+
+def _of_options(task: Task) -> Iterator[str]:
+    config = task.eval_config
+    if any(spec.slice_keys_sql for spec in config.slicing_specs):
+        yield "slicing_specs: slice_keys_sql is evaluated by TFMA only"
+    if config.options.min_slice_size.value > 1 and config.cross_slicing_specs:
+        yield "options: min_slice_size together with cross_slicing_specs"
+
+
+def _of_features(task: Task) -> Iterator[str]:
+    config = task.eval_config
+    sliced_by = {name for spec in slice_specs(config) for name in spec.features}
+    for name, representation in task.representations().items():
+        kind = representation.WhichOneof("kind")
+        if name in value_keys(config) | sliced_by and kind not in ("dense_tensor", "varlen_sparse_tensor"):
+            yield f"feature {name}: the schema represents it as {kind}"
+
+
+def _of_models(task: Task) -> Iterator[str]:
+    config = task.eval_config
+    names = {feature.name for feature in task.known_schema.feature} if task.known_schema else set()
+    for spec in config.model_specs:
+        if spec.model_type != tfma.TF_GENERIC:
+            yield f"model_specs: the model type {spec.model_type}"
+        if spec.HasField("padding_options"):
+            yield "model_specs: padding_options"
+        for name, inputs in signatures(task, spec):
+            if list(inputs.values()) != [types_pb2.DT_STRING] or inputs.keys() & names:
+                yield f"model_specs: the signature {name} takes {', '.join(sorted(inputs))}, not serialized examples"

@@ -1,0 +1,120 @@
+"""What the kernel does not cover, TFMA's own pipeline evaluates, and the log says why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evaluations import evaluate, in_fresh_process, save_model, why_not, write_examples
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+COUNT = {"class_name": "ExampleCount"}
+SCHEMA = """
+feature { name: "late" type: INT }
+feature { name: "words" type: BYTES }
+feature { name: "examples" type: BYTES }
+tensor_representation_group {
+  key: ""
+  value { tensor_representation { key: "late" value { ragged_tensor { feature_path { step: "late" } } } } }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, None),
+        ({"metrics_specs": [{"metrics": [COUNT, {"class_name": "ExactMatch"}]}]}, "metric ExactMatch: ExactMatchComb"),
+        ({"metrics_specs": [{"metrics": [COUNT], "query_key": "city"}]}, "metric ExampleCount: .*query_key city"),
+        (
+            {
+                "metrics_specs": [
+                    {"metrics": [{"class_name": "Calibration"}], "binarize": {"top_k_list": {"values": [2]}}}
+                ]
+            },
+            "metric Calibration: calibration at top_k",
+        ),
+        ({"slicing_specs": [{"slice_keys_sql": "SELECT 1"}]}, "slice_keys_sql"),
+        (
+            {"cross_slicing_specs": [{"baseline_spec": {}}], "options": {"min_slice_size": 9}},
+            "min_slice_size together with cross_slicing_specs",
+        ),
+        ({"model_specs": [{"model_type": "tf_lite"}]}, "the model type tf_lite"),
+        ({"model_specs": [{"padding_options": {"label_int_padding": 0}}]}, "padding_options"),
+        ({"model_specs": [{"signature_name": "predict"}]}, "'predict' is no signature of the model"),
+        ({"model_specs": [{"preprocessing_function_names": ["tft_layer"]}]}, "'tft_layer' is no signature"),
+        ({"schema": True}, "takes examples, not serialized examples"),
+        ({"schema": True, "model_specs": [{"label_key": "late"}]}, "late: the schema represents it as ragged_tensor"),
+    ],
+)
+def test_what_is_not_covered_is_named(changed: dict[str, Any], reason: str | None, tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model", {"": ("p", 1)})
+    schema = SCHEMA if changed.pop("schema", False) else None
+    found = in_fresh_process(why_not, {"metrics_specs": [{"metrics": [COUNT]}], **changed}, model, schema)
+    assert found is None if reason is None else re.search(reason, found or ""), found
+
+
+def test_a_metric_that_only_tfma_knows_is_evaluated_and_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    found = evaluate(
+        tmp_path / "evaluated",
+        {"model_specs": [{"label_key": "late"}], "metrics_specs": [{"metrics": [COUNT, {"class_name": "ExactMatch"}]}]},
+        examples=write_examples(tmp_path / "examples", {"late": pa.array([0, 1]), "p": pa.array([0.0, 0.5])}),
+        model=save_model(tmp_path / "model", {"": ("p", 1)}),
+    )
+    assert found.fell_back
+    assert found.fell_back.startswith("metric ExactMatch: ")
+    assert found.summary["slices"][0]["metrics"] == {"example_count": 2.0, "exact_match": 0.5}
+
+
+def test_a_feature_with_the_name_of_a_models_input_is_what_tfma_feeds(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    from airflow_provider_mlpipe.records.examples import encode_examples
+
+    (inner,) = encode_examples(pa.RecordBatch.from_pydict({"p": pa.array([0.75])})).to_pylist()
+    columns = {"late": pa.array([1.0]), "p": pa.array([0.25]), "examples": pa.array([inner], pa.binary())}
+    found = evaluate(
+        tmp_path / "evaluated",
+        {"model_specs": [{"label_key": "late"}], "metrics_specs": [{"metrics": [{"class_name": "MeanPrediction"}]}]},
+        examples=write_examples(tmp_path / "examples", columns),
+        model=save_model(tmp_path / "model", {"": ("p", 1)}),
+    )
+    assert "a feature examples, which a model takes by its name" in (found.fell_back or "")
+    assert found.summary["slices"][0]["metrics"] == {"mean_prediction": 0.75}
+
+
+@pytest.mark.parametrize("beam", [(), ("--runner=DirectRunner",)])
+def test_data_that_only_tfma_handles_is_evaluated_and_named(beam: tuple[str, ...], tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    columns = {"weight": pa.array([2.0, None]), "p": pa.array([0.0, 0.5])}
+    found = evaluate(
+        tmp_path / "evaluated",
+        {
+            "model_specs": [{"example_weight_key": "weight"}],
+            "metrics_specs": [{"metrics": [{"class_name": "WeightedExampleCount"}]}],
+        },
+        beam=beam,
+        examples=write_examples(tmp_path / "examples", columns),
+        model=save_model(tmp_path / "model", {"": ("p", 1)}),
+    )
+    assert "some examples have no value" in (found.fell_back or "")
+    assert found.summary["slices"][0]["metrics"] == {"weighted_example_count": 2.0}
+
+
+def test_a_count_that_is_not_the_examples_is_an_error(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    examples = write_examples(tmp_path / "examples", {"p": pa.array([0.0, 0.5])})
+    wrong = type(examples)(uri=examples.uri, properties={"splits": ["eval"], "record_counts": {"eval": 3}})
+    model = save_model(tmp_path / "model", {"": ("p", 1)})
+    with pytest.raises(AssertionError, match="2 examples were evaluated"):
+        evaluate(tmp_path / "evaluated", {"metrics_specs": [{"metrics": [COUNT]}]}, examples=wrong, model=model)

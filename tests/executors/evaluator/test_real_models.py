@@ -1,0 +1,148 @@
+"""Equality with TFMA's own pipeline on trained models: flights and penguins, with the DAGs' eval_configs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evaluations import evaluate
+
+from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
+from airflow_provider_mlpipe.executors import ExecutorContext
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning:keras"),
+]
+
+DAGS = Path(__file__).parents[3] / "dags"
+EVERY = 84  # flights of every month: 4,000 of them
+TFMA_BATCH = 1_000
+"""So many rows the executor's TFMA pipeline predicts at once. A network's last digit depends on it, so both take it."""
+
+
+def assert_equal(folder: Path, config: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+    """Evaluate locally, on Beam and by TFMA; returns the local summary."""
+    local = evaluate(folder / "local", config, batch_rows=TFMA_BATCH, **given)
+    on_beam = evaluate(folder / "beam", config, batch_rows=TFMA_BATCH, beam=("--runner=DirectRunner",), **given)
+    assert (local.fell_back, on_beam.fell_back) == (None, None)
+    assert not local.differences(evaluate(folder / "tfma", config, by_tfma=True, **given))
+    assert not local.differences(on_beam)
+    summary: dict[str, Any] = local.summary
+    return summary
+
+
+def test_penguins(
+    penguin_examples: Examples,
+    penguin_schema: Schema,
+    penguin_model: Model,
+    shuffled_labels_model: Model,
+    tmp_path: Path,
+) -> None:
+    accuracy = {
+        "class_name": "SparseCategoricalAccuracy",
+        "threshold": {
+            "value_threshold": {"lower_bound": 0.8},
+            "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": 0.0},
+        },
+    }
+    config = {
+        "model_specs": [{"label_key": "species_xf", "preprocessing_function_names": ["transform_features"]}],
+        "metrics_specs": [
+            {"metrics": [{"class_name": "ExampleCount"}, accuracy, {"class_name": "MultiClassConfusionMatrixPlot"}]},
+            {"metrics": [{"class_name": "AUC"}], "binarize": {"class_ids": {"values": [0, 1, 2]}}},
+        ],
+        "slicing_specs": [{}, {"feature_keys": ["island"]}, {"feature_keys": ["island_xf"]}],
+    }
+    summary = assert_equal(
+        tmp_path,
+        config,
+        examples=penguin_examples,
+        schema=penguin_schema,
+        model=penguin_model,
+        baseline_model=shuffled_labels_model,
+    )
+    assert summary["blessed"]
+    assert {"Overall", "island=Dream", "island_xf=0"} <= {one["slice"] for one in summary["slices"]}
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Examples, schema and two hardly trained models of some flights, made as the DAG makes them."""
+    sys.path.insert(0, str(DAGS))
+    try:
+        from flights import data
+    finally:
+        sys.path.remove(str(DAGS))
+    from airflow_provider_mlpipe.components.example_gen import executor as example_gen
+    from airflow_provider_mlpipe.components.trainer import executor as trainer
+    from airflow_provider_mlpipe.components.transform import executor as transform
+
+    def folder(name: str) -> str:
+        return str(tmp_path_factory.mktemp(name))
+
+    csv, some = folder("csv"), folder("some")
+    data.prepare(csv)
+    header, *rows = [line for path in sorted(Path(csv).glob("*.csv")) for line in path.read_text().splitlines()]
+    chosen = [row for row in rows[::EVERY] if row != header]
+    Path(some, "flights.csv").write_text("\n".join([header, *chosen, ""]))
+    context = ExecutorContext(component_id="flights", execution_id=1, tmp_dir=folder("tmp"))
+    code: dict[str, Any] = {"module_file": str(DAGS / "flights" / "model.py"), "context": context}
+    splits = [{"name": "train", "hash_buckets": 1}, {"name": "eval", "hash_buckets": 1}]
+
+    examples = Examples(uri=folder("examples"))
+    produced = example_gen.run(
+        input_base=some,
+        input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
+        output_config={"split_config": {"splits": splits}},
+        examples=examples,
+        context=context,
+    )["examples"]
+    examples = Examples(uri=examples.uri, properties=produced.properties)
+    schema = Schema(uri=folder("schema"))
+    Path(schema.uri, "schema.pbtxt").write_bytes((DAGS / "flights" / "schema.pbtxt").read_bytes())
+    graph, transformed = TransformGraph(uri=folder("graph")), Examples(uri=folder("transformed"))
+    produced = transform.run(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn=None,
+        custom_config=None,
+        splits_config=None,
+        transform_graph=graph,
+        transformed_examples=transformed,
+        **code,
+    )["transformed_examples"]
+
+    def trained(steps: int) -> Model:
+        model = Model(uri=folder("model"))
+        trainer.run(
+            examples=Examples(uri=transformed.uri, properties=produced.properties),
+            transform_graph=graph,
+            schema=schema,
+            base_model=None,
+            hyperparameters=None,
+            run_fn=None,
+            train_args={"num_steps": steps},
+            eval_args=None,
+            custom_config={"learning_rate": 0.002},
+            model=model,
+            model_run=ModelRun(uri=folder("run")),
+            **code,
+        )
+        return model
+
+    return {"examples": examples, "schema": schema, "model": trained(30), "baseline_model": trained(5)}
+
+
+def test_flights(flights: dict[str, Any], tmp_path: Path) -> None:
+    sys.path.insert(0, str(DAGS))
+    try:
+        from flights.evaluation import EVAL_CONFIG
+    finally:
+        sys.path.remove(str(DAGS))
+    summary = assert_equal(tmp_path, EVAL_CONFIG, **flights)
+    assert summary["counts"]["slices"] > 10
