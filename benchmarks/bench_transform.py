@@ -6,10 +6,15 @@ Vocabularies, schema and transformed values are held equal, floats to 1e-5.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from bench_example_gen import BUCKETS
 from bench_example_gen import run_once as generate
@@ -18,6 +23,7 @@ from tables import table
 
 FLIGHTS = Path(__file__).parents[1] / "dags" / "flights"
 SIZES = (1, 3, 10)
+T = TypeVar("T")
 
 
 def figures() -> Iterator[list[str]]:
@@ -41,6 +47,8 @@ def figures() -> Iterator[list[str]]:
         for size in SIZES[1:]:
             yield [f"{size} times the rows", *runs[size].cells(), ""]
         assert_flat(runs[3], runs[10])
+        (root / "profile").mkdir()
+        subprocess.run([sys.executable, __file__, "profile", root / "1x", root / "profile"], check=True)
 
 
 def assert_equal(stock: Path, ours: Path) -> None:
@@ -98,8 +106,101 @@ def run_once(what: str, examples: str, out: str) -> None:
     report(work)
 
 
+# ---- where the time goes
+
+
+def profile(examples: str, out: str) -> None:
+    """CPU seconds of each step, all of them one after the other in this process."""
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from airflow_provider_mlpipe.artifacts import Examples, Schema
+    from airflow_provider_mlpipe.components.transform import kernel, materialize, saved_graph, tft_nodes
+    from airflow_provider_mlpipe.executors import ExecutorContext
+    from airflow_provider_mlpipe.records.chunks import SidecarChunk, example_sources
+    from airflow_provider_mlpipe.records.inputs import read_schema
+
+    clock = Clock()
+    module = saved_graph.UserModule(str(FLIGHTS / "model.py"), None)
+    schema, raw = read_schema(Schema(uri=str(FLIGHTS))), Examples(uri=examples)
+    serialized = schema.SerializeToString()
+    sources = {split: example_sources(raw, split, schema=serialized) for split in BUCKETS}
+    function = module.load()
+    tf.constant(0) + 1  # what TensorFlow does once
+    clock.time(saved_graph, "_loaded", "load the graph, in each process")
+    clock.time(saved_graph.SavedGraph, "apply", "make tensors of rows, and apply the graph")
+    clock.time(materialize, "encode_examples", "encode tf.Examples")
+    clock.time(materialize, "frame", "checksums of records")
+    clock.time(materialize.SidecarWriter, "write", "write the sidecar")
+    clock.time(materialize.SidecarWriter, "close", "write the sidecar")
+
+    def over(graph: object, analyzers: object) -> object:
+        with clock("accumulate what analyzers keep"):
+            one = kernel.AnalyzersKernel(saved_graph.SavedGraph(graph, serialized, module), analyzers)
+            states = one.create()
+            for source in sources["train"]:
+                for batch in clock.each("read the sidecar", source.batches()):
+                    states = one.add(states, batch)
+            return states
+
+    with clock("trace the function"):
+        analysis = tft_nodes.Analysis(function, saved_graph.adapter_config(schema), Path(out, "tmp"))
+    with clock("write the last SavedModel, which TFT traces twice more"):
+        analysis.run(over, Path(out))
+    output = tft.TFTransformOutput(out)
+    graph = saved_graph.SavedGraph(output.transform_savedmodel_dir, serialized, module)
+    transformation = materialize.Transformation(graph, output.transformed_metadata.schema.SerializeToString())
+    context = ExecutorContext(component_id="Transform", execution_id=1, tmp_dir=out)
+    batches = SidecarChunk.batches
+    SidecarChunk.batches = lambda chunk: clock.each("read the sidecar", batches(chunk))
+    with clock("the rest: to Arrow, compress and hash"):
+        materialize.write_splits(transformation, sources, Examples(uri=out), context, in_this_process=True)
+    rows = [[step, f"{seconds:.1f}"] for step, seconds in clock.seconds.items()]
+    print(table(["step", "CPU seconds"], [*rows, ["all", f"{sum(clock.seconds.values()):.1f}"]]))
+
+
+class Clock:
+    """CPU seconds of this process by step; of a step within another only the inner one's."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._steps, self._since = ["before"], 0.0
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        self._switch()
+        self._steps.append(step)
+        yield
+        self._switch()
+        self._steps.pop()
+
+    def _switch(self) -> None:
+        now = time.process_time()
+        if len(self._steps) > 1:
+            self.seconds[self._steps[-1]] += now - self._since
+        self._since = now
+
+    def time(self, owner: object, name: str, step: str) -> None:
+        function = getattr(owner, name)
+
+        def timed(*args: object, **kwargs: object) -> object:
+            with self(step):
+                return function(*args, **kwargs)
+
+        setattr(owner, name, timed)
+
+    def each(self, step: str, items: Iterator[T]) -> Iterator[T]:
+        while True:
+            with self(step):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        run_once(*sys.argv[1:])
+        what, *rest = sys.argv[1:]
+        profile(*rest) if what == "profile" else run_once(what, *rest)
     else:
         print(table(["Transform", *HEAD, "times faster (in CPU)"], list(figures())))
