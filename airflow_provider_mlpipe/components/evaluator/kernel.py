@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
     signature_inputs,
     slice_specs,
 )
+
+_MERGED_AT_ONCE = 8
 
 
 class Sampling(enum.Enum):
@@ -159,7 +162,13 @@ class EvaluationKernel:
         return self.merge([accumulator, _loaded(self.task).sums(batch)])
 
     def merge(self, accumulators: Iterable[Accumulator]) -> Accumulator:
-        """Return the sums of all."""
+        """Return the sums of all; a few at a time, so that memory does not grow with their number."""
+        coming, merged = iter(accumulators), Accumulator()
+        while some := list(itertools.islice(coming, _MERGED_AT_ONCE)):
+            merged = self._merged([merged, *some])
+        return merged
+
+    def _merged(self, accumulators: Iterable[Accumulator]) -> Accumulator:
         samples = Sampling.of(self.task.eval_config).groups
         slices: dict[SliceKey, int] = {}
         rows, counts, sums = 0, [], []
