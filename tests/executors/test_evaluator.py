@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluations import in_fresh_process
+from fresh import in_fresh_process
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError

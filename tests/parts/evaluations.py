@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fresh import Lines, in_fresh_process
+
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
 from airflow_provider_mlpipe.executors import ExecutorContext
-
-_EXECUTOR = "airflow_provider_mlpipe.components.evaluator.executor"
-_FRESH = multiprocessing.get_context("forkserver")
-_FRESH.set_forkserver_preload([_EXECUTOR])
-
-
-def in_fresh_process(work: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Work in a fork of a process that has imported the executor and not yet run TensorFlow, as the executor's is."""
-    with ProcessPoolExecutor(1, mp_context=_FRESH) as pool:
-        return pool.submit(work, *arguments, **keywords).result()
 
 
 def evaluate(folder: Path, config: Mapping[str, Any], *, beam: tuple[str, ...] = (), **given: Any) -> Evaluated:
@@ -48,7 +38,7 @@ def _evaluate(given: dict[str, Any]) -> list[str]:
     if given.pop("by_tfma", False):
         executor.why_not = _asked_for
     batches.BATCH_ROWS = given.pop("batch_rows", batches.BATCH_ROWS)
-    lines = _Lines()
+    lines = Lines()
     executor.log.addHandler(lines)
     executor.log.setLevel(logging.INFO)
     executor.run(**given)
@@ -71,15 +61,6 @@ def why_not(config: Mapping[str, Any], model: Model, schema_text: str | None) ->
     schema = text_format.Parse(schema_text, SchemaProto()).SerializeToString() if schema_text else None
     models = (("", str(Path(model.uri, "Format-Serving"))),)
     return plan.why_not(Task(config=complete.SerializeToString(), models=models, schema=schema))
-
-
-class _Lines(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
 
 
 class Evaluated:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,15 @@ from typing import Any
 from airflow_provider_mlpipe.executors import Produced
 
 _FRESH = multiprocessing.get_context("forkserver")
-_FRESH.set_forkserver_preload(["airflow_provider_mlpipe.components.transform.executor"])
+_FRESH.set_forkserver_preload(
+    [f"airflow_provider_mlpipe.components.{name}.executor" for name in ("transform", "evaluator")]
+)
+
+
+def in_fresh_process(work: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call `work` in a fork of a fresh process; raises what it raises."""
+    with ProcessPoolExecutor(1, mp_context=_FRESH) as pool:
+        return pool.submit(work, *arguments, **keywords).result()
 
 
 @dataclass(frozen=True)
@@ -28,20 +37,22 @@ class Ran:
 
 def run_executor(component: str, **given: Any) -> Ran:
     """Run the executor of a component, `transform` for one, in a fork of a fresh process; raises what it raises."""
-    with ProcessPoolExecutor(1, mp_context=_FRESH) as pool:
-        return pool.submit(_run, component, given).result()
+    ran: Ran = in_fresh_process(_run, component, given)
+    return ran
 
 
 def _run(component: str, given: dict[str, Any]) -> Ran:
     executor = importlib.import_module(f"airflow_provider_mlpipe.components.{component}.executor")
-    lines = _Lines()
+    lines = Lines()
     log = logging.getLogger(executor.__name__)
     log.addHandler(lines)
     log.setLevel(logging.INFO)
     return Ran(executor.run(**given) or {}, lines.texts)
 
 
-class _Lines(logging.Handler):
+class Lines(logging.Handler):
+    """The lines that were logged."""
+
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []

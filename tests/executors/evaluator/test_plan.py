@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluations import evaluate, in_fresh_process, save_model, why_not, write_examples
+from evaluations import evaluate, save_model, why_not, write_examples
+from fresh import in_fresh_process
 
 pytestmark = [
     pytest.mark.heavy,
