@@ -65,27 +65,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]:
     return write_examples(folder / "examples", rows), write_schema(folder / "schema", SCHEMA)
 
 
-@pytest.fixture(scope="module")
-def stock(data: tuple[Examples, Schema], tmp_path_factory: pytest.TempPathFactory) -> Transformed:
-    return transform_by_tft(tmp_path_factory.mktemp("stock"), *data, EVERY_ANALYZER)
-
-
-def test_every_analyzer_without_beam(data: tuple[Examples, Schema], stock: Transformed, tmp_path: Path) -> None:
-    ours = transform_here(tmp_path, *data, EVERY_ANALYZER)
+def test_every_analyzer_without_beam(data: tuple[Examples, Schema], tmp_path: Path) -> None:
+    ours = transform_here(tmp_path / "ours", *data, EVERY_ANALYZER)
     assert len(ours.rows) == 1_201
     assert not any("Beam" in line for line in ours.log), ours.log
-    assert_equal(ours, stock)
-
-
-def test_every_analyzer_on_a_runner(data: tuple[Examples, Schema], stock: Transformed, tmp_path: Path) -> None:
-    ours = transform_here(tmp_path, *data, EVERY_ANALYZER, beam=("--runner=DirectRunner",))
-    assert "TFT analyzes on Beam, for beam_pipeline_args name a runner" in ours.log
-    assert_equal(ours, stock)
+    assert_equal(ours, transform_by_tft(tmp_path / "stock", *data, EVERY_ANALYZER))
 
 
 def test_the_penguins(penguin_examples: Examples, penguin_schema: Schema, tmp_path: Path) -> None:
-    ours = transform_here(tmp_path / "ours", penguin_examples, penguin_schema, PENGUIN_MODULE)
-    assert_equal(ours, transform_by_tft(tmp_path / "stock", penguin_examples, penguin_schema, PENGUIN_MODULE))
+    here = transform_here(tmp_path / "here", penguin_examples, penguin_schema, PENGUIN_MODULE)
+    runner = ("--runner=DirectRunner",)
+    there = transform_here(tmp_path / "there", penguin_examples, penguin_schema, PENGUIN_MODULE, beam=runner)
+    assert "TFT analyzes on Beam, for beam_pipeline_args name a runner" in there.log
+    stock = transform_by_tft(tmp_path / "stock", penguin_examples, penguin_schema, PENGUIN_MODULE)
+    assert_equal(here, stock)
+    assert_equal(there, stock)
 
 
 @pytest.mark.parametrize("beam", [(), ("--runner=DirectRunner",)])
