@@ -70,19 +70,18 @@ class Launcher:
         """A process that waits to begin."""
         if warm is not None:
             try:
-                return self._forked(request, warm)
+                return self._hold(warm.fork(request), warm.wait_until_ready)
             except ColdError as why:
                 log(f"the executor starts in a fresh process: {why}")
-        self._kept = _fresh(request)
-        self._kept.wait_until_ready()
-        return self._kept
+        return self._hold(_fresh(request), Kept.wait_until_ready)
 
-    def _forked(self, request: ExecutorRequest, warm: WarmParent) -> Kept:
-        kept = self._kept = warm.fork(request)
+    def _hold(self, kept: Kept, wait_until_ready: Callable[[Kept], object]) -> Kept:
+        """Waits for it; meanwhile it may be killed, and is then returned, to be found dead."""
+        self._kept = kept
         try:
-            warm.wait_until_ready(kept)
-        except BaseException:
-            if not kept.was_killed:  # else it is returned, to be found dead
+            wait_until_ready(kept)
+        except BaseException as error:
+            if not (kept.was_killed and isinstance(error, ColdError)):
                 kept.close()
                 raise
         return kept

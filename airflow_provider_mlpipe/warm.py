@@ -78,7 +78,7 @@ class ColdError(Exception):
 class WarmParent:
     """The warm parent of the Airflow whose home is `home`, for what is installed now.
 
-    It imports the modules `preload`, in this order. It leaves after `idle_seconds` without an executor, or when less
+    It imports the modules `preload`, in this order. Without an executor it leaves after `idle_seconds`, or when less
     than the part `least_free` of the memory is free; every `tick` seconds it looks whether it should. `patience` is how
     many seconds a launcher waits for an executor that can begin: what is left of the imports takes no longer than the
     imports of a fresh process would, so this is for a parent that hangs.

@@ -93,10 +93,11 @@ class Parent:
         warm.write_state(self.lock, state=state, home=self.home, pid=os.getpid())
 
     def _why_leave(self, installed: str, listener: Listener) -> str | None:
-        if not self.keepers and time.monotonic() - self.used_at > self.idle_seconds:
-            return f"nobody has asked for {self.idle_seconds:.0f} seconds"
-        if (free := linux.free_memory()) < self.least_free:
-            return f"memory is short: {free:.0%} of it is free"
+        if not self.keepers:  # what forks share with it would not be free without it
+            if time.monotonic() - self.used_at > self.idle_seconds:
+                return f"nobody has asked for {self.idle_seconds:.0f} seconds"
+            if (free := linux.free_memory()) < self.least_free:
+                return f"memory is short: {free:.0%} of it is free"
         if not listener.is_there():
             return "its socket is gone"
         if warm.installation(self.path) != installed:
