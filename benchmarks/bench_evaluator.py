@@ -154,8 +154,8 @@ def assert_equal(tfma: Path, kernel: Path) -> None:
                 assert abs(value - right["metrics"][name]) <= 1e-6 * abs(value), (left, right)
 
 
-def run_once(folder: Path, by: str, split: str, out: Path) -> None:
-    """What the fresh process does."""
+def run_once(folder: Path, by: str, split: str, out: Path, *, alone: bool = False) -> None:
+    """What the fresh process does; `alone` is without the model to compare with, as in a pipeline's first run."""
     from flights.evaluation import EVAL_CONFIG
 
     from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
@@ -172,7 +172,7 @@ def run_once(folder: Path, by: str, split: str, out: Path) -> None:
         executor.run(
             examples=Examples(uri=str(folder / "examples"), properties=properties),
             model=Model(uri=str(folder / "model")),
-            baseline_model=Model(uri=str(folder / "baseline")),
+            baseline_model=None if alone else Model(uri=str(folder / "baseline")),
             schema=Schema(uri=str(folder / "schema")),
             eval_config=EVAL_CONFIG,
             example_splits=[split],
@@ -205,7 +205,7 @@ def timed(function: Callable[..., Any], name: str, found: dict[str, tuple[float,
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        run_once(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+        run_once(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]), alone="alone" in sys.argv[5:])
     else:
         with tempfile.TemporaryDirectory() as temporary:
             print("\n\n".join(figures(Path(temporary))))

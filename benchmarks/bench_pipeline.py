@@ -1,19 +1,26 @@
 """The flight pipeline on all 336,776 rows through Airflow's scheduler, cold and fully cached, per component.
 
-Seconds are the task's, as Airflow counts them: for a component that ran, with starting its executor's process.
+Seconds are the task's, as Airflow counts them: for a component that ran, with starting its executor's process. Then
+what the same takes without Airflow, done as TFX does it, each component in a process of its own, with its imports.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from measured import measure
 from tables import table
 
 from airflow_provider_mlpipe.local_airflow import LocalAirflow
 
-DAGS = Path(__file__).parent.parent / "dags"
+HERE = Path(__file__).parent
+DAGS = HERE.parent / "dags"
 DAG_ID = "flight_delays"
 
 
@@ -25,6 +32,28 @@ def figures() -> list[tuple[str, str, str]]:
         with LocalAirflow(root / "state", DAGS, port=0, environment={"MLPIPE_HOME": str(root)}) as airflow:
             cold, cached = run(airflow), run(airflow)
     return [(name, seconds, cached[name]) for name, seconds in cold.items()]
+
+
+def stock() -> Iterator[tuple[str, float]]:
+    """Seconds of each component that has much to do; what the next one reads is made by this package."""
+    import bench_evaluator
+
+    with tempfile.TemporaryDirectory(prefix="mlpipe-bench-") as folder:
+        made, out = Path(folder, "made"), Path(folder, "out")
+        out.mkdir()
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pool.submit(bench_evaluator.make, made).result()
+        (made / "transformed" / "graph").symlink_to(made / "graph")
+        for split in ("train", "eval"):
+            shutil.rmtree(made / "transformed" / f"Arrow-{split}")
+        for name, script, *arguments in (
+            ("CsvExampleGen", "bench_example_gen", "stock", made / "csv", out / "examples"),
+            ("StatisticsGen", "bench_statistics_gen", "stock", made / "examples", out / "statistics"),
+            ("Transform", "bench_transform", "stock", made / "examples", out / "transform"),
+            ("Trainer", "bench_trainer", "train", made / "transformed", out / "trainer"),
+            ("Evaluator", "bench_evaluator", made, "tfma", "eval", out / "evaluator", "alone"),
+        ):
+            yield name, measure(str(HERE / f"{script}.py"), *arguments).whole
 
 
 def run(airflow: LocalAirflow) -> dict[str, str]:
@@ -42,3 +71,6 @@ def run(airflow: LocalAirflow) -> dict[str, str]:
 
 if __name__ == "__main__":
     print(table(("seconds", "cold", "again, cached"), figures()))
+    taken = dict(stock())
+    rows = [(name, f"{seconds:.1f}") for name, seconds in (taken | {"all": sum(taken.values())}).items()]
+    print("\n" + table(("as TFX does it, seconds", "with imports"), rows))

@@ -61,7 +61,7 @@ def read(folder: str, batch: str, order: str) -> None:
 
 
 def train(folder: str, out: str) -> None:
-    """What the fresh process does: one epoch of the DAG's training, with its validations."""
+    """What the fresh process does: the DAG's training, with its validations."""
     from flights import data
 
     from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
@@ -81,9 +81,9 @@ def train(folder: str, out: str) -> None:
             hyperparameters=None,
             module_file=str(FLIGHTS / "model.py"),
             run_fn=None,
-            train_args=None,
+            train_args={"num_steps": 1200},
             eval_args=None,
-            custom_config=None,
+            custom_config={"learning_rate": 0.002},
             model=Model(uri=f"{out}/model"),
             model_run=ModelRun(uri=f"{out}/run"),
             context=ExecutorContext(component_id="Trainer", execution_id=1, tmp_dir=f"{out}/tmp"),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 MIB = 1 << 20
@@ -18,12 +18,16 @@ GROWTH_LIMIT = 1.3
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Wall and processor seconds with those of forks, from after the imports on; the process's own peak in bytes."""
+    """Wall and processor seconds with those of forks, from after the imports on; the process's own peak in bytes.
+
+    `whole` are the wall seconds of the process, from its start to its end.
+    """
 
     rows: int
     seconds: float
     cpu: float
     peak: int
+    whole: float = 0.0
 
     def cells(self) -> list[str]:
         """For a table with the columns of HEAD."""
@@ -43,8 +47,9 @@ HEAD = ["rows", "seconds", "of CPU", "rows/s", "peak"]
 def measure(script: str, *arguments: object) -> Run:
     """Run a benchmark's script in a fresh process, which ends with `report`."""
     command = [sys.executable, script, *map(str, arguments)]
+    start = time.perf_counter()
     printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
-    return Run(**json.loads(printed.splitlines()[-1]))
+    return replace(Run(**json.loads(printed.splitlines()[-1])), whole=time.perf_counter() - start)
 
 
 def report(work: Callable[[], int]) -> None:
