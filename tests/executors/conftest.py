@@ -120,7 +120,9 @@ def transform(
             "splits_config": None,
             "context": context(),
         }
-        produced = run_executor("transform", **{**defaults, **outputs, **changed}).produced
+        produced = run_executor(
+            "airflow_provider_mlpipe.components.transform.executor:run", **{**defaults, **outputs, **changed}
+        ).produced
         graph = published(outputs["transform_graph"], produced.get("transform_graph", Produced()))
         return graph, published(outputs["transformed_examples"], produced["transformed_examples"])
 

@@ -100,7 +100,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]
     data.prepare(folder / "csv")
     (folder / "examples").mkdir()
     run_executor(
-        "example_gen",
+        "airflow_provider_mlpipe.components.example_gen.executor:run",
         input_base=str(folder / "csv"),
         input_config={"splits": [{"name": "single_split", "pattern": "flights-02.csv"}]},
         output_config={

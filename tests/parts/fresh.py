@@ -35,19 +35,20 @@ class Ran:
     log: list[str]
 
 
-def run_executor(component: str, **given: Any) -> Ran:
-    """Run the executor of a component, `transform` for one, in a fork of a fresh process; raises what it raises."""
-    ran: Ran = in_fresh_process(_run, component, given)
+def run_executor(executor: str, **given: Any) -> Ran:
+    """Run an executor, `package.module:function`, in a fork of a fresh process; raises what it raises."""
+    ran: Ran = in_fresh_process(_run, executor, given)
     return ran
 
 
-def _run(component: str, given: dict[str, Any]) -> Ran:
-    executor = importlib.import_module(f"airflow_provider_mlpipe.components.{component}.executor")
+def _run(executor: str, given: dict[str, Any]) -> Ran:
+    name, _, function = executor.partition(":")
+    module = importlib.import_module(name)
     lines = Lines()
-    log = logging.getLogger(executor.__name__)
+    log = logging.getLogger(name)
     log.addHandler(lines)
     log.setLevel(logging.INFO)
-    return Ran(executor.run(**given) or {}, lines.texts)
+    return Ran(getattr(module, function)(**given) or {}, lines.texts)
 
 
 class Lines(logging.Handler):

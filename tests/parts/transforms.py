@@ -87,7 +87,7 @@ def transform_here(
     for name in ("graph", "examples", "tmp"):
         (folder / name).mkdir(parents=True)
     ran = run_executor(
-        "transform",
+        "airflow_provider_mlpipe.components.transform.executor:run",
         examples=examples,
         schema=schema,
         module_file=str(module_file),

@@ -1,9 +1,8 @@
-"""The example DAGs as modules, and a way to run one's executors here: no Airflow, no store, no second process."""
+"""The example DAGs as modules, and a way to run one's executors: no Airflow, no store."""
 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from fresh import run_executor
 
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
 from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
@@ -37,9 +37,11 @@ def flight_data(load: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def run_executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outputs]:
-    """Runs the executors of a DAG's components in their order; keywords are RuntimeParameters."""
-    monkeypatch.delitem(sys.modules, "model", raising=False)  # the other DAG's: a task has a process of its own
+def run_executors(tmp_path: Path) -> Callable[..., Outputs]:
+    """Runs the executors of a DAG's components in their order, each in a process of its own, as tasks do.
+
+    Keywords are RuntimeParameters.
+    """
 
     def run(dag: Any, **params: Any) -> Outputs:
         done: Outputs = {}
@@ -52,14 +54,13 @@ def run_executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 
 def _run(task: Any, done: Outputs, params: Mapping[str, Any], root: Path) -> dict[str, Artifact]:
-    module, function = task.SPEC.executor.split(":")
     outputs = {key: _empty(kind, root / task.task_id / key) for key, kind in task.SPEC.outputs.items()}
     inputs = {name: _artifact(getattr(task, name), done) for name in task.SPEC.inputs}
     arguments = {name: _value(getattr(task, name), params) for name in task.SPEC.parameters}
     temporary = root / task.task_id / "tmp"
     temporary.mkdir()
     context = ExecutorContext(component_id=task.task_id, execution_id=1, tmp_dir=str(temporary))
-    produced = getattr(importlib.import_module(module), function)(**inputs, **arguments, **outputs, context=context)
+    produced = run_executor(task.SPEC.executor, **inputs, **arguments, **outputs, context=context).produced
     return {key: _published(output, produced.get(key, Produced())) for key, output in outputs.items()}
 
 
