@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from evaluations import evaluate
+from fresh import run_executor
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 
 pytestmark = [
     pytest.mark.heavy,
@@ -70,6 +71,10 @@ def test_penguins(
     assert {"Overall", "island=Dream", "island_xf=0"} <= {one["slice"] for one in summary["slices"]}
 
 
+def run_component(name: str, **given: Any) -> dict[str, Produced]:
+    return run_executor(f"airflow_provider_mlpipe.components.{name}.executor:run", **given).produced
+
+
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Examples, schema and two hardly trained models of some flights, made as the DAG makes them."""
@@ -78,9 +83,6 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         from flights import data
     finally:
         sys.path.remove(str(DAGS))
-    from airflow_provider_mlpipe.components.example_gen import executor as example_gen
-    from airflow_provider_mlpipe.components.trainer import executor as trainer
-    from airflow_provider_mlpipe.components.transform import executor as transform
 
     def folder(name: str) -> str:
         return str(tmp_path_factory.mktemp(name))
@@ -95,7 +97,8 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     splits = [{"name": "train", "hash_buckets": 1}, {"name": "eval", "hash_buckets": 1}]
 
     examples = Examples(uri=folder("examples"))
-    produced = example_gen.run(
+    produced = run_component(
+        "example_gen",
         input_base=some,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
@@ -106,7 +109,8 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     schema = Schema(uri=folder("schema"))
     Path(schema.uri, "schema.pbtxt").write_bytes((DAGS / "flights" / "schema.pbtxt").read_bytes())
     graph, transformed = TransformGraph(uri=folder("graph")), Examples(uri=folder("transformed"))
-    produced = transform.run(
+    produced = run_component(
+        "transform",
         examples=examples,
         schema=schema,
         preprocessing_fn=None,
@@ -119,7 +123,8 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     def trained(steps: int) -> Model:
         model = Model(uri=folder("model"))
-        trainer.run(
+        run_component(
+            "trainer",
             examples=Examples(uri=transformed.uri, properties=produced.properties),
             transform_graph=graph,
             schema=schema,
