@@ -258,8 +258,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int], imports: Imp
     for descriptor in descriptors:
         os.close(descriptor)
     _set_environment(request["environment"], imports.variables)
-    own = [entry for entry in sys.path if entry not in request["path"]]
-    sys.path[:] = [*request["path"], *own]
+    sys.path[:] = dict.fromkeys([*request["path"], *sys.path])
     sys.path_importer_cache.clear()
     sys.argv[1:] = request["files"]
     if numpy := sys.modules.get("numpy"):  # Python's own generator sees to itself

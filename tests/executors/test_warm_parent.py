@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +118,10 @@ assert tf.keras.__version__ == keras.__version__, tf.keras.__version__
 assert "airflow" not in sys.modules
 assert {"tensorflow", "tensorflow_transform", "tfx_bsl", "apache_beam"} <= imports.modules
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    # TFT, imported by another test, may have chosen the legacy Keras for this process.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
