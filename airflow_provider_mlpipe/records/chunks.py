@@ -17,7 +17,7 @@ from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
 from airflow_provider_mlpipe.records.engine import Chunk, Source
 from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
-from airflow_provider_mlpipe.records.tfrecord import read_records
+from airflow_provider_mlpipe.records.tfrecord import read_blocks
 
 _DECODED_AT_ONCE = 1_000  # the decoder takes longer per record when it is given more
 
@@ -84,19 +84,20 @@ class RecordFile:
 
     def chunks(self) -> Iterator[RecordChunk]:
         """Yield CHUNK_BATCHES batches at a time; raises InvalidInputError where the file is corrupt."""
-        batches = _cut(read_records(self.path))
+        batches = _cut(read_blocks(self.path))
         while some := tuple(itertools.islice(batches, CHUNK_BATCHES)):
             yield RecordChunk(records=some, schema=self.schema, record_column=self.record_column)
 
 
-def _cut(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+def _cut(blocks: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
     cutter = BatchCutter()
     batch: list[bytes] = []
-    for record in records:
-        if cutter.starts([len(record)]):
-            yield batch
-            batch = []
-        batch.append(record)
+    for records in blocks:
+        start = 0
+        for stop in cutter.starts(map(len, records)):
+            yield [*batch, *records[start:stop]]
+            batch, start = [], stop
+        batch.extend(records[start:])
     if batch:
         yield batch
 
