@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,11 +131,14 @@ def test_logs_go_to_the_model_run(train: Train) -> None:
 
 
 def test_keras_is_keras_3_after_transform_was_imported() -> None:
-    from airflow_provider_mlpipe.components.transform import executor  # noqa: F401, I001
-
-    import tensorflow as tf
-
-    assert tf.keras.__version__.startswith("3.")
+    code = """
+from airflow_provider_mlpipe.components.transform import executor
+import tensorflow as tf
+assert tf.keras.__version__.startswith("3."), tf.keras
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_fn_that_saves_nothing_is_told_what_to_call(train: Train, tmp_path: Path) -> None:
