@@ -7,6 +7,7 @@ neither the engine nor the number of processes shows in a result, not even in th
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -15,7 +16,7 @@ import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -77,49 +78,84 @@ class Kernel(Protocol[A, R_co]):
 
 
 def run_kernels(
-    kernels: Mapping[str, Kernel[A, R]], sources: Mapping[str, Sequence[Source[Chunk]]], context: ExecutorContext
+    kernels: Mapping[str, Kernel[Any, R]], sources: Mapping[str, Sequence[Source[Chunk]]], context: ExecutorContext
 ) -> dict[str, R]:
     """Run a kernel per split over all its rows: an accumulator for each chunk, merged in their order.
 
     `kernels`, `sources` and the result are by split. Raises as `map_chunks` does.
     """
-    works = [_KernelSource(split, kernels[split], source) for split in kernels for source in sources[split]]
-    accumulators = itertools.groupby(map_chunks(_accumulate, works, context), key=operator.itemgetter(0))
-    found = {split: kernels[split].merge(accumulator for _, accumulator in some) for split, some in accumulators}
-    return {
-        split: kernel.extract(found[split] if split in found else kernel.create()) for split, kernel in kernels.items()
+
+    def result(split: str, accumulators: Iterator[Any]) -> R:
+        return kernels[split].extract(kernels[split].merge(accumulators))
+
+    return map_splits(functools.partial(_accumulate, kernels), sources, result, context)
+
+
+def _accumulate(kernels: Mapping[str, Kernel[A, Any]], split: str, chunk: Chunk) -> A:
+    return functools.reduce(kernels[split].add, chunk.batches(), kernels[split].create())
+
+
+def map_splits(
+    work: Callable[[str, C], T],
+    sources: Mapping[str, Sequence[Source[C]]],
+    gather: Callable[[str, Iterator[T]], R],
+    context: ExecutorContext,
+    *,
+    in_this_process: bool = False,
+) -> dict[str, R]:
+    """Return by split what `gather(split, results)` makes of `work(split, chunk)` of its chunks, in their order.
+
+    A split without chunks has no results. Raises as `map_chunks` does.
+    """
+    works = [_OfSplit(split, source) for split in sources for source in sources[split]]
+    results = map_chunks(functools.partial(_work_on, work), works, context, in_this_process=in_this_process)
+    gathered = {
+        split: gather(split, (result for _, result in some))
+        for split, some in itertools.groupby(results, key=operator.itemgetter(0))
     }
+    return {split: gathered[split] if split in gathered else gather(split, iter(())) for split in sources}
 
 
 @dataclass(frozen=True)
-class _KernelSource:
+class _OfSplit:
     split: str
-    kernel: Kernel[Any, Any]
-    source: Source[Chunk]
+    source: Source[Any]
 
-    def chunks(self) -> Iterator[tuple[str, Kernel[Any, Any], Chunk]]:
+    def chunks(self) -> Iterator[tuple[str, Any]]:
         for chunk in self.source.chunks():
-            yield self.split, self.kernel, chunk
+            yield self.split, chunk
 
 
-def _accumulate(work: tuple[str, Kernel[A, Any], Chunk]) -> tuple[str, A]:
-    split, kernel, chunk = work
-    return split, functools.reduce(kernel.add, chunk.batches(), kernel.create())
+def _work_on(work: Callable[[str, C], T], chunk: tuple[str, C]) -> tuple[str, T]:
+    return chunk[0], work(*chunk)
 
 
-def map_chunks(work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
+def map_chunks(
+    work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext, *, in_this_process: bool = False
+) -> Iterator[T]:
     """Yield `work(chunk)` of every chunk of every source, in their order. All that is given and got can be pickled.
 
     On Beam, which reads the sources too, when `context.beam_pipeline_args` name a runner; else this process reads and
-    forks of it work. They alone do, so that TensorFlow, once it has run in `work`, hinders no later fork.
+    forks of it work. They alone do, so that TensorFlow, once it has run in `work`, hinders no later fork; but for work
+    that nobody else can do, which is done `in_this_process`.
 
     Raises what `work` raises, on Beam only if it is a PermanentError, and TransientError when a fork dies.
     """
-    if names_runner(context.beam_pipeline_args):
+    chunks = itertools.chain.from_iterable(source.chunks() for source in sources)
+    if in_this_process:
+        yield from map(work, chunks)
+    elif names_runner(context.beam_pipeline_args):
         yield from _on_beam(work, sources, context)
     else:
-        chunks = itertools.chain.from_iterable(source.chunks() for source in sources)
         yield from _in_forks(work, chunks, process_count(context))
+
+
+@contextlib.contextmanager
+def fork_aside() -> Iterator[Executor]:
+    """A fork of this process, made now, that runs what is submitted: before TensorFlow runs here, or lest it does."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
+        aside.submit(os.getpid).result()
+        yield aside
 
 
 def names_runner(beam_pipeline_args: Sequence[str]) -> bool:

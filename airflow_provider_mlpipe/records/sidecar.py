@@ -40,11 +40,10 @@ def sidecar_of(records: Path) -> Path | None:
 class SidecarWriter:
     """Writes the sidecar of a split, in the batches that `records.batches` cuts.
 
-    `count` is the number of rows written. Errors of the disk come from `write` or `close` as OSError.
+    Errors of the disk come from `write` or `close` as OSError.
     """
 
     def __init__(self, path: Path) -> None:
-        self.count = 0
         path.parent.mkdir(parents=True)
         self._file = pa.OSFile(str(path), "wb")
         self._writer: pa.RecordBatchFileWriter | None = None
@@ -58,9 +57,10 @@ class SidecarWriter:
         self.close()
 
     def write(self, rows: pa.RecordBatch, sizes: Iterable[int]) -> None:
-        """Append `rows`, whose records have these sizes in bytes. Every call has the same columns of the same kinds."""
-        self.count += rows.num_rows
-        rows = stored(rows)
+        """Append rows as `stored` gives them, whose records have these sizes in bytes.
+
+        Every call has the same columns of the same kinds.
+        """
         start = 0
         for stop in self._cutter.starts(sizes):
             self._pending.append(rows.slice(start, stop - start))
@@ -89,7 +89,7 @@ class SidecarWriter:
 
 
 def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return rows as a sidecar holds them; they may be so already."""
+    """Return rows as a sidecar holds them."""
     names = sorted(rows.schema.names, key=str.encode)
     return pa.RecordBatch.from_arrays([_plain(rows.column(rows.schema.get_field_index(name))) for name in names], names)
 

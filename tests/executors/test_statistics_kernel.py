@@ -25,10 +25,11 @@ from airflow_provider_mlpipe.components.statistics_gen.executor import run
 from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.records.examples import encode_examples
-from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
+from airflow_provider_mlpipe.records.sidecar import stored
+from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.statistics import read_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
+from airflow_provider_mlpipe.records.tfrecord import frame
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "dags"))
 from flights import data
@@ -74,12 +75,8 @@ def write(folder: Path, rows: pa.RecordBatch) -> Examples:
     """Write an Examples artifact with a sidecar."""
     counts = {"train": rows.num_rows}
     examples = Examples(uri=str(folder), properties={"splits": ["train"], "record_counts": counts})
-    (folder / "Split-train").mkdir()
-    frames = frame(encode_examples(rows))
-    with TFRecordWriter(folder / "Split-train" / FILE_NAME) as records:
-        records.append(frames)
-    with SidecarWriter(sidecar_path(examples, "train")) as writer:
-        writer.write(rows, record_sizes(frames))
+    with SplitWriter(examples, "train") as writer:
+        writer.write(frame(encode_examples(rows)), stored(rows))
     return examples
 
 

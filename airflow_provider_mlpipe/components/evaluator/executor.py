@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import run_kernels
+from airflow_provider_mlpipe.records.engine import fork_aside, run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
@@ -164,7 +162,7 @@ def _evaluate(
     context: ExecutorContext,
 ) -> str | None:
     """Evaluate with the kernel, or say why TFMA has to: None if all is done."""
-    if reason := _in_fork(why_not, task):
+    if reason := _reason_against(task):
         return reason
     schema = task.read_schema()
     sources = [
@@ -181,10 +179,11 @@ def _evaluate(
     return None
 
 
-def _in_fork(work: Callable[[Task], str | None], task: Task) -> str | None:
-    """Work elsewhere, for TensorFlow must not have run in a process that is going to fork."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-        return pool.submit(work, task).result()
+def _reason_against(task: Task) -> str | None:
+    """Ask `why_not` in a fork: it runs TensorFlow, which a process must not have done that is going to fork."""
+    with fork_aside() as aside:
+        reason: str | None = aside.submit(why_not, task).result()
+        return reason
 
 
 def _evaluate_by_tfma(

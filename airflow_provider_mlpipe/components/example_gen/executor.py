@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from airflow_provider_mlpipe.artifacts import Examples, split_dir
+from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
@@ -21,9 +21,10 @@ from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
 from airflow_provider_mlpipe.records.engine import map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
-from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path, stored
+from airflow_provider_mlpipe.records.sidecar import stored
+from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.splits import HashSplit
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, examples_digest, frame, record_sizes
+from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame
 from airflow_provider_mlpipe.sources import input_files
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,12 @@ def run(
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     deal = parse_config(Output, output_config, parameter="output_config").split_config
-    writers: dict[str, _Writer] = {}
+    writers: dict[str, SplitWriter] = {}
     for split in inputs:
         source = CsvSplit(input_files(input_base, split.pattern))
         log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
         writers |= _write(source, deal if deal.splits else _pass_through(split.name), examples, context)
-    counts = {name: writer.records.count for name, writer in writers.items()}
+    counts = {name: writer.count for name, writer in writers.items()}
     properties = {
         "splits": list(writers),
         "span": 0,
@@ -58,7 +59,7 @@ def run(
         "file_format": "tfrecords_gzip",
         "record_counts": counts,
     }
-    digest = examples_digest({name: writer.records.digest for name, writer in writers.items()})
+    digest = examples_digest({name: writer.digest for name, writer in writers.items()})
     return {"examples": Produced(properties=properties, digest=digest)}
 
 
@@ -66,7 +67,7 @@ def _pass_through(name: str) -> SplitConfig:
     return SplitConfig(splits=[SplitConfig.Split(name=name, hash_buckets=1)])
 
 
-def _write(source: CsvSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext) -> dict[str, _Writer]:
+def _write(source: CsvSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext) -> dict[str, SplitWriter]:
     inferred = functools.reduce(merged, map_chunks(infer, source.files, context), _no_rows(source))
     if not inferred.rows:
         raise InvalidInputError(f"{', '.join(str(file.path) for file in source.files)}: no row follows the header")
@@ -74,11 +75,11 @@ def _write(source: CsvSplit, deal: SplitConfig, examples: Examples, context: Exe
     split = HashSplit({output.name: output.hash_buckets for output in deal.splits})
     encode = _Encode(source.header, inferred.types, split, deal.partition_feature_name)
     with contextlib.ExitStack() as stack:
-        writers = {name: stack.enter_context(_Writer(examples, name)) for name in split.names}
+        writers = {name: stack.enter_context(SplitWriter(examples, name)) for name in split.names}
         for dealt in map_chunks(encode, source.files, context):
             for name, some in dealt.items():
-                writers[name].write(some)
-    _check_counts(inferred.rows, {name: writer.records.count for name, writer in writers.items()})
+                writers[name].write(some.frames, some.rows)
+    _check_counts(inferred.rows, {name: writer.count for name, writer in writers.items()})
     return writers
 
 
@@ -121,21 +122,6 @@ class _Encode:
 
 def _taken(rows: pa.RecordBatch, those: pa.Array) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([column.take(those) for column in rows.columns], rows.schema.names)
-
-
-class _Writer(contextlib.ExitStack):
-    """Writes the records of an output split and their sidecar."""
-
-    def __init__(self, examples: Examples, split: str) -> None:
-        super().__init__()
-        folder = split_dir(examples, split)
-        folder.mkdir(parents=True)
-        self.records = self.enter_context(TFRecordWriter(folder / FILE_NAME))
-        self.sidecar = self.enter_context(SidecarWriter(sidecar_path(examples, split)))
-
-    def write(self, dealt: _Dealt) -> None:
-        self.records.append(dealt.frames)
-        self.sidecar.write(dealt.rows, record_sizes(dealt.frames))
 
 
 def _check_partition_feature(name: str, kinds: Mapping[str, ColumnType]) -> None:

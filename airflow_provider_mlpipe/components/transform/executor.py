@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +36,7 @@ from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 from airflow_provider_mlpipe.records.beam import temporary_folder
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import Chunk, Source, names_runner, run_kernels
+from airflow_provider_mlpipe.records.engine import Chunk, Source, fork_aside, names_runner, run_kernels
 from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.saved_model import canonicalize
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, read_records
@@ -70,7 +67,7 @@ def run(
     transformed = named_splits(examples, config.transform or known, parameter="splits_config.transform")
     raw = _RawExamples(examples, read_schema(schema), UserModule(module_file, preprocessing_fn))
 
-    with _fork_aside() as aside:  # before TensorFlow runs in this process, as it does from here on
+    with fork_aside() as aside:  # before TensorFlow runs in this process, as it does from here on
         function = UserPreprocessing(raw.user_module.load(), custom_config)
         only_here = _analyze(raw, analyzed, function, Path(transform_graph.uri), aside, context)
         output = tft.TFTransformOutput(transform_graph.uri)
@@ -99,14 +96,6 @@ def _check_counts(examples: Examples, counts: Mapping[str, int]) -> None:
                 f"{examples.uri}: {count:,} records of the split {split!r} were read, of {expected[split]:,} that its "
                 f"producer wrote; delete Arrow-{split}/ if it is from other examples, or make the examples anew"
             )
-
-
-@contextmanager
-def _fork_aside() -> Iterator[Executor]:
-    """A fork of this process, made now, that runs what is submitted. TensorFlow runs only in forks of that fork."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
-        aside.submit(os.getpid).result()
-        yield aside
 
 
 @dataclass(frozen=True)

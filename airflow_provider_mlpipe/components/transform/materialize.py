@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,15 +13,16 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from airflow_provider_mlpipe.artifacts import Examples, split_dir
+from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
 from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext
-from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
+from airflow_provider_mlpipe.records.engine import Chunk, Source, map_splits
 from airflow_provider_mlpipe.records.examples import encode_examples
-from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path, stored
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
+from airflow_provider_mlpipe.records.sidecar import stored
+from airflow_provider_mlpipe.records.split_writer import SplitWriter
+from airflow_provider_mlpipe.records.tfrecord import frame
 
 Block: TypeAlias = tuple["pa.RecordBatch | None", pa.BinaryArray]
 """A batch of transformed rows: as a sidecar holds them, if one can, and as framed records."""
@@ -47,13 +46,12 @@ class Transformation:
     graph: SavedGraph
     schema: bytes
 
-    def __call__(self, work: tuple[str, Chunk]) -> tuple[str, list[Block]]:
-        """Transform a (split, chunk), row by row.
+    def __call__(self, split: str, chunk: Chunk) -> list[Block]:
+        """Transform a chunk, row by row, of whatever split.
 
         Raises InvalidInputError when the graph makes more or fewer rows than it was given.
         """
-        split, chunk = work
-        return split, [self._transformed(batch) for batch in chunk.batches()]
+        return [self._transformed(batch) for batch in chunk.batches()]
 
     def _transformed(self, batch: pa.RecordBatch) -> Block:
         coder = _coder(self.schema)
@@ -78,40 +76,14 @@ def write_splits(
 
     With `in_this_process` neither forks nor Beam do the work, but this process.
     """
-    works = [_SplitSource(split, source) for split in sources for source in sources[split]]
-    results: Iterator[tuple[str, list[Block]]]
-    if in_this_process:
-        results = map(transformation, itertools.chain.from_iterable(work.chunks() for work in works))
-    else:
-        results = map_chunks(transformation, works, context)
-    written = {
-        split: _write(output, split, itertools.chain.from_iterable(blocks for _, blocks in chunks))
-        for split, chunks in itertools.groupby(results, key=operator.itemgetter(0))
-    }
-    return {split: written[split] if split in written else _write(output, split, []) for split in sources}
+    gather = functools.partial(_write, output)
+    return map_splits(transformation, sources, gather, context, in_this_process=in_this_process)
 
 
-@dataclass(frozen=True)
-class _SplitSource:
-    split: str
-    source: Source[Chunk]
-
-    def chunks(self) -> Iterator[tuple[str, Chunk]]:
-        for chunk in self.source.chunks():
-            yield self.split, chunk
-
-
-def _write(output: Examples, split: str, blocks: Iterable[Block]) -> Written:
-    folder = split_dir(output, split)
-    folder.mkdir()
-    with ExitStack() as stack:
-        writer = stack.enter_context(TFRecordWriter(folder / FILE_NAME))
-        sidecar: SidecarWriter | None = None
-        for rows, frames in blocks:
-            writer.append(frames)
-            if rows is not None:
-                sidecar = sidecar or stack.enter_context(SidecarWriter(sidecar_path(output, split)))
-                sidecar.write(rows, record_sizes(frames))
+def _write(output: Examples, split: str, chunks: Iterator[list[Block]]) -> Written:
+    with SplitWriter(output, split) as writer:
+        for rows, frames in itertools.chain.from_iterable(chunks):
+            writer.write(frames, rows)
     return Written(writer.count, writer.digest)
 
 

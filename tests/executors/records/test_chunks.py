@@ -19,8 +19,9 @@ from airflow_provider_mlpipe.records import batches
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples
-from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
+from airflow_provider_mlpipe.records.sidecar import sidecar_path, stored
+from airflow_provider_mlpipe.records.split_writer import SplitWriter
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, frame
 
 ROWS = 50_001
 SCHEMA = text_format.Parse(
@@ -50,15 +51,11 @@ def rows(count: int) -> pa.RecordBatch:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     made = Examples(uri=str(tmp_path_factory.mktemp("examples")), properties={"splits": ["train"]})
-    folder = Path(made.uri, "Split-train")
-    folder.mkdir()
     table = rows(ROWS)
-    with TFRecordWriter(folder / FILE_NAME) as records, SidecarWriter(sidecar_path(made, "train")) as sidecar:
+    with SplitWriter(made, "train") as writer:
         for start, stop in itertools.pairwise([0, 1, 5_000, 5_000, 30_000, ROWS]):
             block = table.slice(start, stop - start)
-            frames = frame(encode_examples(block))
-            records.append(frames)
-            sidecar.write(block, record_sizes(frames))
+            writer.write(frame(encode_examples(block)), stored(block))
     return made
 
 

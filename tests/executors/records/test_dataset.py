@@ -19,8 +19,9 @@ from tfx_bsl.public.tfxio import TensorFlowDatasetOptions, TFExampleRecord
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.records.dataset import dataset, shuffled
 from airflow_provider_mlpipe.records.examples import encode_examples
-from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame, record_sizes
+from airflow_provider_mlpipe.records.sidecar import stored
+from airflow_provider_mlpipe.records.split_writer import SplitWriter
+from airflow_provider_mlpipe.records.tfrecord import frame
 
 ROWS = 20_011
 DENSE = text_format.Parse(
@@ -48,13 +49,9 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
             "pair": pa.array(random.random((ROWS, 2)).tolist(), pa.list_(pa.float32())),
         }
     )
-    frames = frame(encode_examples(rows))
-    folder = Path(examples.uri, "Split-train")
-    folder.mkdir()
-    with TFRecordWriter(folder / FILE_NAME) as records, SidecarWriter(sidecar_path(examples, "train")) as sidecar:
-        records.append(frames)
-        sidecar.write(rows, record_sizes(frames))
-    return str(folder / "*.gz")
+    with SplitWriter(examples, "train") as writer:
+        writer.write(frame(encode_examples(rows)), stored(rows))
+    return str(Path(examples.uri, "Split-train", "*.gz"))
 
 
 def stock(pattern: str, options: TensorFlowDatasetOptions) -> Any:

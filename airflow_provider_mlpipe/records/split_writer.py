@@ -1,0 +1,47 @@
+"""A split of an Examples artifact as it is written: its one file of records, and their sidecar."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+
+import pyarrow as pa
+
+from airflow_provider_mlpipe.artifacts import Examples, split_dir
+from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, record_sizes
+
+
+class SplitWriter:
+    """Writes a split of `examples`; errors of the disk come from `write` or the end of the `with` block as OSError."""
+
+    def __init__(self, examples: Examples, split: str) -> None:
+        folder = split_dir(examples, split)
+        folder.mkdir(parents=True)
+        self._sidecar_path = sidecar_path(examples, split)
+        self._open = ExitStack()
+        self._records = self._open.enter_context(TFRecordWriter(folder / FILE_NAME))
+        self._sidecar: SidecarWriter | None = None
+
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._open.close()
+
+    @property
+    def count(self) -> int:
+        """The number of records written."""
+        return self._records.count
+
+    @property
+    def digest(self) -> str:
+        """`TFRecordWriter.digest` of the records; final once the `with` block has ended."""
+        return self._records.digest
+
+    def write(self, frames: pa.BinaryArray, rows: pa.RecordBatch | None) -> None:
+        """Append framed records and, as `sidecar.stored` gives them, the same rows; None where there is no sidecar."""
+        self._records.append(frames)
+        if rows is not None:
+            self._sidecar = self._sidecar or self._open.enter_context(SidecarWriter(self._sidecar_path))
+            self._sidecar.write(rows, record_sizes(frames))
