@@ -54,6 +54,23 @@ def binary_array(offsets: Numbers, data: Numbers) -> pa.BinaryArray:
     return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, buffers)
 
 
+def varints(numbers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint8], Numbers]:
+    """Return numbers in base 128 (https://protobuf.dev/programming-guides/encoding), and how many bytes each takes.
+
+    Seven bits a byte, least significant first, the high bit set on all but the last byte; a row of the matrix has as
+    many bytes as the greatest number takes.
+    """
+    width = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
+    sizes = np.full(len(numbers), 1)
+    if width == 1:  # lengths mostly are: a byte each
+        return numbers.astype(np.uint8)[:, None], sizes
+    sevens = (numbers[:, None] >> np.arange(0, 7 * width, 7, dtype=np.uint64)).astype(np.uint8) & np.uint8(0x7F)
+    for more in range(1, width):
+        sizes += numbers >= np.uint64(1 << 7 * more)
+    sevens[np.arange(width) < sizes[:, None] - 1] |= 0x80
+    return sevens, sizes
+
+
 def offsets_of(lengths: Numbers) -> Numbers:
     """Return the offsets of values that have these lengths."""
     return np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.binary import binary_array, fixed_width, joined, offsets_of, repeated
+from airflow_provider_mlpipe.records.binary import binary_array, fixed_width, joined, offsets_of, repeated, varints
 from airflow_provider_mlpipe.records.dense_entries import dense_entries, dense_part
 
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"  # tag bytes: field number << 3 | 2 (length-delimited)
@@ -112,20 +112,12 @@ _BYTES = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.t
 
 
 def _varints(values: pa.Array) -> pa.BinaryArray:
-    """Base-128 varints: seven bits a byte, least significant first, the high bit set on all but the last byte.
-
-    A negative number is written as its 64-bit two's complement (https://protobuf.dev/programming-guides/encoding).
-    """
-    numbers = values.fill_null(0).cast(pa.int64()).to_numpy().view(np.uint64)
-    width = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
-    if width == 1:  # lengths mostly are: a byte each
-        return _null_where_null_in(values, fixed_width(1, numbers.astype(np.uint8)))
-    shifts = np.arange(width, dtype=np.uint64) * np.uint64(7)
-    sevens = (numbers[:, None] >> shifts).astype(np.uint8) & 0x7F
-    sizes = 1 + ((numbers[:, None] >> shifts[1:]) != 0).sum(axis=1)
-    place = np.arange(width)
-    sevens[place < sizes[:, None] - 1] |= 0x80
-    return _null_where_null_in(values, binary_array(offsets_of(sizes), sevens[place < sizes[:, None]]))
+    """Every number as a varint; a negative one is written as its 64-bit two's complement."""
+    sevens, sizes = varints(values.fill_null(0).cast(pa.int64()).to_numpy().view(np.uint64))
+    if sevens.shape[1] == 1:
+        return _null_where_null_in(values, fixed_width(1, sevens))
+    used = np.arange(sevens.shape[1]) < sizes[:, None]
+    return _null_where_null_in(values, binary_array(offsets_of(sizes), sevens[used]))
 
 
 def _floats(values: pa.Array) -> pa.BinaryArray:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from airflow_provider_mlpipe.records.binary import binary_array, bytes_list, fixed_width, offsets_of, values_buffer
+from airflow_provider_mlpipe.records.binary import (
+    binary_array,
+    bytes_list,
+    fixed_width,
+    offsets_of,
+    values_buffer,
+    varints,
+)
 
 
 def test_bytes_list_of_slices() -> None:
@@ -30,3 +37,13 @@ def test_arrays_of_numbers() -> None:
         b"",
         b"\1\2",
     ]
+
+
+def test_varints_of_the_specification() -> None:
+    matrix, sizes = varints(np.array([1, 150, 2**64 - 1], np.uint64))  # 150 is the example of protobuf's documentation
+    assert [bytes(row[:size]) for row, size in zip(matrix, sizes, strict=True)] == [
+        b"\x01",
+        b"\x96\x01",
+        b"\xff" * 9 + b"\x01",
+    ]
+    assert [array.shape for array in varints(np.array([], np.uint64))] == [(0, 1), (0,)]
