@@ -7,25 +7,20 @@ What the two have computed is held equal, as far as a network's last digit allow
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from bench_example_gen import BUCKETS, SIZES
 from measured import HEAD, Run, assert_flat, measure, ratio, report
 from tables import table
 
-DAGS = Path(__file__).parents[1] / "dags"
-sys.path.insert(0, str(DAGS))
-
-SIZES = (1, 3, 10)
 STEPS = {
-    "_in_fork": "look whether all is covered",
+    "_reason_against": "look whether all is covered",
     "run_kernels": "read, ask the models, add up",
     "write_results": "derive metrics, write them",
 }
@@ -33,8 +28,7 @@ STEPS = {
 
 def figures(folder: Path) -> Iterator[str]:
     """Measure, and yield tables."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(make, folder).result()
+    make(folder)
     runs: dict[str, Run] = {}
     for name in ("tfma-eval", "kernel-eval", "tfma-1x", *(f"kernel-{size}x" for size in SIZES)):
         by, split = name.split("-")
@@ -69,55 +63,12 @@ def _spent(seconds: float, cpu: float) -> str:
 
 def make(folder: Path) -> None:
     """Make examples, a schema and two models, as the flight DAG does."""
+    import flight_models
     from flights import data
 
-    from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
-    from airflow_provider_mlpipe.components.example_gen import executor as example_gen
-    from airflow_provider_mlpipe.components.trainer import executor as trainer
-    from airflow_provider_mlpipe.components.transform import executor as transform
-
-    data.prepare(str(folder / "csv"))
-    splits = [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]
-    examples = Examples(uri=made(folder / "examples"))
-    produced = example_gen.run(
-        input_base=str(folder / "csv"),
-        input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
-        output_config={"split_config": {"splits": splits}},
-        examples=examples,
-        context=context(folder),
-    )["examples"]
-    examples = Examples(uri=examples.uri, properties=produced.properties)
-    (folder / "examples.json").write_text(json.dumps(with_copies(examples)))
-
-    schema = Schema(uri=made(folder / "schema"))
-    Path(schema.uri, "schema.pbtxt").write_bytes((DAGS / "flights" / "schema.pbtxt").read_bytes())
-    graph, transformed = TransformGraph(uri=made(folder / "graph")), Examples(uri=made(folder / "transformed"))
-    code: dict[str, Any] = {"module_file": str(DAGS / "flights" / "model.py"), "context": context(folder)}
-    produced = transform.run(
-        examples=examples,
-        schema=schema,
-        preprocessing_fn=None,
-        custom_config=None,
-        splits_config=None,
-        transform_graph=graph,
-        transformed_examples=transformed,
-        **code,
-    )["transformed_examples"]
-    for name, steps in (("model", 1200), ("baseline", 200)):
-        trainer.run(
-            examples=Examples(uri=transformed.uri, properties=produced.properties),
-            transform_graph=graph,
-            schema=schema,
-            base_model=None,
-            hyperparameters=None,
-            run_fn=None,
-            train_args={"num_steps": steps},
-            eval_args=None,
-            custom_config={"learning_rate": 0.002},
-            model=Model(uri=made(folder / name)),
-            model_run=ModelRun(uri=made(folder / f"{name}-run")),
-            **code,
-        )
+    data.prepare(folder / "csv")
+    done = flight_models.make(folder, folder / "csv", BUCKETS, {"model": 1200, "baseline": 200})
+    (folder / "examples.json").write_text(json.dumps(with_copies(done.examples)))
 
 
 def with_copies(examples: Any) -> dict[str, Any]:

@@ -5,13 +5,14 @@ Both splits' records are held equal.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from measured import HEAD, assert_flat, copies, measure, ratio, report
+from measured import HEAD, compare, copies, report
 from tables import table
 
 sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("dags", "tests/parts")]
@@ -21,21 +22,26 @@ BUCKETS = {"train": 2, "eval": 1}
 
 
 def figures() -> Iterator[list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        names = "as TFX does, on Beam in memory", "this package, with a sidecar"
+        yield from compare(__file__, names, flights(Path(folder)), Path(folder), assert_equal)
+
+
+def flights(root: Path) -> dict[int, Path]:
+    """The flights' CSV files in folders, by how many times they are there."""
     from flights import data
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        data.prepare(root / "flights")
-        months = data.month_files(root / "flights")
-        bases = {size: copies(months, root / f"{size}x", size) for size in SIZES}
-        stock = measure(__file__, "stock", bases[1], root / "stock")
-        yield ["as TFX does, on Beam in memory", *stock.cells(), ""]
-        runs = {size: measure(__file__, "ours", base, root / f"ours-{size}") for size, base in bases.items()}
-        assert_equal(root / "stock", root / "ours-1")
-        yield ["this package, with a sidecar", *runs[1].cells(), ratio(stock, runs[1])]
-        for size in SIZES[1:]:
-            yield [f"{size} times the rows", *runs[size].cells(), ""]
-        assert_flat(runs[3], runs[10])
+    data.prepare(root / "flights")
+    return {size: copies(data.month_files(root / "flights"), root / f"{size}x-csv", size) for size in SIZES}
+
+
+def examples(root: Path) -> tuple[dict[int, Path], Path]:
+    """Make examples of them; and those of one time the rows, without their sidecar."""
+    found = {size: root / f"{size}x" for size in SIZES}
+    for size, base in flights(root).items():
+        make(base, found[size])
+    shutil.copytree(found[1], root / "without", ignore=shutil.ignore_patterns("Arrow-*"))
+    return found, root / "without"
 
 
 def assert_equal(stock: Path, ours: Path) -> None:
@@ -49,34 +55,42 @@ def assert_equal(stock: Path, ours: Path) -> None:
         assert one == other, f"{split} differs"
 
 
+def make(base: Path, out: Path) -> int:
+    """Run the executor; returns the number of records."""
+    from airflow_provider_mlpipe.artifacts import Examples
+    from airflow_provider_mlpipe.components.example_gen.executor import run
+    from airflow_provider_mlpipe.executors import ExecutorContext
+
+    out.mkdir()
+    splits = [{"name": name, "hash_buckets": buckets} for name, buckets in BUCKETS.items()]
+    produced = run(
+        input_base=str(base),
+        input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
+        output_config={"split_config": {"splits": splits}},
+        examples=Examples(uri=str(out)),
+        context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out)),
+    )
+    return sum(produced["examples"].properties["record_counts"].values())
+
+
+def make_as_tfx(base: Path, out: Path) -> int:
+    """The same by Beam."""
+    import stock
+    from flights import data
+
+    out.mkdir()
+    stock.write_examples(base, out, BUCKETS)
+    return data.FLIGHTS
+
+
 def run_once(what: str, base: str, out: str) -> None:
-    """What the fresh process does."""
-    Path(out).mkdir()
+    """What the fresh process does; the libraries are imported before it is timed."""
     if what == "stock":
-        import stock
-        from flights import data
-
-        def work() -> int:
-            stock.write_examples(Path(base), Path(out), BUCKETS)
-            return data.FLIGHTS
-
+        import stock  # noqa: F401
     else:
-        from airflow_provider_mlpipe.artifacts import Examples
-        from airflow_provider_mlpipe.components.example_gen.executor import run
-        from airflow_provider_mlpipe.executors import ExecutorContext
-
-        def work() -> int:
-            splits = [{"name": name, "hash_buckets": buckets} for name, buckets in BUCKETS.items()]
-            produced = run(
-                input_base=base,
-                input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
-                output_config={"split_config": {"splits": splits}},
-                examples=Examples(uri=out),
-                context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=out),
-            )
-            return sum(produced["examples"].properties["record_counts"].values())
-
-    report(work)
+        import airflow_provider_mlpipe.components.example_gen.executor  # noqa: F401
+    work = make_as_tfx if what == "stock" else make
+    report(lambda: work(Path(base), Path(out)))
 
 
 if __name__ == "__main__":

@@ -5,41 +5,22 @@ The statistics are held equal: to 1e-12, and what sketches estimate to twice the
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench_example_gen import BUCKETS
-from bench_example_gen import run_once as generate
-from measured import HEAD, assert_flat, copies, measure, ratio, report
+from bench_example_gen import BUCKETS, examples
+from measured import HEAD, compare, report
 from tables import table
-
-SIZES = (1, 3, 10)
 
 
 def figures() -> Iterator[list[str]]:
-    from flights import data
-
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        data.prepare(root / "flights")
-        months = data.month_files(root / "flights")
-        for size in SIZES:
-            generate("ours", str(copies(months, root / f"{size}x-csv", size)), str(root / f"{size}x"))
-        without = root / "without"
-        shutil.copytree(root / "1x", without, ignore=shutil.ignore_patterns("Arrow-*"))
-        stock = measure(__file__, "stock", root / "1x", root / "stock")
-        yield ["TFDV on Beam, in memory", *stock.cells(), ""]
-        records = measure(__file__, "ours", without, root / "ours-records")
-        yield ["this package, from gzipped TFRecords", *records.cells(), ratio(stock, records)]
-        runs = {size: measure(__file__, "ours", root / f"{size}x", root / f"ours-{size}") for size in SIZES}
-        assert_equal(root / "stock", root / "ours-1")
-        yield ["this package, from the sidecar", *runs[1].cells(), ratio(stock, runs[1])]
-        for size in SIZES[1:]:
-            yield [f"{size} times the rows", *runs[size].cells(), ""]
-        assert_flat(runs[3], runs[10])
+        inputs, without = examples(root)
+        names = "TFDV on Beam, in memory", "this package, from the sidecar"
+        yield from compare(__file__, names, inputs, root, assert_equal, without_sidecar=without)
 
 
 def assert_equal(stock: Path, ours: Path) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench_example_gen import run_once as generate
+from bench_example_gen import make
 from bench_transform import FLIGHTS
 from measured import HEAD, Run, measure, ratio, report
 from tables import table
@@ -25,7 +25,7 @@ def figures() -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data.prepare(root / "flights")
-        generate("ours", str(root / "flights"), str(root / "raw"))
+        make(root / "flights", root / "raw")
         transformed = root / "transformed"
         measure(str(Path(__file__).with_name("bench_transform.py")), "ours", root / "raw", transformed)
         without = root / "without"

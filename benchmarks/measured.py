@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -79,6 +79,32 @@ def assert_flat(smaller: Run, larger: Run) -> None:
     """Raise AssertionError when memory grows with the rows."""
     growth = larger.peak / smaller.peak
     assert growth <= GROWTH_LIMIT, f"the peak grows with the rows: {growth:.2f}"
+
+
+def compare(
+    script: str,
+    names: tuple[str, str],
+    inputs: Mapping[int, Path],
+    root: Path,
+    assert_equal: Callable[[Path, Path], None],
+    *,
+    without_sidecar: Path | None = None,
+) -> Iterator[list[str]]:
+    """Yield a table's lines, and hold results equal: as TFX does it, then this package by how many times the rows.
+
+    `names` are those of the two; the script is called with `stock` or `ours`, an input and a folder for its output.
+    """
+    stock = measure(script, "stock", inputs[1], root / "stock")
+    yield [names[0], *stock.cells(), ""]
+    if without_sidecar is not None:
+        records = measure(script, "ours", without_sidecar, root / "ours-records")
+        yield ["this package, from gzipped TFRecords", *records.cells(), ratio(stock, records)]
+    runs = {size: measure(script, "ours", path, root / f"ours-{size}") for size, path in inputs.items()}
+    assert_equal(root / "stock", root / "ours-1")
+    yield [names[1], *runs[1].cells(), ratio(stock, runs[1])]
+    for size in (3, 10):
+        yield [f"{size} times the rows", *runs[size].cells(), ""]
+    assert_flat(runs[3], runs[10])
 
 
 def copies(files: Sequence[Path], folder: Path, count: int) -> Path:

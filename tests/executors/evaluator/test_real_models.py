@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import flight_models
 import pytest
 from evaluations import evaluate
-from fresh import run_executor
 
-from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.artifacts import Examples, Model, Schema
 
 pytestmark = [
     pytest.mark.heavy,
@@ -71,76 +70,22 @@ def test_penguins(
     assert {"Overall", "island=Dream", "island_xf=0"} <= {one["slice"] for one in summary["slices"]}
 
 
-def run_component(name: str, **given: Any) -> dict[str, Produced]:
-    return run_executor(f"airflow_provider_mlpipe.components.{name}.executor:run", **given).produced
-
-
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Examples, schema and two hardly trained models of some flights, made as the DAG makes them."""
+    """Examples, schema and two hardly trained models of some flights."""
     sys.path.insert(0, str(DAGS))
     try:
         from flights import data
     finally:
         sys.path.remove(str(DAGS))
-
-    def folder(name: str) -> str:
-        return str(tmp_path_factory.mktemp(name))
-
-    csv, some = folder("csv"), folder("some")
-    data.prepare(csv)
-    header, *rows = [line for path in sorted(Path(csv).glob("*.csv")) for line in path.read_text().splitlines()]
+    folder = tmp_path_factory.mktemp("flights")
+    data.prepare(folder / "csv")
+    header, *rows = [line for path in data.month_files(folder / "csv") for line in path.read_text().splitlines()]
     chosen = [row for row in rows[::EVERY] if row != header]
-    Path(some, "flights.csv").write_text("\n".join([header, *chosen, ""]))
-    context = ExecutorContext(component_id="flights", execution_id=1, tmp_dir=folder("tmp"))
-    code: dict[str, Any] = {"module_file": str(DAGS / "flights" / "model.py"), "context": context}
-    splits = [{"name": "train", "hash_buckets": 1}, {"name": "eval", "hash_buckets": 1}]
-
-    examples = Examples(uri=folder("examples"))
-    produced = run_component(
-        "example_gen",
-        input_base=some,
-        input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
-        output_config={"split_config": {"splits": splits}},
-        examples=examples,
-        context=context,
-    )["examples"]
-    examples = Examples(uri=examples.uri, properties=produced.properties)
-    schema = Schema(uri=folder("schema"))
-    Path(schema.uri, "schema.pbtxt").write_bytes((DAGS / "flights" / "schema.pbtxt").read_bytes())
-    graph, transformed = TransformGraph(uri=folder("graph")), Examples(uri=folder("transformed"))
-    produced = run_component(
-        "transform",
-        examples=examples,
-        schema=schema,
-        preprocessing_fn=None,
-        custom_config=None,
-        splits_config=None,
-        transform_graph=graph,
-        transformed_examples=transformed,
-        **code,
-    )["transformed_examples"]
-
-    def trained(steps: int) -> Model:
-        model = Model(uri=folder("model"))
-        run_component(
-            "trainer",
-            examples=Examples(uri=transformed.uri, properties=produced.properties),
-            transform_graph=graph,
-            schema=schema,
-            base_model=None,
-            hyperparameters=None,
-            run_fn=None,
-            train_args={"num_steps": steps},
-            eval_args=None,
-            custom_config={"learning_rate": 0.002},
-            model=model,
-            model_run=ModelRun(uri=folder("run")),
-            **code,
-        )
-        return model
-
-    return {"examples": examples, "schema": schema, "model": trained(30), "baseline_model": trained(5)}
+    (folder / "some").mkdir()
+    (folder / "some" / "flights.csv").write_text("\n".join([header, *chosen, ""]))
+    made = flight_models.make(folder, folder / "some", {"train": 1, "eval": 1}, {"model": 30, "baseline_model": 5})
+    return {"examples": made.examples, "schema": made.schema, **made.models}
 
 
 def test_flights(flights: dict[str, Any], tmp_path: Path) -> None:

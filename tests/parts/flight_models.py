@@ -1,0 +1,88 @@
+"""Examples of the flights and models of them, made as the flight DAG makes them, each step in a fresh process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fresh import run_executor
+
+from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
+from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+
+FLIGHTS = Path(__file__).parents[2] / "dags" / "flights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlightModels:
+    """What was made: raw examples, their schema, the transformed examples with their graph, and models by name."""
+
+    examples: Examples
+    schema: Schema
+    graph: TransformGraph
+    transformed: Examples
+    models: dict[str, Model]
+
+
+def make(folder: Path, csv: Path, buckets: Mapping[str, int], steps: Mapping[str, int]) -> FlightModels:
+    """Make them in `folder` of the CSV files in `csv`: splits of {name: hash buckets}, a model for {name: steps}."""
+
+    def run(name: str, **given: Any) -> dict[str, Produced]:
+        context = ExecutorContext(component_id=name, execution_id=1, tmp_dir=made(folder / "tmp"))
+        executor = f"airflow_provider_mlpipe.components.{name}.executor:run"
+        return run_executor(executor, context=context, **given).produced
+
+    examples = Examples(uri=made(folder / "examples"))
+    splits = [{"name": name, "hash_buckets": count} for name, count in buckets.items()]
+    produced = run(
+        "example_gen",
+        input_base=str(csv),
+        input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
+        output_config={"split_config": {"splits": splits}},
+        examples=examples,
+    )["examples"]
+    examples = Examples(uri=examples.uri, properties=produced.properties)
+
+    schema = Schema(uri=made(folder / "schema"))
+    shutil.copy(FLIGHTS / "schema.pbtxt", schema.uri)
+    graph, transformed = TransformGraph(uri=made(folder / "graph")), Examples(uri=made(folder / "transformed"))
+    produced = run(
+        "transform",
+        examples=examples,
+        schema=schema,
+        module_file=str(FLIGHTS / "model.py"),
+        preprocessing_fn=None,
+        custom_config=None,
+        splits_config=None,
+        transform_graph=graph,
+        transformed_examples=transformed,
+    )["transformed_examples"]
+    transformed = Examples(uri=transformed.uri, properties=produced.properties)
+
+    models = {name: Model(uri=made(folder / name)) for name in steps}
+    for name, model in models.items():
+        run(
+            "trainer",
+            examples=transformed,
+            transform_graph=graph,
+            schema=schema,
+            base_model=None,
+            hyperparameters=None,
+            module_file=str(FLIGHTS / "model.py"),
+            run_fn=None,
+            train_args={"num_steps": steps[name]},
+            eval_args=None,
+            custom_config={"learning_rate": 0.002},
+            model=model,
+            model_run=ModelRun(uri=made(folder / f"{name}-run")),
+        )
+    return FlightModels(examples=examples, schema=schema, graph=graph, transformed=transformed, models=models)
+
+
+def made(folder: Path) -> str:
+    """Make a folder, if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
