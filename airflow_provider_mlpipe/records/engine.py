@@ -21,6 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import pandas  # noqa: F401  (pyarrow imports it when first used, and then each fork would)
 import pyarrow as pa
 
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
