@@ -5,12 +5,15 @@ The statistics are held equal: to 1e-12, and what sketches estimate to twice the
 
 from __future__ import annotations
 
+import pickle
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench_example_gen import BUCKETS, examples
+from clock import Clock
 from measured import HEAD, compare, report
 from tables import table
 
@@ -21,6 +24,8 @@ def figures() -> Iterator[list[str]]:
         inputs, without = examples(root)
         names = "TFDV on Beam, in memory", "this package, from the sidecar"
         yield from compare(__file__, names, inputs, root, assert_equal, without_sidecar=without)
+        for path in (without, inputs[1]):
+            subprocess.run([sys.executable, __file__, "profile", path], check=True)
 
 
 def assert_equal(stock: Path, ours: Path) -> None:
@@ -73,8 +78,40 @@ def run_once(what: str, examples: str, out: str) -> None:
     report(work)
 
 
+# ---- where the time goes
+
+
+def profile(folder: str) -> None:
+    """CPU seconds of each step, all of them one after the other in this process."""
+    import tensorflow_data_validation as tfdv
+
+    from airflow_provider_mlpipe.artifacts import Examples
+    from airflow_provider_mlpipe.components.statistics_gen.kernel import StatisticsKernel
+    from airflow_provider_mlpipe.records.chunks import example_sources
+    from airflow_provider_mlpipe.records.sidecar import sidecar_path
+
+    clock, examples = Clock(), Examples(uri=folder)
+    from_sidecar = sidecar_path(examples, "train").exists()
+    kernel = StatisticsKernel(tfdv.StatsOptions().to_json(), None, 1 << 30)
+    for split in BUCKETS:
+        accumulators = []
+        for source in example_sources(examples, split):
+            for chunk in clock.each("read records, and check them", source.chunks()):
+                with clock("send chunks to forks"):
+                    chunk = pickle.loads(pickle.dumps(chunk))
+                accumulator = kernel.create()
+                for batch in clock.each("read the sidecar" if from_sidecar else "decode tf.Examples", chunk.batches()):
+                    with clock("TFDV's generators, and counts of values"):
+                        accumulator = kernel.add(accumulator, batch)
+                accumulators.append(accumulator)
+        with clock("merge, and make protos"):
+            kernel.extract(kernel.merge(accumulators))
+    print("from the sidecar" if from_sidecar else "from gzipped TFRecords", clock.table(), sep="\n\n", end="\n\n")
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        run_once(*sys.argv[1:])
+        what, *rest = sys.argv[1:]
+        profile(*rest) if what == "profile" else run_once(what, *rest)
     else:
         print(table(["StatisticsGen", *HEAD, "times faster (in CPU)"], list(figures())))

@@ -8,19 +8,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from bench_example_gen import BUCKETS, examples
+from clock import Clock
 from measured import HEAD, compare, report
 from tables import table
 
 FLIGHTS = Path(__file__).parents[1] / "dags" / "flights"
-T = TypeVar("T")
 
 
 def figures() -> Iterator[list[str]]:
@@ -137,47 +133,7 @@ def profile(examples: str, out: str) -> None:
     SidecarChunk.batches = lambda chunk: clock.each("read the sidecar", batches(chunk))
     with clock("the rest: to Arrow, compress and hash"):
         materialize.write_splits(transformation, sources, Examples(uri=out), context, in_this_process=True)
-    rows = [[step, f"{seconds:.1f}"] for step, seconds in clock.seconds.items()]
-    print(table(["step", "CPU seconds"], [*rows, ["all", f"{sum(clock.seconds.values()):.1f}"]]))
-
-
-class Clock:
-    """CPU seconds of this process by step; of a step within another only the inner one's."""
-
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self._steps, self._since = ["before"], 0.0
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        self._switch()
-        self._steps.append(step)
-        yield
-        self._switch()
-        self._steps.pop()
-
-    def _switch(self) -> None:
-        now = time.process_time()
-        if len(self._steps) > 1:
-            self.seconds[self._steps[-1]] += now - self._since
-        self._since = now
-
-    def time(self, owner: object, name: str, step: str) -> None:
-        function = getattr(owner, name)
-
-        def timed(*args: object, **kwargs: object) -> object:
-            with self(step):
-                return function(*args, **kwargs)
-
-        setattr(owner, name, timed)
-
-    def each(self, step: str, items: Iterator[T]) -> Iterator[T]:
-        while True:
-            with self(step):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
+    print(clock.table())
 
 
 if __name__ == "__main__":

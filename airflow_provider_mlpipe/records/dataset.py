@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tfx_bsl.public.tfxio import TensorAdapter, TensorFlowDatasetOptions, TFExam
 from airflow_provider_mlpipe.records.chunks import SidecarChunk
 from airflow_provider_mlpipe.records.sidecar import sidecar_of, starts
 
+log = logging.getLogger(__name__)
+
 Columns = dict[str, npt.NDArray[np.generic]]
 
 
@@ -24,7 +27,8 @@ def dataset(
     """Return what `TFExampleRecord.TensorFlowDataset` does, in memory that does not grow with the rows.
 
     None where not every file of `patterns` has a sidecar, or where the schema makes a feature's tensor sparse or
-    ragged: batches of those are no faster made from columns. Shuffled rows come in another order than tfx_bsl's.
+    ragged: batches of those are no faster made from columns; the log says which. Shuffled rows come in another order
+    than tfx_bsl's.
     """
     files = sorted(path for pattern in patterns for path in map(Path, tf.io.gfile.glob(pattern)))
     sidecars = [sidecar_of(path) for path in files]
@@ -32,7 +36,10 @@ def dataset(
         TFExampleRecord(list(patterns), schema=schema, telemetry_descriptors=["mlpipe"]).TensorAdapterConfig()
     )
     specs = adapter.TypeSpecs()
-    if not files or None in sidecars or not all(isinstance(spec, tf.TensorSpec) for spec in specs.values()):
+    if not files:
+        return None
+    if (why := _why_not(dict(zip(files, sidecars, strict=True)), specs)) is not None:
+        log.info("tfx_bsl's reader gives the batches, for %s", why)
         return None
     serialized = schema.SerializeToString()
     chunks = [
@@ -47,6 +54,14 @@ def dataset(
     if options.label_key is not None:
         batches = batches.map(lambda features: (features, features.pop(options.label_key)))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _why_not(sidecars: Mapping[Path, Path | None], specs: Mapping[str, tf.TypeSpec]) -> str | None:
+    without = next((path for path, sidecar in sidecars.items() if sidecar is None), None)
+    if without is not None:
+        return f"{without} has no sidecar"
+    other = next((name for name, spec in specs.items() if not isinstance(spec, tf.TensorSpec)), None)
+    return None if other is None else f"the schema makes the feature {other!r} a {type(specs[other]).__name__}"
 
 
 def _epochs(

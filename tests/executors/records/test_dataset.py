@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,13 @@ def test_a_buffer_for_all_rows_gives_every_order() -> None:
     assert all(850 < count < 1150 for count in orders.values())
 
 
-def test_where_the_reader_of_records_is_needed(pattern: str, tmp_path: Path) -> None:
+def test_where_the_reader_of_records_is_needed(pattern: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     options = TensorFlowDatasetOptions(batch_size=10, num_epochs=1)
     assert dataset([pattern], options, SPARSE) is None
     (tmp_path / "Split-train").symlink_to(Path(pattern).parent)
     assert dataset([str(tmp_path / "Split-train" / "*.gz")], options, DENSE) is None
     assert dataset([str(tmp_path / "none")], options, DENSE) is None
+    sparse, without = (record.message for record in caplog.records if record.name == dataset.__module__)
+    assert re.search("reader gives the batches, for the schema makes the feature '.*' a SparseTensorSpec", sparse)
+    assert "data_tfrecord-00000-of-00001.gz has no sidecar" in without
