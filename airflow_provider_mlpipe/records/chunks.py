@@ -19,7 +19,7 @@ from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 
-_DECODED_AT_ONCE = 1_000  # the decoder takes longer per record when it is given more
+_DECODED_AT_ONCE = 250  # the decoder takes longer per record when it is given more
 
 
 def example_sources(

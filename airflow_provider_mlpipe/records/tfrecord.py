@@ -81,7 +81,7 @@ class TFRecordWriter:
 
     def write(self, records: Sequence[bytes]) -> None:
         """Append `records`."""
-        self.append(frame(pa.array(records, pa.binary())))
+        self.append(frame(pa.array(records, pa.binary()), records))
 
     def append(self, frames: pa.BinaryArray) -> None:
         """Append framed records. At most one earlier block still waits for the thread, so memory stays flat."""
@@ -107,11 +107,12 @@ class TFRecordWriter:
             pending.result()
 
 
-def frame(records: pa.BinaryArray) -> pa.BinaryArray:
-    """Return each record as a TFRecord file holds it, before compression."""
+def frame(records: pa.BinaryArray, values: Sequence[bytes] | None = None) -> pa.BinaryArray:
+    """Return each record as a TFRecord file holds it, before compression; `values` are the records, if at hand."""
     lengths, kinds = np.unique(pc.binary_length(records).to_numpy(), return_inverse=True)
     headers = [_HEADER.pack(length, _length_crc(length)) for length in lengths.tolist()]
-    crcs = np.fromiter(map(google_crc32c.value, bytes_list(records)), np.uint64, len(records))
+    checksums = map(google_crc32c.value, bytes_list(records) if values is None else values)
+    crcs = np.fromiter(checksums, np.uint64, len(records))
     header = pa.array(headers, pa.binary()).take(pa.array(kinds))
     footer = fixed_width(_CRC.size, _masked(crcs).astype("<u4").view(np.uint8))
     return joined(header, records, footer)

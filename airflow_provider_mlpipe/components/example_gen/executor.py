@@ -107,8 +107,9 @@ class _Encode:
     def __call__(self, block: pa.RecordBatch) -> dict[str, _Dealt]:
         rows = typed(block, self.header, self.types)
         records = encode_examples(rows)
-        frames = frame(records)
-        places = self.split.assign(bytes_list(self._keys(rows) if self.partition_feature else records))
+        values = bytes_list(records)
+        frames = frame(records, values)
+        places = self.split.assign(bytes_list(self._keys(rows)) if self.partition_feature else values)
         dealt = {}
         for place, name in enumerate(self.split.names):
             those = pa.array(np.flatnonzero(places == place))
