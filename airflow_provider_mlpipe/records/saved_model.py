@@ -1,8 +1,9 @@
 """Makes equal SavedModels equal in bytes.
 
 Two things differ between runs of the same code on the same data. TFT names its lookup tables after the temporary folder
-in which their vocabularies were written, and TensorFlow lists the nodes of some functions in the order of memory
-addresses. Neither means anything: a loaded table gets a name of its own, and a node refers to others by name.
+in which their vocabularies were written, or keeps the path there as a constant, and TensorFlow lists the nodes of some
+functions in the order of memory addresses. Neither means anything: a loaded table gets a name of its own, and reads the
+vocabulary that is saved with the model; and a node refers to others by name.
 Format: tensorflow/core/protobuf/saved_model.proto and tensorflow/core/framework/function.proto.
 """
 
@@ -37,6 +38,9 @@ def _forget(nodes: Iterable[node_def_pb2.NodeDef], temporary: bytes) -> None:
     for value in _attributes(nodes):
         if temporary in value.s:
             value.s = value.s.replace(temporary, b"tmp")
+        for place, text in enumerate(value.tensor.string_val):
+            if temporary in text:
+                value.tensor.string_val[place] = text.replace(temporary, b"tmp")
 
 
 def _attributes(nodes: Iterable[node_def_pb2.NodeDef]) -> Iterator[attr_value_pb2.AttrValue]:
