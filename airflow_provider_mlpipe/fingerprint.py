@@ -65,7 +65,8 @@ def compute(
         parts |= {"executor": executor.entry}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
     parts |= {f"library {name}": _library_version(name) for name in spec.libraries}
-    parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items()}
+    ignored = {key for key, declared in spec.inputs.items() if declared.ignored}
+    parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items() if key not in ignored}
     parts |= {f"content of {name}": digest for name, digest in external.items()}
     parts |= {
         f"file {number} {Path(path).name}": _path_digest("cache_files", path) for number, path in enumerate(cache_files)

@@ -36,6 +36,7 @@ class InputRole:
 
     optional: bool
     required_when_wired: bool = False
+    ignored: bool = False
 
 
 Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
@@ -46,6 +47,9 @@ OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)
 
 GateInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, required_when_wired=True)]
 """None, or a channel that must bring its artifact: no verdict is no positive verdict, so the task is skipped."""
+
+IgnoredInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, ignored=True)]
+"""As OptionalInput, for what cannot change the output, but spares work: no part of the fingerprint."""
 
 Value: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
 """A parameter whose value is part of the fingerprint."""
@@ -95,6 +99,7 @@ def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> 
                 artifact_type=_channel_type(declared).TYPE_NAME,
                 optional=marker.optional,
                 required_when_wired=marker.required_when_wired,
+                ignored=marker.ignored,
             )
         )
     else:

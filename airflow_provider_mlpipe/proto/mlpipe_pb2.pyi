@@ -59,14 +59,16 @@ class ComponentSpec(_message.Message):
     IGNORED: ComponentSpec.ParameterKind
     FUNCTION: ComponentSpec.ParameterKind
     class Input(_message.Message):
-        __slots__ = ("artifact_type", "optional", "required_when_wired")
+        __slots__ = ("artifact_type", "optional", "required_when_wired", "ignored")
         ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
         OPTIONAL_FIELD_NUMBER: _ClassVar[int]
         REQUIRED_WHEN_WIRED_FIELD_NUMBER: _ClassVar[int]
+        IGNORED_FIELD_NUMBER: _ClassVar[int]
         artifact_type: str
         optional: bool
         required_when_wired: bool
-        def __init__(self, artifact_type: _Optional[str] = ..., optional: bool = ..., required_when_wired: bool = ...) -> None: ...
+        ignored: bool
+        def __init__(self, artifact_type: _Optional[str] = ..., optional: bool = ..., required_when_wired: bool = ..., ignored: bool = ...) -> None: ...
     class Parameter(_message.Message):
         __slots__ = ("kind", "required")
         KIND_FIELD_NUMBER: _ClassVar[int]

@@ -289,6 +289,34 @@ def commit(pipeline: Pipeline, dag: DAG, run_id: str = "next", clear: int = 0, *
     return planner.commit(pipeline.store, nodes, pipeline="d", run_id=run_id, clear=clear)
 
 
+def test_an_input_that_cannot_change_the_output_is_read_and_makes_no_miss(pipeline: Pipeline) -> None:
+    """Here it is what the component has published last, as Transform's analyzer cache is."""
+
+    def dag(text: str = "hello") -> DAG:
+        make = parts.MakeOperator(text=text)
+        latest = ResolverOperator(strategy="LatestArtifact", artifact_type=Model)
+        return pipeline.dag(
+            make, latest, parts.MaybeOperator(examples=make.outputs["examples"], hint=latest.outputs["result"])
+        )
+
+    assert verdicts(pipeline.plan(dag())) == {"Make": "run", "Resolver": "resolved", "Maybe": "unknown"}
+    pipeline.run(dag(), run_id="first")
+    nodes = pipeline.plan(dag())
+    assert verdicts(nodes) == {"Make": "hit", "Resolver": "resolved", "Maybe": "hit"}
+    assert nodes["Resolver"].outputs != {"result": []}
+
+    pipeline.run(dag("another"), run_id="second")
+    first, second = (
+        pipeline.store.executions(pipeline="d", run_id=run_id, component_id="Maybe").items[0]
+        for run_id in ("first", "second")
+    )
+    assert (first.state, second.state) == (ExecutionState.COMPLETE, ExecutionState.COMPLETE)
+    (model,) = pipeline.store.execution_artifacts(first.id, "OUTPUT")["model"]
+    assert "hint" not in pipeline.store.execution_artifacts(first.id, "INPUT")
+    assert pipeline.store.execution_artifacts(second.id, "INPUT")["hint"] == [model]
+    assert not [part for part in second.fingerprint_parts if "hint" in part]
+
+
 def test_a_plan_is_committed_once_with_what_it_found(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model
 from airflow_provider_mlpipe.components.base import ComponentOperator
 from airflow_provider_mlpipe.components.node import Published
-from airflow_provider_mlpipe.components.spec import Content, Ignored, Input, OptionalInput, Value
+from airflow_provider_mlpipe.components.spec import Content, Ignored, IgnoredInput, Input, OptionalInput, Value
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
 
 
@@ -54,11 +54,14 @@ class UseOperator(ComponentOperator):
 
 
 class MaybeOperator(ComponentOperator):
-    """Says whether it has read anything."""
+    """Says whether it has read anything, with a hint or without."""
 
     EXECUTOR = "parts_executors:maybe"
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model}
 
-    def __init__(self, *, examples: OptionalInput[Examples] = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, examples: OptionalInput[Examples] = None, hint: IgnoredInput[Model] = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.examples = examples
+        self.hint = hint

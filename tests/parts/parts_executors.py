@@ -44,7 +44,8 @@ def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:
     Path(model.uri, "saved").write_text("\n".join(parts))
 
 
-def maybe(*, examples: Examples | None, model: Model, context: ExecutorContext) -> None:
+def maybe(*, examples: Examples | None, hint: Model | None, model: Model, context: ExecutorContext) -> None:
+    print("with a hint" if hint else "without a hint")
     Path(model.uri, "saved").write_text("nothing" if examples is None else "something")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.fingerprint import canonical_json, compute, explain, nearest
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
@@ -234,6 +235,20 @@ def test_a_library_version_counts(tmp_path: Path) -> None:
     (before, old), (after, new) = versions
     assert before != after
     assert explain(old, new, {}) == "library fingerprint-probe 1.0 → 1.1"
+
+
+def test_an_ignored_input_is_no_part_of_it() -> None:
+    declared = {
+        name: ComponentSpec.Input(artifact_type="Examples", ignored=name == "hint") for name in ("read", "hint")
+    }
+    spec = ComponentSpec(component_type="Any", inputs=declared)
+
+    def parts(**digests: str | None) -> Any:
+        inputs = {name: digest and Examples(uri="/x", digest=digest) for name, digest in digests.items()}
+        return compute(spec, inputs=inputs, parameters={}, external={}).parts
+
+    assert parts(read="a", hint="b") == parts(read="a", hint="c") == parts(read="a", hint=None) == parts(read="a")
+    assert parts(read="a", hint="b") != parts(read="b", hint="b")
 
 
 def test_a_missing_library_is_named_with_what_to_install() -> None:
