@@ -147,6 +147,12 @@ class TransformGraph(Artifact):
     TYPE_NAME = "TransformGraph"
 
 
+class TransformCache(Artifact):
+    """What Transform's analyzers have kept of the splits that they read: `<key>.state`, a file for each such state."""
+
+    TYPE_NAME = "TransformCache"
+
+
 class Model(Artifact):
     """`Format-Serving/`, a SavedModel, and perhaps `Format-TFMA/`."""
 
@@ -211,6 +217,7 @@ ARTIFACT_TYPES: dict[str, type[Artifact]] = {
         Schema,
         ExampleAnomalies,
         TransformGraph,
+        TransformCache,
         Model,
         ModelRun,
         HyperParameters,

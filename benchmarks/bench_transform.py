@@ -42,7 +42,7 @@ def assert_equal(stock: Path, ours: Path) -> None:
 
 def run_once(what: str, examples: str, out: str) -> None:
     """What the fresh process does."""
-    graph, tmp = Path(out, "graph"), Path(out, "tmp")
+    graph, cache, tmp = (Path(out, name) for name in ("graph", "cache", "tmp"))
     if what == "stock":
         import stock
         from flights import data
@@ -60,23 +60,26 @@ def run_once(what: str, examples: str, out: str) -> None:
             return data.FLIGHTS
 
     else:
-        from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
+        from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
         from airflow_provider_mlpipe.components.transform.executor import run
         from airflow_provider_mlpipe.executors import ExecutorContext
 
-        for folder in (graph, tmp):
+        for folder in (graph, cache, tmp):
             folder.mkdir(parents=True)
 
         def work() -> int:
             produced = run(
                 examples=Examples(uri=examples, properties={"splits": list(BUCKETS)}),
                 schema=Schema(uri=str(FLIGHTS)),
+                analyzer_cache=None,
                 module_file=str(FLIGHTS / "model.py"),
                 preprocessing_fn=None,
                 custom_config=None,
                 splits_config=None,
+                disable_analyzer_cache=False,
                 transform_graph=TransformGraph(uri=str(graph)),
                 transformed_examples=Examples(uri=out),
+                updated_analyzer_cache=TransformCache(uri=str(cache)),
                 context=ExecutorContext(component_id="Transform", execution_id=1, tmp_dir=str(tmp)),
             )
             return sum(produced["transformed_examples"].properties["record_counts"].values())

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from fresh import run_executor
 
-from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelRun, Schema, TransformGraph
+from airflow_provider_mlpipe.artifacts import (
+    Artifact,
+    Examples,
+    Model,
+    ModelRun,
+    Schema,
+    TransformCache,
+    TransformGraph,
+)
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 
 PENGUIN_MODULE = Path(__file__).with_name("penguin_module.py")
@@ -110,14 +118,20 @@ def transform(
     """Runs Transform on the penguins; keywords replace its parameters."""
 
     def run(**changed: Any) -> tuple[TransformGraph, Examples]:
-        outputs = {"transform_graph": empty(TransformGraph), "transformed_examples": empty(Examples)}
+        outputs = {
+            "transform_graph": empty(TransformGraph),
+            "transformed_examples": empty(Examples),
+            "updated_analyzer_cache": empty(TransformCache),
+        }
         defaults: dict[str, Any] = {
             "examples": penguin_examples,
             "schema": penguin_schema,
+            "analyzer_cache": None,
             "module_file": str(PENGUIN_MODULE),
             "preprocessing_fn": None,
             "custom_config": None,
             "splits_config": None,
+            "disable_analyzer_cache": False,
             "context": context(),
         }
         produced = run_executor(

@@ -23,7 +23,7 @@ given = json.loads(sys.argv[1])
 os.umask(given["umask"])
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given["processors"]])
 
-from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema, TransformGraph
+from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema, TransformCache, TransformGraph
 from airflow_provider_mlpipe.components.example_gen import executor as example_gen
 from airflow_provider_mlpipe.components.schema_gen import executor as schema_gen
 from airflow_provider_mlpipe.components.statistics_gen import executor as statistics_gen
@@ -53,7 +53,9 @@ executor_outputs = {
     example_gen: {"examples": Examples},
     statistics_gen: {"statistics": ExampleStatistics},
     schema_gen: {"schema": Schema},
-    transform: {"transform_graph": TransformGraph, "transformed_examples": Examples},
+    transform: {
+        "transform_graph": TransformGraph, "transformed_examples": Examples, "updated_analyzer_cache": TransformCache
+    },
 }
 splits = [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]
 examples = run(
@@ -70,7 +72,7 @@ schema = run(schema_gen, statistics=statistics, infer_feature_shape=True, exclud
 run(
     transform,
     examples=examples, schema=schema, module_file=given["module_file"], preprocessing_fn=None, custom_config=None,
-    splits_config=None,
+    splits_config=None, analyzer_cache=None, disable_analyzer_cache=False,
 )
 Path(given["root"], "digests.json").write_text(json.dumps(digests))
 """
@@ -88,6 +90,7 @@ def _dense(values):
 def preprocessing_fn(inputs):
     return {
         "mass": tft.scale_to_z_score(_dense(inputs["body_mass_g"])),
+        "depth": tft.scale_to_gaussian(_dense(inputs["bill_depth_mm"])),  # it has loops, and functions
         "flipper": tft.bucketize(_dense(inputs["flipper_length_mm"]), 5),
         "island": tft.compute_and_apply_vocabulary(inputs["island"], vocab_filename="island"),
         "species": tft.compute_and_apply_vocabulary(inputs["species"]),
@@ -136,7 +139,10 @@ def _write_penguins(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.parametrize("output", ["examples", "statistics", "schema", "transform_graph", "transformed_examples"])
+@pytest.mark.parametrize(
+    "output",
+    ["examples", "statistics", "schema", "transform_graph", "transformed_examples", "updated_analyzer_cache"],
+)
 def test_two_processes_make_the_same(digests: list[dict[str, Any]], output: str) -> None:
     assert digests[0][output] == digests[1][output]
 
@@ -146,4 +152,4 @@ def test_the_chain_made_something(digests: list[dict[str, Any]]) -> None:
     counts = [digests[0][output][2]["record_counts"] for output in ("examples", "transformed_examples")]
     assert counts[0] == counts[1]
     assert sum(counts[0].values()) == 344
-    assert len({made[0] for made in digests[0].values()}) == 5
+    assert len({made[0] for made in digests[0].values()}) == 6

@@ -146,6 +146,10 @@ def test_the_other_names_are_there() -> None:
     assert (orderings.FREQUENCY, orderings.WEIGHTED_FREQUENCY) == (1, 2)
     assert set(combiner_packing_util._CombinerOpWrapper.__dataclass_fields__) == {"combiner", "keys", "label"}
     assert all(callable(getattr(analyzer_nodes.Combiner, name)) for name in COMBINER)
+    assert {name: kind._fields for name, kind in tft_nodes.NAMED_STATES.items()} == {
+        "mean and variance": ("count", "mean", "variance", "weight"),
+        "L-moments": ("count_l1", "count_l2", "count_l3", "count_l4", "l1", "l2", "l3", "l4"),
+    }
     assert tft_nodes.impl_helper.METADATA_DIR_NAME == ".tft_metadata"
     output = tft.TFTransformOutput
     assert (output.TRANSFORM_FN_DIR, output.TRANSFORMED_METADATA_DIR) == ("transform_fn", "transformed_metadata")

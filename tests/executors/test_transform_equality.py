@@ -13,6 +13,7 @@ from fresh import run_executor
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from transforms import (
+    EVERY_ANALYZER_SCHEMA,
     FLIGHT_TOLERANCES,
     Transformed,
     assert_equal,
@@ -35,16 +36,6 @@ PENGUIN_MODULE = Path(__file__).with_name("penguin_module.py")
 EVERY_ANALYZER = Path(__file__).with_name("every_analyzer.py")
 WORDS = ["a", "ä", "日本", "b c", "", "Zoë", "e" * 50, "\U0001f600"]
 
-SCHEMA = """
-feature { name: "id" type: INT presence { min_fraction: 1 } shape { dim { size: 1 } } }
-feature { name: "x" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 1 } } }
-feature { name: "number" type: INT presence { min_fraction: 1 } shape { dim { size: 1 } } }
-feature { name: "key" type: BYTES presence { min_fraction: 1 } shape { dim { size: 1 } } }
-feature { name: "vector" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 3 } } }
-feature { name: "sparse" type: FLOAT value_count { min: 0 max: 1 } }
-feature { name: "words" type: BYTES value_count { min: 0 } }
-"""
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]:
@@ -62,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]:
             "words": [draw.choice(WORDS) for _ in range(draw.randrange(4))],
         }
         rows.append(row | ({"sparse": [draw.gauss(3, 1)]} if draw.random() < 0.6 else {}))
-    return write_examples(folder / "examples", rows), write_schema(folder / "schema", SCHEMA)
+    return write_examples(folder / "examples", rows), write_schema(folder / "schema", EVERY_ANALYZER_SCHEMA)
 
 
 def test_every_analyzer_without_beam(data: tuple[Examples, Schema], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from airflow_provider_mlpipe.artifacts import (
     ModelEvaluation,
     ModelRun,
     Schema,
+    TransformCache,
     TransformGraph,
 )
 from airflow_provider_mlpipe.launcher import Launcher
@@ -137,9 +138,19 @@ def test_forks_and_fresh_processes_make_the_same(
         ),
         (
             "transform",
-            {"transform_graph": TransformGraph, "transformed_examples": Examples},
-            {"examples": penguin_examples, "schema": penguin_schema},
-            {"module_file": PENGUIN_MODULE, "preprocessing_fn": None, "custom_config": None, "splits_config": None},
+            {
+                "transform_graph": TransformGraph,
+                "transformed_examples": Examples,
+                "updated_analyzer_cache": TransformCache,
+            },
+            {"examples": penguin_examples, "schema": penguin_schema, "analyzer_cache": None},
+            {
+                "module_file": PENGUIN_MODULE,
+                "preprocessing_fn": None,
+                "custom_config": None,
+                "splits_config": None,
+                "disable_analyzer_cache": False,
+            },
         ),
     ]
     for component, outputs, inputs, parameters in steps:

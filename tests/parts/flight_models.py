@@ -10,7 +10,7 @@ from typing import Any
 
 from fresh import run_executor
 
-from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
+from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformCache, TransformGraph
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 
 FLIGHTS = Path(__file__).parents[2] / "dags" / "flights"
@@ -53,12 +53,15 @@ def make(folder: Path, csv: Path, buckets: Mapping[str, int], steps: Mapping[str
         "transform",
         examples=examples,
         schema=schema,
+        analyzer_cache=None,
         module_file=str(FLIGHTS / "model.py"),
         preprocessing_fn=None,
         custom_config=None,
         splits_config=None,
+        disable_analyzer_cache=False,
         transform_graph=graph,
         transformed_examples=transformed,
+        updated_analyzer_cache=TransformCache(uri=made(folder / "cache")),
     )["transformed_examples"]
     transformed = Examples(uri=transformed.uri, properties=produced.properties)
 

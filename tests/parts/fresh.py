@@ -29,7 +29,7 @@ def in_fresh_process(work: Callable[..., Any], *arguments: Any, **keywords: Any)
 
 @dataclass(frozen=True)
 class Ran:
-    """What an executor returned, and the lines that it logged."""
+    """What an executor returned, and the lines that its component logged."""
 
     produced: dict[str, Produced]
     log: list[str]
@@ -45,7 +45,7 @@ def _run(executor: str, given: dict[str, Any]) -> Ran:
     name, _, function = executor.partition(":")
     module = importlib.import_module(name)
     lines = Lines()
-    log = logging.getLogger(name)
+    log = logging.getLogger(name.rpartition(".")[0])
     log.addHandler(lines)
     log.setLevel(logging.INFO)
     return Ran(getattr(module, function)(**given) or {}, lines.texts)

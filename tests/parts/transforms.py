@@ -14,7 +14,7 @@ from typing import Any
 
 from fresh import run_executor
 
-from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
+from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.user_code import load_function
 
@@ -53,6 +53,11 @@ class Transformed:
 
 def write_examples(folder: Path, rows: Sequence[Row]) -> Examples:
     """Rows as tf.Examples, the split `train`."""
+    return write_splits(folder, {"train": rows})
+
+
+def write_splits(folder: Path, splits: Mapping[str, Sequence[Row]]) -> Examples:
+    """Rows as tf.Examples, by split."""
     import tensorflow as tf
 
     from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter
@@ -64,13 +69,14 @@ def write_examples(folder: Path, rows: Sequence[Row]) -> Examples:
             return tf.train.Feature(float_list=tf.train.FloatList(value=values))
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values)) if values else tf.train.Feature()
 
-    split = folder / "Split-train"
-    split.mkdir(parents=True)
-    with TFRecordWriter(split / FILE_NAME) as writer:
-        for row in rows:
-            features = tf.train.Features(feature={name: feature(values) for name, values in row.items()})
-            writer.write([tf.train.Example(features=features).SerializeToString(deterministic=True)])
-    return Examples(uri=str(folder), properties={"splits": ["train"], "record_counts": {"train": len(rows)}})
+    for split, rows in splits.items():
+        (folder / f"Split-{split}").mkdir(parents=True)
+        with TFRecordWriter(folder / f"Split-{split}" / FILE_NAME) as writer:
+            for row in rows:
+                features = tf.train.Features(feature={name: feature(values) for name, values in row.items()})
+                writer.write([tf.train.Example(features=features).SerializeToString(deterministic=True)])
+    counts = {split: len(rows) for split, rows in splits.items()}
+    return Examples(uri=str(folder), properties={"splits": list(splits), "record_counts": counts})
 
 
 def write_schema(folder: Path, text: str) -> Schema:
@@ -84,18 +90,21 @@ def transform_here(
     folder: Path, examples: Examples, schema: Schema, module_file: Path, beam: tuple[str, ...] = (), **config: Any
 ) -> Transformed:
     """Transform the split `train` by this package's executor."""
-    for name in ("graph", "examples", "tmp"):
+    for name in ("graph", "examples", "cache", "tmp"):
         (folder / name).mkdir(parents=True)
     ran = run_executor(
         "airflow_provider_mlpipe.components.transform.executor:run",
         examples=examples,
         schema=schema,
+        analyzer_cache=None,
         module_file=str(module_file),
         preprocessing_fn=None,
         custom_config=config or None,
         splits_config=None,
+        disable_analyzer_cache=False,
         transform_graph=TransformGraph(uri=str(folder / "graph")),
         transformed_examples=Examples(uri=str(folder / "examples")),
+        updated_analyzer_cache=TransformCache(uri=str(folder / "cache")),
         context=ExecutorContext(
             component_id="Transform", execution_id=1, tmp_dir=str(folder / "tmp"), beam_pipeline_args=beam
         ),
@@ -183,6 +192,17 @@ def _same(ours: Any, stock: Any, tolerance: float) -> bool:
     both_nan = math.isnan(ours) and math.isnan(stock)
     return both_nan or math.isclose(ours, stock, rel_tol=tolerance, abs_tol=tolerance)
 
+
+# What the raw features of tests/executors/every_analyzer.py are.
+EVERY_ANALYZER_SCHEMA = """
+feature { name: "id" type: INT presence { min_fraction: 1 } shape { dim { size: 1 } } }
+feature { name: "x" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 1 } } }
+feature { name: "number" type: INT presence { min_fraction: 1 } shape { dim { size: 1 } } }
+feature { name: "key" type: BYTES presence { min_fraction: 1 } shape { dim { size: 1 } } }
+feature { name: "vector" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 3 } } }
+feature { name: "sparse" type: FLOAT value_count { min: 0 max: 1 } }
+feature { name: "words" type: BYTES value_count { min: 0 } }
+"""
 
 # The mean of the air pressure is 131 of its standard deviations, and TFT keeps it as a float32: its last digit is 8e-6
 # of the scaled pressure, and how a sum of so many float32s is rounded depends on their order.

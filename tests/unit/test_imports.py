@@ -60,10 +60,13 @@ EXECUTING = [
         "statistics_gen.kernel",
         "statistics_gen.value_counts",
         "transform.accumulators",
+        "transform.analyzer_cache",
         "transform.beam_analysis",
+        "transform.identity",
         "transform.kernel",
         "transform.materialize",
         "transform.saved_graph",
+        "transform.stored_states",
         "transform.tft_nodes",
     )
 ]

@@ -35,10 +35,14 @@ class Accumulator(Protocol):
 
 @dataclass(frozen=True)
 class Analyzer:
-    """An analyzer's part in a pass over the data: the tensors it is given, by name, and what it keeps of them."""
+    """An analyzer's part in a pass over the data: the tensors it is given, by name, and what it keeps of them.
+
+    What has the same `digest` keeps the same of equal rows; None if that cannot be told.
+    """
 
     tensors: tuple[str, ...]
     accumulator: Accumulator
+    digest: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ on a Beam runner, it is TFT's own.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -22,8 +21,9 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
-from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
+from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
+from airflow_provider_mlpipe.components.transform.analyzer_cache import AnalyzerCache
 from airflow_provider_mlpipe.components.transform.beam_analysis import analyze_on_beam
 from airflow_provider_mlpipe.components.transform.kernel import AnalyzersKernel
 from airflow_provider_mlpipe.components.transform.materialize import Transformation, write_splits
@@ -48,12 +48,15 @@ def run(
     *,
     examples: Examples,
     schema: Schema,
+    analyzer_cache: TransformCache | None,
     module_file: str | None,
     preprocessing_fn: str | None,
     custom_config: Mapping[str, Any] | None,
     splits_config: Mapping[str, Any] | None,
+    disable_analyzer_cache: bool,
     transform_graph: TransformGraph,
     transformed_examples: Examples,
+    updated_analyzer_cache: TransformCache,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
     """Write the transform graph as `tft.TFTransformOutput` reads it, and the transformed splits in input order.
@@ -66,10 +69,12 @@ def run(
     analyzed = named_splits(examples, config.analyze or ["train"], parameter="splits_config.analyze")
     transformed = named_splits(examples, config.transform or known, parameter="splits_config.transform")
     raw = _RawExamples(examples, read_schema(schema), UserModule(module_file, preprocessing_fn))
+    cache = None if disable_analyzer_cache else AnalyzerCache(examples, analyzer_cache, updated_analyzer_cache)
 
     with fork_aside() as aside:  # before TensorFlow runs in this process, as it does from here on
         function = UserPreprocessing(raw.user_module.load(), custom_config)
-        only_here = _analyze(raw, analyzed, function, Path(transform_graph.uri), aside, context)
+        over = _Pass(raw, analyzed, cache, aside, context)
+        only_here = _analyze(over, function, Path(transform_graph.uri))
         output = tft.TFTransformOutput(transform_graph.uri)
         graph = raw.graph(output.transform_savedmodel_dir)
         transformation = Transformation(graph, output.transformed_metadata.schema.SerializeToString())
@@ -125,50 +130,71 @@ class _RawExamples:
             )
 
 
-def _analyze(
-    raw: _RawExamples,
-    splits: Sequence[str],
-    function: UserPreprocessing,
-    output: Path,
-    aside: Executor,
-    context: ExecutorContext,
-) -> bool:
-    """Write the transform graph of `splits` to `output`, and return whether no other process can run it."""
-    raw.check_not_empty(splits)
-    with temporary_folder(context) as folder:
-        only_here = _write_graph(raw, raw.sources(splits), function, folder, output, aside, context)
+@dataclass(frozen=True)
+class _Pass:
+    """A pass over the analyzed splits: what each analyzer keeps of a split, found in the cache or computed, is merged.
+
+    Splits are merged in their order, each as a whole, whether it was read now or before.
+    """
+
+    raw: _RawExamples
+    splits: Sequence[str]
+    cache: AnalyzerCache | None
+    aside: Executor
+    context: ExecutorContext
+
+    def __call__(self, graph: str | GraphPart, analyzers: Mapping[str, Analyzer]) -> Mapping[str, Any]:
+        known = {split: self.cache.find(split, analyzers) if self.cache else {} for split in self.splits}
+        missing = {
+            split: {label: one for label, one in analyzers.items() if label not in states}
+            for split, states in known.items()
+        }
+        computed = self._computed(graph, {split: some for split, some in missing.items() if some})
+        if self.cache:
+            for split, states in computed.items():
+                self.cache.keep(split, analyzers, states)
+        whole = AnalyzersKernel(self.raw.graph(graph), analyzers)
+        return whole.merge({**known[split], **computed.get(split, {})} for split in self.splits)
+
+    def _computed(self, graph: str | GraphPart, missing: Mapping[str, Mapping[str, Analyzer]]) -> dict[str, Any]:
+        kernels = {split: AnalyzersKernel(self._part(graph, some), some) for split, some in missing.items()}
+        sources = {split: self.raw.sources([split]) for split in missing}
+        return self.aside.submit(run_kernels, kernels, sources, self.context).result()
+
+    def _part(self, graph: str | GraphPart, analyzers: Mapping[str, Analyzer]) -> SavedGraph:
+        tensors = {name for analyzer in analyzers.values() for name in analyzer.tensors}
+        return self.raw.graph(graph.only(tensors) if isinstance(graph, GraphPart) else graph)
+
+
+def _analyze(over: _Pass, function: UserPreprocessing, output: Path) -> bool:
+    """Write the transform graph of the splits to `output`, and return whether no other process can run it."""
+    over.raw.check_not_empty(over.splits)
+    with temporary_folder(over.context) as folder:
+        only_here = _write_graph(over, function, folder, output)
         canonicalize(output / tft.TFTransformOutput.TRANSFORM_FN_DIR, temporary=folder)
-    _write_schema(raw.schema, output / tft.TFTransformOutput.RAW_METADATA_DIR)
+    _write_schema(over.raw.schema, output / tft.TFTransformOutput.RAW_METADATA_DIR)
     return only_here
 
 
-def _write_graph(
-    raw: _RawExamples,
-    sources: Sequence[Source[Chunk]],
-    function: UserPreprocessing,
-    folder: str,
-    output: Path,
-    aside: Executor,
-    context: ExecutorContext,
-) -> bool:
-    by_tft = functools.partial(
-        analyze_on_beam, function, sources, raw.adapter_config, folder, output, context.beam_pipeline_args
-    )
-    if names_runner(context.beam_pipeline_args):
+def _write_graph(over: _Pass, function: UserPreprocessing, folder: str, output: Path) -> bool:
+    raw, beam_pipeline_args = over.raw, over.context.beam_pipeline_args
+
+    def by_tft() -> None:
+        analyze_on_beam(function, raw.sources(over.splits), raw.adapter_config, folder, output, beam_pipeline_args)
+
+    if names_runner(beam_pipeline_args):
         log.info("TFT analyzes on Beam, for beam_pipeline_args name a runner")
+        log.info("Analyzer cache: not used, for TFT analyzes")
         by_tft()
         return False
     analysis = Analysis(function, raw.adapter_config, Path(folder))
     if analysis.uncovered:
         log.info("TFT analyzes on Beam in this process, for it alone computes %s", analysis.uncovered)
+        log.info("Analyzer cache: not used, for TFT analyzes")
         by_tft()
         return analysis.calls_python
-
-    def over(graph: str | GraphPart, analyzers: Mapping[str, Analyzer]) -> Mapping[str, Any]:
-        kernel = AnalyzersKernel(raw.graph(graph), analyzers)
-        return aside.submit(run_kernels, {"": kernel}, {"": sources}, context).result()[""]
-
     analysis.run(over, output)
+    log.info("Analyzer cache: %s", over.cache or "not used, for disable_analyzer_cache is set")
     return False
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -48,8 +48,17 @@ class GraphPart:
     feeds: tuple[tuple[str, tuple[str, ...]], ...]
     fetches: tuple[tuple[str, str], ...]
 
+    def only(self, keys: Collection[str]) -> GraphPart:
+        """Return the part of it that outputs `keys`."""
+        return replace(self, fetches=tuple(fetch for fetch in self.fetches if fetch[0] in keys))
+
     def load(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        """Make a function of it, from tensors by feature to tensors by key."""
+        """Make a function of it, from tensors by feature to tensors by key.
+
+        From here on TensorFlow rewrites no graph of this process: what it makes of one depends on all that is output,
+        and so would the last digit of each output.
+        """
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         definition = tf.compat.v1.GraphDef.FromString(self.graph_def)
         whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
         tensor = whole.graph.get_tensor_by_name

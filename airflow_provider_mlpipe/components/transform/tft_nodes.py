@@ -18,6 +18,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,12 +37,19 @@ from airflow_provider_mlpipe.components.transform.accumulators import (
     TokenCounts,
     TokenWeights,
 )
+from airflow_provider_mlpipe.components.transform.identity import analyzer_digest, tensor_digests
 from airflow_provider_mlpipe.components.transform.saved_graph import GraphPart
 from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter
 
 to_arrow_converter = impl_helper.make_tensor_to_arrow_converter
 """Makes of a transformed schema what turns a batch of tensors into an Arrow RecordBatch."""
+
+NAMED_STATES: dict[str, type[tuple[Any, ...]]] = {
+    "mean and variance": tft.analyzers.WeightedMeanAndVarCombiner.accumulator_class,
+    "L-moments": tft.analyzers._LMomentsCombiner.accumulator_class,
+}
+"""The named tuples among what combiners keep."""
 
 _ORDERING = analyzer_impls._VocabOrderingType
 _TOKENS: dict[int, Accumulator] = {_ORDERING.FREQUENCY: TokenCounts(), _ORDERING.WEIGHTED_FREQUENCY: TokenWeights()}
@@ -73,6 +81,7 @@ class Analysis:
         graph, features, outputs = impl_helper.trace_preprocessing_function(function, self._specs, False, str(folder))
         _check_outputs(graph, outputs)
         self._graph, self._features = graph, features
+        self._sources = _sources(inputs, features)
         self._asset_map = annotators.get_asset_annotations(graph)
         annotators.clear_asset_annotations(graph)
         self._fingerprint = graph_tools.get_analyzers_fingerprint(graph, features)
@@ -207,7 +216,14 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         return []
 
     def ApplySavedModel(self, op: Any, model: list[Any], data: list[Any]) -> list[Any]:
-        return [self._over(model[0], self._of._passes.analyzers[op.label])]
+        analyzers = self._of._passes.analyzers[op.label]
+        if isinstance(model[0], GraphPart):  # what is traced once more might be another graph than the one looked at
+            analyzers = self._with_digests(analyzers)
+        return [self._over(model[0], analyzers)]
+
+    def _with_digests(self, analyzers: Mapping[str, Analyzer]) -> dict[str, Analyzer]:
+        tensor_digest = tensor_digests(self._of._graph, self._of._sources)
+        return {label: replace(one, digest=analyzer_digest(one, tensor_digest)) for label, one in analyzers.items()}
 
     def ExtractFromDict(self, op: Any, value: list[Any]) -> list[Any]:
         """Of a pass, all states, from which an analyzer takes its own; of a packed combine, one state or output."""
@@ -300,6 +316,17 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         else:
             lines = [token for _, token in entries]
         return [str(_write_vocabulary(self._of._folder / op.vocab_filename, lines, op.file_format))]
+
+
+def _sources(inputs: TensorAdapterConfig, features: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Describe the inputs of a traced graph by their ops: of which feature, which component, and how it is read."""
+    sources = {}
+    for name, feature in features.items():
+        representation = inputs.tensor_representations[name].SerializeToString(deterministic=True)
+        columns = [[one.name, str(one.type)] for one in inputs.arrow_schema if one.name.encode() in representation]
+        for number, tensor in enumerate(tf.nest.flatten(feature, expand_composites=True)):
+            sources[tensor.op.name] = [name, number, representation.hex(), columns]
+    return sources
 
 
 def _part(graph: Any, features: Mapping[str, Any], outputs: Mapping[str, tf.Tensor]) -> GraphPart | None:
