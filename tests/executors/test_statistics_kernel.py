@@ -18,11 +18,13 @@ pytest.importorskip("tensorflow")
 import stock
 import tensorflow_data_validation as tfdv
 from statistics_equality import assert_equal
+from tensorflow_data_validation.utils import slicing_util
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics
 from airflow_provider_mlpipe.components.statistics_gen.executor import run
 from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import stored
@@ -137,6 +139,18 @@ OPTIONS: dict[str, Any] = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_flights_statistics_are_tfdvs(flights: Examples, folder: Folder, name: str) -> None:
     assert_equal(ours(flights, folder(), OPTIONS[name]), tfdvs(flights, folder(), OPTIONS[name]))
+
+
+def test_slices_by_sql_are_tfdvs_where_it_has_them(flights: Examples, folder: Folder) -> None:
+    query = "SELECT STRUCT(origin, late) FROM example.origin, example.late"
+    options = {"slicing_config": {"slicing_specs": [{"slice_keys_sql": query}]}}
+    if hasattr(slicing_util, "GenerateSlicesSqlDoFn"):
+        found = ours(flights, folder(), options)
+        assert len(found.datasets) == 7
+        assert_equal(found, tfdvs(flights, folder(), options))
+    else:
+        with pytest.raises(InvalidInputError, match="slice_keys_sql is not known to TFDV"):
+            ours(flights, folder(), options)
 
 
 def test_sources_and_engines_give_the_same_bytes(flights: Examples, folder: Folder) -> None:

@@ -31,6 +31,8 @@ from airflow_provider_mlpipe.records.sample import sample_rows
 
 RECORD_COLUMN = "__serialized_example__"
 
+_SLICES_BY_SQL = hasattr(slicing_util, "GenerateSlicesSqlDoFn")  # TFDV 1.21 has none
+
 _Accumulator: TypeAlias = dict[str, list[Any]]
 """By slice, an accumulator of each generator."""
 
@@ -40,6 +42,12 @@ def beam_only(options: tfdv.StatsOptions) -> list[str]:
 
     Raises InvalidInputError with what TFDV finds wrong with the options and their schema.
     """
+    specs = options.slicing_config.slicing_specs if options.slicing_config else ()
+    if not _SLICES_BY_SQL and any(spec.slice_keys_sql for spec in specs):
+        raise InvalidInputError(
+            f"stats_options: slice_keys_sql is not known to TFDV {tfdv.__version__}; slice by feature_keys or "
+            "feature_values"
+        )
     try:
         generators = stats_impl.get_generators(options)
     except ValueError as error:
@@ -154,9 +162,13 @@ def _tools(options_json: str) -> _Tools:
 
 def _slicers(options: tfdv.StatsOptions) -> list[Any]:
     """Return functions of a batch to pairs of a slice and its rows; none when nothing is to be sliced."""
-    functions, queries = options.experimental_slice_functions, options.experimental_slice_sqls
-    if options.slicing_config:
-        functions, queries = slicing_util.convert_slicing_config_to_slice_functions_and_sqls(options.slicing_config)
+    config = options.slicing_config
+    if not _SLICES_BY_SQL:
+        functions, queries = slicing_util.convert_slicing_config_to_slice_functions(config), None
+    elif config:
+        functions, queries = slicing_util.convert_slicing_config_to_slice_functions_and_sqls(config)
+    else:
+        functions, queries = None, options.experimental_slice_sqls
     if functions:
         return [slicing_util.default_slicer, *functions]
     if queries:
