@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast chaos lint bench proto screenshot clean
+.PHONY: help install demo test test-fast equality chaos lint bench proto screenshot clean
 
 help: ## show what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -23,6 +23,9 @@ test: lint ## all checks and all tests
 
 test-fast: install ## the unit tests that need no TensorFlow: under a minute
 	$(RUN)/pytest $(IN_PARALLEL) tests/unit -m "not heavy and not airflow"
+
+equality: install ## hold components against TFDV, TFT and TFMA on 50 random examples
+	MLPIPE_EXAMPLES=$(or $(MLPIPE_EXAMPLES),50) $(RUN)/pytest $(IN_PARALLEL) -k "random or any_columns" tests/executors
 
 chaos: install ## kill 200 of Airflow's and Postgres' processes, tasks and executors while runs come and go
 	MLPIPE_CHAOS_KILLS=$(or $(MLPIPE_CHAOS_KILLS),200) $(RUN)/pytest -s tests/chaos

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 pytest.importorskip("tensorflow")
 import stock
 import tensorflow_data_validation as tfdv
+from examples import EXAMPLES
 from statistics_equality import assert_equal
 from tensorflow_data_validation.utils import slicing_util
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
@@ -180,7 +181,7 @@ COLUMN = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=2 * EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["a", "b", "\u00fc", "x.y", "a b"]), COLUMN, min_size=1))
 def test_any_columns_statistics_are_tfdvs(folder: Folder, columns: dict[str, pa.Array]) -> None:
     examples = write(folder(), pa.RecordBatch.from_arrays(list(columns.values()), list(columns)))

@@ -1,10 +1,9 @@
-"""The models of the example DAGs, through every executor: a real model is blessed, one of shuffled labels is not."""
+"""The model of the flights, through every executor. That of the penguins is in `tests/acceptance/test_penguins.py`."""
 
 from __future__ import annotations
 
 import csv
 import json
-import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -63,39 +62,3 @@ def test_a_flight_model_of_a_sample_beats_the_table_of_rates(
     assert metrics["example_count"] == outputs["CsvExampleGen"]["examples"].properties["record_counts"]["eval"]
     assert metrics["weighted_example_count"] < metrics["example_count"]
     assert {"origin=JFK", "carrier=UA"} <= {one["slice"] for one in _summary(outputs)["slices"]}
-
-
-def test_a_flight_model_of_shuffled_labels_is_not_blessed_and_not_pushed(
-    load: Callable[[str], ModuleType],
-    run_executors: Callable[..., Any],
-    flight_data: ModuleType,
-    flights: list[dict[str, str]],
-    tmp_path: Path,
-) -> None:
-    outcomes = [{name: row[name] for name in flight_data.OUTCOME} for row in flights]
-    random.Random(1).shuffle(outcomes)
-    rows = [row | outcome for row, outcome in zip(flights, outcomes, strict=True)]
-    data_dir = _write(tmp_path / "data", rows, flight_data.COLUMNS)
-    outputs = run_executors(
-        load("flight_delays").dag, data_dir=data_dir, push_dir=str(tmp_path / "push"), train_steps=200
-    )
-
-    assert outputs["Evaluator"]["blessing"].properties["blessed"] == 0
-    assert outputs["Pusher"]["pushed_model"].properties["pushed"] == 0
-    assert _metrics(outputs)["auc"] == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("shuffle_labels", [False, True])
-def test_penguins_are_blessed_unless_labels_are_shuffled(
-    load: Callable[[str], ModuleType], run_executors: Callable[..., Any], tmp_path: Path, shuffle_labels: bool
-) -> None:
-    load("penguins_code.data").prepare(tmp_path / "data")
-    outputs = run_executors(
-        load("penguins").dag,
-        data_dir=str(tmp_path / "data"),
-        push_dir=str(tmp_path / "push"),
-        shuffle_labels=shuffle_labels,
-    )
-    assert outputs["ExampleValidator"]["anomalies"].properties["blessed"] == {"train": 1, "eval": 1}
-    assert outputs["Evaluator"]["blessing"].properties["blessed"] == (not shuffle_labels)
-    assert (tmp_path / "push").exists() != shuffle_labels
