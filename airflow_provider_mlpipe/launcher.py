@@ -36,6 +36,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._kept: Kept | None = None
+        self._was_killed = False
 
     def launch(self, invocation: ExecutorInvocation, *, log: Log, warm: WarmParent | None = None) -> ExecutorResult:
         """Runs the executor, in a fork of the parent `warm` if that is given and answers, and returns its result.
@@ -61,7 +62,8 @@ class Launcher:
         return result
 
     def kill(self) -> None:
-        """Kills the executor and everything it started; does nothing when none runs."""
+        """Kills the executor and everything it started, now or as soon as there is one."""
+        self._was_killed = True
         kept = self._kept
         if kept is not None:
             kept.kill()
@@ -78,6 +80,8 @@ class Launcher:
     def _hold(self, kept: Kept, wait_until_ready: Callable[[Kept], object]) -> Kept:
         """Waits for it; meanwhile it may be killed, and is then returned, to be found dead."""
         self._kept = kept
+        if self._was_killed:
+            kept.kill()
         try:
             wait_until_ready(kept)
         except BaseException as error:

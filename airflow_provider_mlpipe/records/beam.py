@@ -44,9 +44,18 @@ def temporary_folder(context: ExecutorContext) -> Iterator[str]:
         FileSystems.delete([folder])
 
 
-def read_lines(pattern: str) -> Iterator[bytes]:
-    """Yield the lines of all files that match, without their ends."""
+def sorted_lines(pattern: str, width: int) -> Iterator[bytes]:
+    """Yield the lines of all files that match, in the order of their first `width` bytes, which alone are held."""
+    for _, path, place in sorted(_placed(pattern, width)):
+        with FileSystems.open(path) as lines:
+            lines.seek(place)
+            yield lines.readline().rstrip(b"\n")
+
+
+def _placed(pattern: str, width: int) -> Iterator[tuple[bytes, str, int]]:
     for file in FileSystems.match([pattern])[0].metadata_list:
         with FileSystems.open(file.path) as lines:
+            place = 0
             while line := lines.readline():
-                yield line.rstrip(b"\n")
+                yield line[:width], file.path, place
+                place += len(line)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+
 Numbers: TypeAlias = npt.NDArray[np.number[Any]]
 
 
@@ -45,7 +47,7 @@ def repeated(value: bytes, count: int) -> pa.BinaryArray:
 
 def fixed_width(width: int, data: Numbers) -> pa.BinaryArray:
     """Cut the bytes of `data` into values of `width` bytes each."""
-    return binary_array(np.arange(data.nbytes // width + 1, dtype=np.int32) * np.int32(width), data)
+    return binary_array(offsets_of(np.full(data.nbytes // width, width)), data)
 
 
 def binary_array(offsets: Numbers, data: Numbers) -> pa.BinaryArray:
@@ -72,5 +74,10 @@ def varints(numbers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint8], Num
 
 
 def offsets_of(lengths: Numbers) -> Numbers:
-    """Return the offsets of values that have these lengths."""
-    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    """Return the offsets of values that have these lengths; raises InvalidInputError beyond 2 GiB, Arrow's limit."""
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise InvalidInputError(
+            f"{len(lengths)} values take {offsets[-1]} bytes, and 2 GiB are the most; write less a row"
+        )
+    return offsets.astype(np.int32)

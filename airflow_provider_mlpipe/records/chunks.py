@@ -22,6 +22,13 @@ from airflow_provider_mlpipe.records.tfrecord import read_blocks
 _DECODED_AT_ONCE = 250  # the decoder takes longer per record when it is given more
 
 
+def files_read(examples: Examples, split: str) -> Sequence[Path]:
+    """Return the files from which `example_sources` reads rows: the sidecar, if there is one, else the records."""
+    files = split_files(examples, split)
+    sidecar = sidecar_of(files[0])
+    return files if sidecar is None else [sidecar]
+
+
 def example_sources(
     examples: Examples, split: str, *, schema: bytes | None = None, record_column: str | None = None
 ) -> Sequence[Source[Chunk]]:

@@ -48,7 +48,9 @@ def dataset(
         if path is not None
         for first in starts(path)
     ]
-    blocks = tf.data.Dataset.from_generator(lambda: _epochs(chunks, adapter, options), output_signature=specs)
+    seed = options.shuffle_seed if options.shuffle_seed is not None else np.random.randint(2**31)
+    random = np.random.default_rng(seed)  # not anew when the dataset is iterated over again: in another order
+    blocks = tf.data.Dataset.from_generator(lambda: _epochs(chunks, adapter, options, random), output_signature=specs)
     drop_final_batch = options.drop_final_batch or options.num_epochs is None
     batches = blocks.rebatch(options.batch_size, drop_remainder=drop_final_batch)
     if options.label_key is not None:
@@ -65,10 +67,11 @@ def _why_not(sidecars: Mapping[Path, Path | None], specs: Mapping[str, tf.TypeSp
 
 
 def _epochs(
-    chunks: Sequence[SidecarChunk], adapter: TensorAdapter, options: TensorFlowDatasetOptions
+    chunks: Sequence[SidecarChunk],
+    adapter: TensorAdapter,
+    options: TensorFlowDatasetOptions,
+    random: np.random.Generator,
 ) -> Iterator[Columns]:
-    seed = options.shuffle_seed if options.shuffle_seed is not None else np.random.randint(2**31)
-    random = np.random.default_rng(seed)
     for _ in itertools.repeat(None) if options.num_epochs is None else range(options.num_epochs):
         blocks = _blocks(chunks, adapter)
         yield from shuffled(blocks, options.shuffle_buffer_size, random) if options.shuffle else blocks

@@ -37,6 +37,7 @@ T = TypeVar("T")
 MIB = 1 << 20
 PROCESS_MB = 1024
 """How much memory a fork is given, in MiB."""
+_KEY_BYTES = 19  # the numbers of a source and of its chunk, as `_attempts` writes them
 
 
 class Chunk(Protocol):
@@ -197,13 +198,13 @@ def _on_beam(work: Callable[[C], T], sources: Sequence[Source[C]], context: Exec
     """Work where the runner does, and fetch the results from files below `--temp_location` or the temporary folder."""
     import apache_beam as beam
 
-    from airflow_provider_mlpipe.records.beam import pipeline, read_lines, temporary_folder
+    from airflow_provider_mlpipe.records.beam import pipeline, sorted_lines, temporary_folder
 
     with temporary_folder(context) as folder:
         with pipeline(context.beam_pipeline_args) as run:
             numbered = run | beam.Create(list(enumerate(sources))) | beam.Reshuffle()
             _ = numbered | beam.FlatMap(_attempts, work) | beam.io.WriteToText(f"{folder}/results")
-        for line in sorted(read_lines(f"{folder}/results*")):
+        for line in sorted_lines(f"{folder}/results*", _KEY_BYTES):
             result = pickle.loads(base64.b64decode(line.split()[-1]))
             if isinstance(result, PermanentError):
                 raise result

@@ -5,15 +5,20 @@ LZ4 (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format). It is 
 of TFX look for records only. Rows and their order are those of the split's one file of records. A column is flat where
 `records.examples` encodes it flat (null: a feature without values), else a list; columns are ordered by their names.
 
-An artifact is whole without it: whoever reads it can read the records. The content digest leaves it out.
+Beside it is `data-00000-of-00001.crc32c`, since Arrow has no checksums: a line for each batch and one for what follows
+them, with the place in the file where it ends and the CRC-32C of its bytes.
+
+An artifact is whole without them: whoever reads a sidecar can read the records. The content digest leaves them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import google_crc32c
 import numpy as np
 import pyarrow as pa
 
@@ -33,8 +38,8 @@ def sidecar_of(records: Path) -> Path | None:
     """Return the sidecar of a file of records, if there is one: it is of the only file of a split."""
     folder = records.parent
     path = folder.with_name(f"Arrow-{folder.name.removeprefix('Split-')}") / FILE_NAME
-    is_ours = folder.name.startswith("Split-") and path.exists() and list(folder.glob("*.gz")) == [records]
-    return path if is_ours else None
+    is_ours = folder.name.startswith("Split-") and list(folder.glob("*.gz")) == [records]
+    return path if is_ours and path.exists() and _checksums_path(path).exists() else None
 
 
 class SidecarWriter:
@@ -45,7 +50,9 @@ class SidecarWriter:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
+        self._path = path
         self._file = pa.OSFile(str(path), "wb")
+        self._ends: list[int] = []
         self._writer: pa.RecordBatchFileWriter | None = None
         self._cutter = BatchCutter()
         self._pending: list[pa.RecordBatch] = []
@@ -76,6 +83,8 @@ class SidecarWriter:
             self._flush()
             if self._writer:
                 self._writer.close()
+            self._ends.append(self._file.tell())
+        _write_checksums(self._path, self._ends)
 
     def _flush(self) -> None:
         if not self._pending:
@@ -86,6 +95,8 @@ class SidecarWriter:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
             self._writer = pa.ipc.new_file(self._file, table.schema, options=options)
         self._writer.write_table(table)
+        if table.num_rows:
+            self._ends.append(self._file.tell())
 
 
 def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -113,16 +124,16 @@ def _value_type(arrow_type: pa.DataType) -> pa.DataType:
 
 def starts(path: Path) -> range:
     """Return the places of the batches with which chunks start; raises InvalidInputError when the file is cut off."""
-    with _opened(path) as batches:
+    with _opened(path, range(0)) as batches:
         return range(0, batches.num_record_batches, CHUNK_BATCHES)
 
 
 def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches `first` up to `stop`, as tf.Examples are decoded: every column a large_list, or null.
 
-    A feature that no row of a batch has is no column of it.
+    A feature that no row of a batch has is no column of it. Raises InvalidInputError when the file is damaged.
     """
-    with _opened(path) as batches:
+    with _opened(path, range(first, stop)) as batches:
         for number in range(first, min(stop, batches.num_record_batches)):
             batch = batches.get_batch(number)
             there = [
@@ -131,11 +142,40 @@ def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_arrays([_lists(batch.column(name)) for name in there], there)
 
 
-def _opened(path: Path) -> pa.RecordBatchFileReader:
+def _opened(path: Path, places: Iterable[int]) -> pa.RecordBatchFileReader:
+    """Open the file, and check the batches at these places, with the first, before which the schema is, and the end."""
+    file = pa.memory_map(str(path))
+    segments = _segments(path)
+    for place in {0, *places, len(segments) - 1}.intersection(range(len(segments))):
+        start, end, checksum = segments[place]
+        if google_crc32c.value(file.read_at(end - start, start)) != checksum:
+            raise InvalidInputError(f"{path} is damaged or cut off; make the examples anew, or delete this file")
+    return pa.ipc.open_file(file)
+
+
+def _checksums_path(path: Path) -> Path:
+    return path.with_suffix(".crc32c")
+
+
+def _write_checksums(path: Path, ends: Sequence[int]) -> None:
+    with pa.memory_map(str(path)) as file:
+        values = [
+            google_crc32c.value(file.read_at(end - start, start)) for start, end in itertools.pairwise([0, *ends])
+        ]
+    lines = [f"{end} {value:08x}\n" for end, value in zip(ends, values, strict=True)]
+    _checksums_path(path).write_text("".join(lines))
+
+
+def _segments(path: Path) -> list[tuple[int, int, int]]:
+    """Return where each begins and ends, and its checksum."""
+    checksums = _checksums_path(path)
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path)))
-    except pa.ArrowInvalid as error:
-        raise InvalidInputError(f"{path} is cut off ({error}); make the examples anew, or delete this file") from error
+        lines = [line.split() for line in checksums.read_text().splitlines()]
+        found = [(int(end), int(value, 16)) for end, value in lines]
+    except ValueError as error:
+        raise InvalidInputError(f"{checksums} is damaged; make the examples anew, or delete this file") from error
+    ends = [0, *(end for end, _ in found)]
+    return [(start, end, value) for start, (end, value) in zip(ends, found, strict=False)]
 
 
 def _absent(column: pa.Array) -> bool:

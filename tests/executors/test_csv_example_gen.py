@@ -133,7 +133,7 @@ def test_both_engines_write_the_same_files(tmp_path: Path) -> None:
     other, _ = generate(base, tmp_path / "beam", beam_pipeline_args=("--runner=DirectRunner",))
     assert one == other
     files = [path.relative_to(tmp_path / "forks") for path in (tmp_path / "forks").rglob("*") if path.is_file()]
-    assert len(files) == 4
+    assert len(files) == 6  # records, sidecar and its checksums
     assert sorted(files) == sorted(
         path.relative_to(tmp_path / "beam") for path in (tmp_path / "beam").rglob("*") if path.is_file()
     )

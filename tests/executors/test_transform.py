@@ -72,6 +72,33 @@ def test_scaling_uses_the_analyzed_split_only(
     assert first == pytest.approx((float(penguin_rows[0]["body_mass_g"]) - mean) / deviation, abs=1e-4)
 
 
+def test_large_outputs_are_encoded_in_pieces(
+    penguins_transformed: tuple[TransformGraph, Examples],
+    penguin_examples: Examples,
+    penguin_schema: Schema,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow_transform as tft
+
+    from airflow_provider_mlpipe.components.transform import materialize
+    from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph, UserModule
+    from airflow_provider_mlpipe.records.chunks import example_sources
+    from airflow_provider_mlpipe.records.inputs import read_schema
+
+    output = tft.TFTransformOutput(penguins_transformed[0].uri)
+    schema = read_schema(penguin_schema).SerializeToString()
+    graph = SavedGraph(output.transform_savedmodel_dir, schema, UserModule(str(PENGUIN_MODULE), None))
+    transformation = materialize.Transformation(graph, output.transformed_metadata.schema.SerializeToString())
+    (chunk,) = [chunk for one in example_sources(penguin_examples, "train", schema=schema) for chunk in one.chunks()]
+    ((whole_rows, whole),) = transformation("train", chunk)
+    monkeypatch.setattr(materialize, "_BLOCK_BYTES", 1000)
+    pieces = transformation("train", chunk)
+    assert len(pieces) > 5
+    assert [one for _, frames in pieces for one in frames.to_pylist()] == whole.to_pylist()
+    assert [row for rows, _ in pieces for row in rows.to_pylist()] == whole_rows.to_pylist()
+
+
 def test_tables_of_two_graphs_in_one_process_are_apart(
     penguins_transformed: tuple[TransformGraph, Examples], transform: Transform, tmp_path: Path
 ) -> None:

@@ -454,6 +454,17 @@ def test_a_task_that_is_killed_while_it_waits_starts_nothing(make: Make, cold: W
     assert not execution.lines
 
 
+@pytest.mark.parametrize("warm_start", [True, False])
+def test_a_task_that_is_killed_before_there_is_an_executor_runs_none(
+    make: Make, parent: WarmParent, warm_start: bool
+) -> None:
+    execution = make(parent if warm_start else None)
+    execution.kill()
+    with pytest.raises(ExecutorDiedError):
+        execution.run()
+    assert not (execution.folder / "0.txt").exists()
+
+
 def test_a_folder_that_others_may_enter_is_not_used(make: Make, parent: WarmParent) -> None:
     parent.folder.chmod(0o755)
     execution = make(parent)

@@ -174,7 +174,8 @@ def _evaluate(
         sums = run_kernels({"": EvaluationKernel(task)}, {"": sources}, context)[""]
     except NotCovered as data:
         return str(data)
-    assert sums.rows == sum(counts.values()), f"{sums.rows} examples were evaluated, of {counts}"
+    if sums.rows != sum(counts.values()):
+        raise InvalidInputError(f"{examples.uri}: {sums.rows} examples were evaluated, of {counts}; make them anew")
     write_results(task, sums, models, output, context)
     return None
 

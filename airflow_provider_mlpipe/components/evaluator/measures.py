@@ -251,7 +251,9 @@ class ClassCounts(ExampleMeasure):
             raise NotCovered(f"a class below -1 or above {self.BASE - 2}")
         predicted, cells = prediction.argmax(axis=1), []
         for number, threshold in enumerate(self.thresholds):
-            below = prediction[chosen.row, predicted] <= threshold
+            # A number against a number, as TFMA compares: numpy 1 then takes float64, and numpy 2 float32.
+            kind = np.result_type(prediction.dtype.type(0), threshold)
+            below = prediction[chosen.row, predicted].astype(kind) <= threshold
             predicted = np.where(below, -1, predicted)
             cells.append((number * self.BASE + actual + 1) * self.BASE + predicted + 1)
         times = len(self.thresholds)

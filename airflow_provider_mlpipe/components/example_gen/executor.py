@@ -17,6 +17,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
+from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
 from airflow_provider_mlpipe.records.engine import map_chunks
@@ -113,16 +114,12 @@ class _Encode:
         dealt = {}
         for place, name in enumerate(self.split.names):
             those = pa.array(np.flatnonzero(places == place))
-            dealt[name] = _Dealt(frames.take(those), stored(_taken(rows, those)))
+            dealt[name] = _Dealt(frames.take(those), stored(taken(rows, those)))
         return dealt
 
     def _keys(self, rows: pa.RecordBatch) -> pa.BinaryArray:
         column = rows.schema.get_field_index(self.partition_feature)
         return encode_features(self.partition_feature, rows.column(column))
-
-
-def _taken(rows: pa.RecordBatch, those: pa.Array) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([column.take(those) for column in rows.columns], rows.schema.names)
 
 
 def _check_partition_feature(name: str, kinds: Mapping[str, ColumnType]) -> None:

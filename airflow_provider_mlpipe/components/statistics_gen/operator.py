@@ -14,7 +14,9 @@ from airflow_provider_mlpipe.exceptions import PipelineError
 
 
 class StatisticsGenOperator(ComponentOperator):
-    """Computes the statistics of every split, as TensorFlow Data Validation defines them, on Beam.
+    """Computes the statistics of every split, as TensorFlow Data Validation defines them.
+
+    Processes on this machine compute them, or Beam, where `beam_pipeline_args` name a runner.
 
     Reads `examples`, and `schema` if given. Publishes `statistics` (ExampleStatistics): for each split
     `Split-<name>/FeatureStats.pb`, a binary DatasetFeatureStatisticsList, with the property `splits`.

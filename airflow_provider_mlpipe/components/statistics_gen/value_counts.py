@@ -90,7 +90,7 @@ class ValueCounts:
 
 
 def _summed(pieces: list[pa.Table]) -> pa.Table:
-    """Sum up in the order of the rows, so that the last digits of weights are always the same."""
+    """Sum up in the order of the rows, so that the last digits of weights are the same, wherever as much is spilled."""
     table = pa.concat_tables(pieces).combine_chunks()
     if not table.num_rows:
         return table

@@ -1,8 +1,8 @@
 """What analyzers keep of a split, taken over from an earlier execution in which they read the same.
 
-A state's key says all that the state depends on: the split's records, file by file; the analyzer, as `identity.py` has
-it; this package's code, the versions of libraries, and the kind of processor. So what is found is what would be made,
-and a result is the same with a cache and without.
+A state's key says all that the state depends on: the files from which the split's rows are read; the analyzer, as
+`identity.py` has it; this package's code, the versions of libraries, and what the processor can do. So what is found is
+what would be made, and a result is the same with a cache and without.
 
 A state is in a file `<key>.state`: a line with a digest of the key and of the rest, then what `stored_states.py` makes
 of it. What is damaged, or another's, is as good as missing.
@@ -10,9 +10,11 @@ of it. What is damaged, or another's, is as good as missing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -29,7 +31,6 @@ from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
 from airflow_provider_mlpipe.components.transform.stored_states import decode, encode
 from airflow_provider_mlpipe.digests import file_digest, files_digest, text_digest
 from airflow_provider_mlpipe.records import chunks
-from airflow_provider_mlpipe.records.inputs import split_files
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class AnalyzerCache:
 
     def _key(self, split: str, analyzer: Analyzer) -> str | None:
         if split not in self._readings:
-            self._readings[split] = _reading(split_files(self._examples, split))
+            self._readings[split] = _reading(chunks.files_read(self._examples, split))
         return text_digest(f"{self._readings[split]} {analyzer.digest}") if analyzer.digest else None
 
     def _read(self, key: str) -> tuple[bytes, Any] | None:
@@ -106,7 +107,15 @@ def _reading(files: Iterable[Path]) -> str:
     code = [path for folder in _CODE for path in folder.glob("*.py")]
     libraries = [library.__version__ for library in (tf, tft, tfx_bsl, np, pa)]
     source = files_digest((f"{path.parent.name}/{path.name}", file_digest(path)) for path in code)
-    return text_digest(json.dumps([source, libraries, platform.machine(), [file_digest(path) for path in files]]))
+    return text_digest(json.dumps([source, libraries, _processor(), [file_digest(path) for path in files]]))
+
+
+def _processor() -> list[str]:
+    """What the last digit may depend on: libraries choose their code by what the processor can do."""
+    with contextlib.suppress(OSError):
+        if flags := re.search(r"^(flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return [platform.machine(), *sorted(flags[2].split())]
+    return [platform.machine()]
 
 
 def _digest(key: str, stored: bytes) -> bytes:

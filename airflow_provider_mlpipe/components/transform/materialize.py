@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -18,11 +19,15 @@ from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
 from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_splits
 from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.tfrecord import frame
+
+_BLOCK_BYTES = 64 << 20
+"""How many bytes of outputs are encoded at a time, since a row's may be many times its inputs'."""
 
 Block: TypeAlias = tuple["pa.RecordBatch | None", pa.BinaryArray]
 """A batch of transformed rows: as a sidecar holds them, if one can, and as framed records."""
@@ -51,9 +56,9 @@ class Transformation:
 
         Raises InvalidInputError when the graph makes more or fewer rows than it was given.
         """
-        return [self._transformed(batch) for batch in chunk.batches()]
+        return [block for batch in chunk.batches() for block in self._transformed(batch)]
 
-    def _transformed(self, batch: pa.RecordBatch) -> Block:
+    def _transformed(self, batch: pa.RecordBatch) -> list[Block]:
         coder = _coder(self.schema)
         columns = coder.converter.convert(self.graph.apply(batch))
         if columns.num_rows != batch.num_rows:
@@ -61,7 +66,10 @@ class Transformation:
                 f"preprocessing_fn made {columns.num_rows} rows of {batch.num_rows}; "
                 f"the first dimension of every output must be the batch"
             )
-        return coder.encode(columns)
+        if columns.nbytes <= _BLOCK_BYTES:
+            return [coder.encode(columns)]
+        pieces = np.array_split(np.arange(columns.num_rows), min(columns.num_rows, columns.nbytes // _BLOCK_BYTES + 1))
+        return [coder.encode(taken(columns, pa.array(piece))) for piece in pieces]
 
 
 def write_splits(

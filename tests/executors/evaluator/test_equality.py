@@ -161,6 +161,20 @@ def test_metrics_of_classes(compare: Callable[..., Evaluated], tmp_path: Path) -
     )
 
 
+def test_classes_whose_probability_is_a_threshold(compare: Callable[..., Evaluated], tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    columns = rows(6)
+    tenths = np.random.default_rng(6).integers(1, 9, ROWS) / 10
+    columns["probabilities"] = pa.array([[one, 0.05, 0.05, 0.0] for one in tenths], pa.list_(pa.float32()))
+    matrix = metric("MultiClassConfusionMatrixAtThresholds", thresholds=[number / 10 for number in range(1, 9)])
+    compare(
+        config({"metrics": [matrix]}, label="kind", slicing_specs=[{}]),
+        examples=write_examples(tmp_path / "examples", columns),
+        model=save_model(tmp_path / "model", {"kind": ("probabilities", 4)}),
+    )
+
+
 def test_labels_of_many_classes_and_one_of_many_outputs(compare: Callable[..., Evaluated], tmp_path: Path) -> None:
     outputs = {
         "model_specs": [

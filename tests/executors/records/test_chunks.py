@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.records import batches
-from airflow_provider_mlpipe.records.chunks import example_sources
+from airflow_provider_mlpipe.records.chunks import example_sources, files_read
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples
+from airflow_provider_mlpipe.records.sidecar import FILE_NAME as FILE_NAME_OF_SIDECAR
 from airflow_provider_mlpipe.records.sidecar import sidecar_path, stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, frame
@@ -132,11 +134,32 @@ def test_a_feature_of_another_type_is_named(examples: Examples) -> None:
         read(example_sources(examples, "train", schema=wrong))
 
 
-def test_a_broken_sidecar_is_named(examples: Examples, tmp_path: Path) -> None:
-    broken = Examples(uri=str(tmp_path), properties=examples.properties)
-    Path(tmp_path, "Split-train").symlink_to(Path(examples.uri, "Split-train"))
-    path = sidecar_path(broken, "train")
-    path.parent.mkdir()
-    path.write_bytes(sidecar_path(examples, "train").read_bytes()[:-100])
-    with pytest.raises(InvalidInputError, match="cut off"):
-        example_sources(broken, "train")
+@pytest.fixture
+def copied(examples: Examples, without_sidecar: Examples) -> Examples:
+    """The same records, and a sidecar of their own."""
+    shutil.copytree(sidecar_path(examples, "train").parent, sidecar_path(without_sidecar, "train").parent)
+    return without_sidecar
+
+
+def test_a_sidecar_that_is_cut_off_is_named(copied: Examples) -> None:
+    path = sidecar_path(copied, "train")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InvalidInputError, match=f"{FILE_NAME_OF_SIDECAR} is damaged or cut off"):
+        example_sources(copied, "train")
+
+
+def test_no_damage_of_a_sidecar_goes_unseen(copied: Examples) -> None:
+    path = sidecar_path(copied, "train")
+    whole = bytearray(path.read_bytes())
+    for place in range(7, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        with pytest.raises(InvalidInputError, match="is damaged or cut off"):
+            read(example_sources(copied, "train"))
+    path.write_bytes(whole)
+    assert len(read(example_sources(copied, "train"))) == 7
+
+
+def test_a_sidecar_without_its_checksums_is_none(copied: Examples) -> None:
+    assert files_read(copied, "train") == [sidecar_path(copied, "train")]
+    sidecar_path(copied, "train").with_suffix(".crc32c").unlink()
+    assert files_read(copied, "train") == [Path(copied.uri, "Split-train", FILE_NAME)]

@@ -98,6 +98,14 @@ def test_a_shuffled_epoch_has_every_row_once(pattern: str) -> None:
     assert first != rows_of(pattern, shuffle_buffer_size=3000, shuffle_seed=6)
 
 
+def test_each_iteration_has_an_order_of_its_own(pattern: str) -> None:
+    options = TensorFlowDatasetOptions(batch_size=500, num_epochs=1, shuffle_buffer_size=3000, shuffle_seed=5)
+    batches = dataset([pattern], options, DENSE)
+    first, second = ([int(row) for batch in batches.as_numpy_iterator() for row in batch["row"]] for _ in range(2))
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
 def test_without_a_seed_the_programs_decides(pattern: str) -> None:
     def seeded(seed: int) -> list[int]:
         tf.keras.utils.set_random_seed(seed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import (
     binary_array,
     bytes_list,
@@ -21,6 +23,12 @@ def test_bytes_list_of_slices() -> None:
     assert bytes_list(array[1:3]) == [b"", b"ccc"]
     assert bytes_list(array[4:]) == bytes_list(pa.array([], pa.binary())) == []
     assert bytes_list(pa.array([b"", b""])) == [b"", b""]
+
+
+def test_more_than_arrow_can_hold_is_an_error() -> None:
+    assert offsets_of(np.array([1 << 30, (1 << 30) - 1])).tolist() == [0, 1 << 30, (1 << 31) - 1]
+    with pytest.raises(InvalidInputError, match="2147483648 bytes, and 2 GiB are the most"):
+        offsets_of(np.array([1 << 30, 1 << 30], np.int32))
 
 
 def test_values_buffer_of_slices() -> None:
