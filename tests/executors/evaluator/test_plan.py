@@ -10,6 +10,8 @@ import pytest
 from evaluations import evaluate, save_model, why_not, write_examples
 from fresh import in_fresh_process
 
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+
 pytestmark = [
     pytest.mark.heavy,
     pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
@@ -117,5 +119,5 @@ def test_a_count_that_is_not_the_examples_is_an_error(tmp_path: Path) -> None:
     examples = write_examples(tmp_path / "examples", {"p": pa.array([0.0, 0.5])})
     wrong = type(examples)(uri=examples.uri, properties={"splits": ["eval"], "record_counts": {"eval": 3}})
     model = save_model(tmp_path / "model", {"": ("p", 1)})
-    with pytest.raises(AssertionError, match="2 examples were evaluated"):
+    with pytest.raises(InvalidInputError, match="2 examples were evaluated"):
         evaluate(tmp_path / "evaluated", {"metrics_specs": [{"metrics": [COUNT]}]}, examples=wrong, model=model)
