@@ -100,6 +100,7 @@ def profile(examples: str, out: str) -> None:
     from airflow_provider_mlpipe.executors import ExecutorContext
     from airflow_provider_mlpipe.records.chunks import SidecarChunk, example_sources
     from airflow_provider_mlpipe.records.inputs import read_schema
+    from airflow_provider_mlpipe.records.sidecar import SidecarWriter
 
     clock = Clock()
     module = saved_graph.UserModule(str(FLIGHTS / "model.py"), None)
@@ -112,8 +113,8 @@ def profile(examples: str, out: str) -> None:
     clock.time(saved_graph.SavedGraph, "apply", "make tensors of rows, and apply the graph")
     clock.time(materialize, "encode_examples", "encode tf.Examples")
     clock.time(materialize, "frame", "checksums of records")
-    clock.time(materialize.SidecarWriter, "write", "write the sidecar")
-    clock.time(materialize.SidecarWriter, "close", "write the sidecar")
+    clock.time(SidecarWriter, "write", "write the sidecar")
+    clock.time(SidecarWriter, "close", "write the sidecar")
 
     def over(graph: object, analyzers: object) -> object:
         with clock("accumulate what analyzers keep"):
