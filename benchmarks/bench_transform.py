@@ -60,6 +60,8 @@ def run_once(what: str, examples: str, out: str) -> None:
             return data.FLIGHTS
 
     else:
+        from transforms import DEFAULTS
+
         from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
         from airflow_provider_mlpipe.components.transform.executor import run
         from airflow_provider_mlpipe.executors import ExecutorContext
@@ -71,12 +73,8 @@ def run_once(what: str, examples: str, out: str) -> None:
             produced = run(
                 examples=Examples(uri=examples, properties={"splits": list(BUCKETS)}),
                 schema=Schema(uri=str(FLIGHTS)),
-                analyzer_cache=None,
                 module_file=str(FLIGHTS / "model.py"),
-                preprocessing_fn=None,
-                custom_config=None,
-                splits_config=None,
-                disable_analyzer_cache=False,
+                **DEFAULTS,
                 transform_graph=TransformGraph(uri=str(graph)),
                 transformed_examples=Examples(uri=out),
                 updated_analyzer_cache=TransformCache(uri=str(cache)),

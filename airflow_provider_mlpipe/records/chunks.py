@@ -14,7 +14,6 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
-from airflow_provider_mlpipe.records.engine import Chunk, Source
 from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
@@ -22,16 +21,9 @@ from airflow_provider_mlpipe.records.tfrecord import read_blocks
 _DECODED_AT_ONCE = 250  # the decoder takes longer per record when it is given more
 
 
-def files_read(examples: Examples, split: str) -> Sequence[Path]:
-    """Return the files from which `example_sources` reads rows: the sidecar, if there is one, else the records."""
-    files = split_files(examples, split)
-    sidecar = sidecar_of(files[0])
-    return files if sidecar is None else [sidecar]
-
-
 def example_sources(
     examples: Examples, split: str, *, schema: bytes | None = None, record_column: str | None = None
-) -> Sequence[Source[Chunk]]:
+) -> Sequence[SidecarChunk] | Sequence[RecordFile]:
     """Return where the rows of a split are read from: large_list columns (int64, float32, large_binary) or null.
 
     With a `schema` (a serialized tensorflow.metadata.v0.Schema) they are its features, in its order and of its types.
@@ -44,6 +36,11 @@ def example_sources(
     if record_column is None and sidecar is not None:
         return [SidecarChunk(path=sidecar, first=first, schema=schema) for first in starts(sidecar)]
     return [RecordFile(path=path, schema=schema, record_column=record_column) for path in files]
+
+
+def files_read(examples: Examples, split: str) -> list[Path]:
+    """Return the files from which `example_sources` reads rows without a `record_column`; raises as it does."""
+    return list(dict.fromkeys(source.path for source in example_sources(examples, split)))
 
 
 @dataclass(frozen=True, kw_only=True)

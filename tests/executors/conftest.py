@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fresh import run_executor
+from transforms import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import (
     Artifact,
@@ -126,16 +127,12 @@ def transform(
         defaults: dict[str, Any] = {
             "examples": penguin_examples,
             "schema": penguin_schema,
-            "analyzer_cache": None,
             "module_file": str(PENGUIN_MODULE),
-            "preprocessing_fn": None,
-            "custom_config": None,
-            "splits_config": None,
-            "disable_analyzer_cache": False,
             "context": context(),
         }
         produced = run_executor(
-            "airflow_provider_mlpipe.components.transform.executor:run", **{**defaults, **outputs, **changed}
+            "airflow_provider_mlpipe.components.transform.executor:run",
+            **{**DEFAULTS, **defaults, **outputs, **changed},
         ).produced
         graph = published(outputs["transform_graph"], produced.get("transform_graph", Produced()))
         return graph, published(outputs["transformed_examples"], produced["transformed_examples"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fresh import run_executor
-from transforms import EVERY_ANALYZER_SCHEMA, write_schema, write_splits
+from transforms import DEFAULTS, EVERY_ANALYZER_SCHEMA, write_schema, write_splits
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
 from airflow_provider_mlpipe.digests import tree_digest
@@ -105,22 +105,18 @@ def run(examples: Examples, schema: Schema, tmp_path_factory: pytest.TempPathFac
         given: dict[str, Any] = {
             "examples": examples,
             "schema": schema,
-            "analyzer_cache": None,
             "splits_config": {"analyze": ["one", "two"], "transform": ["eval"]},
-            "disable_analyzer_cache": False,
         }
         ran = run_executor(
             "airflow_provider_mlpipe.components.transform.executor:run",
             module_file=str(module),
-            preprocessing_fn=None,
-            custom_config=None,
             transform_graph=TransformGraph(uri=str(folder / "graph")),
             transformed_examples=Examples(uri=str(folder / "examples")),
             updated_analyzer_cache=TransformCache(uri=str(folder / "cache")),
             context=ExecutorContext(
                 component_id="Transform", execution_id=1, tmp_dir=str(folder / "tmp"), beam_pipeline_args=beam
             ),
-            **(given | changed),
+            **(DEFAULTS | given | changed),
         )
         return Ran(folder, ran.log)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fresh import run_executor
+from transforms import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformCache, TransformGraph
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
@@ -53,12 +54,8 @@ def make(folder: Path, csv: Path, buckets: Mapping[str, int], steps: Mapping[str
         "transform",
         examples=examples,
         schema=schema,
-        analyzer_cache=None,
         module_file=str(FLIGHTS / "model.py"),
-        preprocessing_fn=None,
-        custom_config=None,
-        splits_config=None,
-        disable_analyzer_cache=False,
+        **DEFAULTS,
         transform_graph=graph,
         transformed_examples=transformed,
         updated_analyzer_cache=TransformCache(uri=made(folder / "cache")),

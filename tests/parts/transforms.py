@@ -51,6 +51,16 @@ class Transformed:
         return json.loads(path.read_text()) if path.exists() else {}
 
 
+DEFAULTS: dict[str, Any] = {
+    "analyzer_cache": None,
+    "preprocessing_fn": None,
+    "custom_config": None,
+    "splits_config": None,
+    "disable_analyzer_cache": False,
+}
+"""What the executor is given for what a DAG leaves out, next to a `module_file`."""
+
+
 def write_examples(folder: Path, rows: Sequence[Row]) -> Examples:
     """Rows as tf.Examples, the split `train`."""
     return write_splits(folder, {"train": rows})
@@ -96,12 +106,8 @@ def transform_here(
         "airflow_provider_mlpipe.components.transform.executor:run",
         examples=examples,
         schema=schema,
-        analyzer_cache=None,
+        **DEFAULTS | {"custom_config": config or None},
         module_file=str(module_file),
-        preprocessing_fn=None,
-        custom_config=config or None,
-        splits_config=None,
-        disable_analyzer_cache=False,
         transform_graph=TransformGraph(uri=str(folder / "graph")),
         transformed_examples=Examples(uri=str(folder / "examples")),
         updated_analyzer_cache=TransformCache(uri=str(folder / "cache")),

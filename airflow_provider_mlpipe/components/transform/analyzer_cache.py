@@ -11,6 +11,7 @@ of it. What is damaged, or another's, is as good as missing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import platform
@@ -103,11 +104,17 @@ class AnalyzerCache:
 
 
 def _reading(files: Iterable[Path]) -> str:
-    """Return a digest of records, and of all that an analyzer is given them by."""
+    """Return a digest of the files that are read, and of all that an analyzer is given their rows by."""
+    return text_digest(json.dumps([*_surroundings(), [file_digest(path) for path in files]]))
+
+
+@functools.cache
+def _surroundings() -> tuple[Any, ...]:
+    """What is the same for every split."""
     code = [path for folder in _CODE for path in folder.glob("*.py")]
     libraries = [library.__version__ for library in (tf, tft, tfx_bsl, np, pa)]
     source = files_digest((f"{path.parent.name}/{path.name}", file_digest(path)) for path in code)
-    return text_digest(json.dumps([source, libraries, _processor(), [file_digest(path) for path in files]]))
+    return source, libraries, _processor()
 
 
 def _processor() -> list[str]:

@@ -180,17 +180,16 @@ def _write_graph(over: _Pass, function: UserPreprocessing, folder: str, output: 
     raw, beam_pipeline_args = over.raw, over.context.beam_pipeline_args
 
     def by_tft() -> None:
+        log.info("Analyzer cache: not used, for TFT analyzes")
         analyze_on_beam(function, raw.sources(over.splits), raw.adapter_config, folder, output, beam_pipeline_args)
 
     if names_runner(beam_pipeline_args):
         log.info("TFT analyzes on Beam, for beam_pipeline_args name a runner")
-        log.info("Analyzer cache: not used, for TFT analyzes")
         by_tft()
         return False
     analysis = Analysis(function, raw.adapter_config, Path(folder))
     if analysis.uncovered:
         log.info("TFT analyzes on Beam in this process, for it alone computes %s", analysis.uncovered)
-        log.info("Analyzer cache: not used, for TFT analyzes")
         by_tft()
         return analysis.calls_python
     analysis.run(over, output)
