@@ -17,12 +17,12 @@ from typing import Any
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.digests import path_digest, text_digest
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, UserCodeError
+from airflow_provider_mlpipe.libraries import library_versions
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.user_code import (
     PACKAGE_ROOT,
     Source,
     find_module,
-    library_versions,
     local_roots,
     module_source,
     package_source,

@@ -9,13 +9,11 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-import importlib.metadata
-import importlib.util
 import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 
 from airflow_provider_mlpipe.digests import file_digest
 from airflow_provider_mlpipe.exceptions import UserCodeError
+from airflow_provider_mlpipe.libraries import library_versions
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 PACKAGE = PACKAGE_ROOT.name
@@ -59,7 +58,7 @@ def module_source(
     return Source(
         entry=file_digest(entry),
         files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
-        libraries=library_versions(external),
+        libraries={} if is_ours else library_versions(external),
         paths=frozenset(str(path) for path in files),
     )
 
@@ -178,6 +177,7 @@ def _import(name: str, what: str) -> ModuleType:
 def _closure(entries: Sequence[Path], roots: Sequence[Path], is_ours: bool) -> tuple[frozenset[Path], frozenset[str]]:
     """All local files reached from `entries`, and the top-level names of what is imported from elsewhere."""
     files: set[Path] = set()
+    names: set[str] = set()
     external: set[str] = set()
     queue = list(entries)
     while queue:
@@ -185,7 +185,8 @@ def _closure(entries: Sequence[Path], roots: Sequence[Path], is_ours: bool) -> t
         if path in files or path in _NOT_CODE:
             continue
         files.add(path)
-        for name in _imports(path, roots):
+        for name in set(_imports(path, roots)) - names:
+            names.add(name)
             found = _files(name, roots, is_ours)
             queue.extend(found)
             if not found:
@@ -213,13 +214,21 @@ def _imports(path: Path, roots: Sequence[Path]) -> Iterator[str]:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise UserCodeError(f"{path}{f', line {line}' if line else ''}: not valid Python: {error}") from error
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, path, roots)
             yield from ([base] if base else [])
             yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node; not expressions, which are most of a tree and import nothing."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            yield child
+            yield from _statements(child)
 
 
 def _absolute(node: ast.ImportFrom, path: Path, roots: Sequence[Path]) -> str:
@@ -242,17 +251,6 @@ def is_installed(path: Path) -> bool:
     """Whether pip or Python put it there; a DAGs folder may well lie below `sys.prefix`."""
     below = any(path == root or root in path.parents for root in _installation())
     return below or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-
-
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(importlib.metadata.packages_distributions())
-
-
-def library_versions(names: Collection[str]) -> dict[str, str]:
-    """The distributions that provide these top-level modules, with their versions; several may share a namespace."""
-    distributions = {d for name in set(names) - sys.stdlib_module_names for d in _distributions().get(name, [])}
-    return {distribution: importlib.metadata.version(distribution) for distribution in sorted(distributions)}
 
 
 def _display(path: Path, roots: Sequence[Path]) -> str:

@@ -26,7 +26,7 @@ HEAVY = {
     "tfx_bsl",
 }
 LIGHT = ["exceptions", "artifacts", "proto.*", "digests", "barriers"]
-CODE = [*LIGHT, "fingerprint", "user_code", "sources"]
+CODE = [*LIGHT, "fingerprint", "user_code", "libraries", "sources"]
 STORE = [f"metadata.{name}" for name in ("connection", "rows", "schema", "sql", "store", "values")]
 DRIVE = [*CODE, *STORE, "driver", "publisher"]
 NODE = [*DRIVE, "channels", "settings", "metadata.hook", "components.spec"]
@@ -80,6 +80,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "exceptions": [],
     "barriers": [],
     "settings": [],
+    "libraries": [],
     "artifacts": ["exceptions"],
     "digests": ["artifacts", "exceptions"],
     "executors": ["artifacts"],
