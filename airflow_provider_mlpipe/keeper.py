@@ -44,12 +44,13 @@ def keep(connection: socket.socket, launcher: int, work: Callable[[], None]) -> 
 
     `launcher` is the pid of the process at the other end. The child's exit code is 0, 1 if `work` raises, or its own.
     """
-    ended = _child_ends()
+    ended, wakeup = _child_ends()
     gate, childs_gate = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         keeper = os.getppid()
-        for other in (connection, ended, gate):
+        signal.set_wakeup_fd(-1)
+        for other in (connection, ended, wakeup, gate):
             other.close()
         _be_child(childs_gate, keeper, launcher, work)
     childs_gate.close()
@@ -73,20 +74,19 @@ def leave_output() -> None:
     os.close(null)
 
 
-def _child_ends() -> socket.socket:
-    """A socket that can be read when a child has ended."""
+def _child_ends() -> tuple[socket.socket, socket.socket]:
+    """A socket that can be read when a child has ended, and its other end, which is to be kept open."""
     ended, wakeup = socket.socketpair()
     wakeup.setblocking(False)
-    signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    return ended
+    return ended, wakeup
 
 
 def _be_child(gate: socket.socket, keeper: int, launcher: int, work: Callable[[], None]) -> NoReturn:
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.close(signal.set_wakeup_fd(-1))
         linux.die_with(keeper, signal.SIGKILL)
         os.setsid()
         linux.call_this_process(f"mlpipe {launcher}")

@@ -155,7 +155,7 @@ def test_forks_and_fresh_processes_make_the_same(
     ]
     for component, outputs, inputs, parameters in steps:
         forked, fresh = (make(component, outputs, inputs, using, **parameters) for using in (parent, None))
-        assert forked.was_forked
+        assert forked.was_forked, forked.log
         assert forked.result == fresh.result, component
 
 
@@ -188,7 +188,7 @@ def test_forks_train_and_evaluate_side_by_side(
 
     with ThreadPoolExecutor(3) as pool:
         trained = list(pool.map(train, [40, 50, 60]))
-    assert all(made.was_forked for made in trained)
+    assert all(made.was_forked for made in trained), [made.log for made in trained]
     assert all(PENGUIN_MODULE in made.result.user_files for made in trained)
     assert all(Path(made.artifacts["model"].uri, "Format-Serving", "saved_model.pb").is_file() for made in trained)
     evaluated = make(

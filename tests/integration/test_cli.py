@@ -14,7 +14,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 from airflow.cli.cli_parser import get_parser
-from light_parent import start, stopped_afterwards
+from light_parent import PRELOAD, start, stopped_afterwards
 from processes import is_alive
 from run_part import component, run
 
@@ -217,7 +217,7 @@ def test_the_warm_parent_is_shown_and_stopped(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert command("executor", "status") == "There is no warm parent.\n"
-    parent = WarmParent(home=airflow_home(), idle_seconds=60, preload=("packaging.version",))
+    parent = WarmParent(home=airflow_home(), idle_seconds=60, preload=PRELOAD)
     with stopped_afterwards(parent):
         start(parent)
         (row,) = json.loads(command("executor", "status", "--output", "json"))

@@ -481,7 +481,7 @@ def test_of_many_starters_one_starts_it(cold: WarmParent) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert sorted(pool.map(WarmParent.start, starters)) == [False] * 15 + [True]
     wait_for(lambda: state(cold).state == "ready")
-    assert processes_with(str(cold.folder)) == [state(cold).pid]
+    only_one_is_left(cold)
 
 
 def test_many_tasks_without_a_parent_start_one(make: Make, cold: WarmParent) -> None:
@@ -489,7 +489,13 @@ def test_many_tasks_without_a_parent_start_one(make: Make, cold: WarmParent) -> 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(Execution.run, executions))
     assert [execution.was_forked for execution in executions].count(False) == 1
-    assert processes_with(str(cold.folder)) == [state(cold).pid]
+    only_one_is_left(cold)
+
+
+def only_one_is_left(parent: WarmParent) -> None:
+    """A fork of it that has just answered may not have ended yet."""
+    pid = state(parent).pid
+    wait_for(lambda: processes_with(str(parent.folder)) == [pid])
 
 
 def processes_with(text: str) -> list[int]:
@@ -510,7 +516,7 @@ os.set_inheritable(int(sys.argv[3]), True)
 sys.path.append(sys.argv[1])
 from light_parent import light_parent
 parent = light_parent(Path(sys.argv[2]))
-print(parent.start(), os.getpid())
+print(parent.start(), os.getpid(), flush=True)
 os.kill(0, 9)
 """
 

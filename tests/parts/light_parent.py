@@ -1,4 +1,4 @@
-"""A warm parent that imports nothing heavy, which makes no difference to how it lives."""
+"""A warm parent that imports nothing heavy, but asyncio, as all that is heavy does: it has a hook after forks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from waiting import wait_for
 from airflow_provider_mlpipe import warm
 from airflow_provider_mlpipe.warm import ParentState, WarmParent
 
+PRELOAD = ("packaging.version", "asyncio")
+
 
 def light_parent(folder: Path) -> WarmParent:
     """The parent of this folder, of which there may be others with other settings."""
-    return WarmParent(home=str(folder), idle_seconds=60, tick=0.05, preload=("packaging.version",), folder=folder)
+    return WarmParent(home=str(folder), idle_seconds=60, tick=0.05, preload=PRELOAD, folder=folder)
 
 
 def start(parent: WarmParent) -> None:
