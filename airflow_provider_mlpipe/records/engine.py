@@ -14,6 +14,7 @@ import multiprocessing
 import operator
 import os
 import pickle
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -37,7 +38,9 @@ T = TypeVar("T")
 MIB = 1 << 20
 PROCESS_MB = 1024
 """How much memory a fork is given, in MiB."""
-_KEY_BYTES = 19  # the numbers of a source and of its chunk, as `_attempts` writes them
+KEPT_BYTES = PROCESS_MB * MIB // 8
+"""How much of a chunk's results a fork keeps in memory, and one result more."""
+_KEY_BYTES = 19  # the numbers of a source and of its result, as `_attempts` writes them
 
 
 class Chunk(Protocol):
@@ -93,24 +96,24 @@ def run_kernels(
     return map_splits(functools.partial(_accumulate, kernels), sources, result, context)
 
 
-def _accumulate(kernels: Mapping[str, Kernel[A, Any]], split: str, chunk: Chunk) -> A:
-    return functools.reduce(kernels[split].add, chunk.batches(), kernels[split].create())
+def _accumulate(kernels: Mapping[str, Kernel[A, Any]], split: str, chunk: Chunk) -> Iterator[A]:
+    yield functools.reduce(kernels[split].add, chunk.batches(), kernels[split].create())
 
 
 def map_splits(
-    work: Callable[[str, C], T],
+    work: Callable[[str, C], Iterable[T]],
     sources: Mapping[str, Sequence[Source[C]]],
     gather: Callable[[str, Iterator[T]], R],
     context: ExecutorContext,
     *,
     in_this_process: bool = False,
 ) -> dict[str, R]:
-    """Return by split what `gather(split, results)` makes of `work(split, chunk)` of its chunks, in their order.
+    """Return by split what `gather(split, results)` makes of all that `work(split, chunk)` yields, in their order.
 
     A split without chunks has no results. Raises as `map_chunks` does.
     """
     works = [_OfSplit(split, source) for split in sources for source in sources[split]]
-    results = map_chunks(functools.partial(_work_on, work), works, context, in_this_process=in_this_process)
+    results = flat_map_chunks(functools.partial(_work_on, work), works, context, in_this_process=in_this_process)
     gathered = {
         split: gather(split, (result for _, result in some))
         for split, some in itertools.groupby(results, key=operator.itemgetter(0))
@@ -128,14 +131,31 @@ class _OfSplit:
             yield self.split, chunk
 
 
-def _work_on(work: Callable[[str, C], T], chunk: tuple[str, C]) -> tuple[str, T]:
-    return chunk[0], work(*chunk)
+def _work_on(work: Callable[[str, C], Iterable[T]], chunk: tuple[str, C]) -> Iterator[tuple[str, T]]:
+    for result in work(*chunk):
+        yield chunk[0], result
 
 
-def map_chunks(
-    work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext, *, in_this_process: bool = False
+def map_chunks(work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
+    """Yield `work(chunk)` of every chunk of every source, in their order; else as `flat_map_chunks`."""
+    return flat_map_chunks(functools.partial(_single, work), sources, context)
+
+
+def _single(work: Callable[[C], T], chunk: C) -> Iterator[T]:
+    yield work(chunk)
+
+
+def flat_map_chunks(
+    work: Callable[[C], Iterable[T]],
+    sources: Sequence[Source[C]],
+    context: ExecutorContext,
+    *,
+    in_this_process: bool = False,
 ) -> Iterator[T]:
-    """Yield `work(chunk)` of every chunk of every source, in their order. All that is given and got can be pickled.
+    """Yield all that `work(chunk)` yields, of every chunk of every source, in their order.
+
+    All that is given and got can be pickled. What a fork yields may take more memory than there is, but no single
+    result: what goes beyond KEPT_BYTES of a chunk waits in a file.
 
     On Beam, which reads the sources too, when `context.beam_pipeline_args` name a runner; else this process reads and
     forks of it work. They alone do, so that TensorFlow, once it has run in `work`, hinders no later fork; but for work
@@ -145,11 +165,11 @@ def map_chunks(
     """
     chunks = itertools.chain.from_iterable(source.chunks() for source in sources)
     if in_this_process:
-        yield from map(work, chunks)
+        yield from itertools.chain.from_iterable(map(work, chunks))
     elif names_runner(context.beam_pipeline_args):
         yield from _on_beam(work, sources, context)
     else:
-        yield from _in_forks(work, chunks, process_count(context))
+        yield from _in_forks(work, chunks, context)
 
 
 @contextlib.contextmanager
@@ -175,16 +195,20 @@ def memory_mb(context: ExecutorContext) -> int:
     return context.max_memory_mb or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // MIB
 
 
-def _in_forks(work: Callable[[C], T], chunks: Iterable[C], processes: int) -> Iterator[T]:
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
-        waiting: deque[Future[T]] = deque()
+def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: ExecutorContext) -> Iterator[T]:
+    processes = process_count(context)
+    with (
+        tempfile.TemporaryDirectory(dir=context.tmp_dir) as folder,
+        ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool,
+    ):
+        waiting: deque[Future[_Kept]] = deque()
         try:
             for chunk in chunks:
-                waiting.append(pool.submit(work, chunk))
+                waiting.append(pool.submit(_keep, work, chunk, folder))
                 if len(waiting) > 2 * processes:  # no further ahead of the consumer: what waits takes memory
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result().results()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result().results()
         except BrokenProcessPool as error:
             raise TransientError(
                 f"one of {processes} worker processes was killed, perhaps for want of memory: lower [mlpipe] "
@@ -194,7 +218,41 @@ def _in_forks(work: Callable[[C], T], chunks: Iterable[C], processes: int) -> It
             pool.shutdown(cancel_futures=True)
 
 
-def _on_beam(work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
+@dataclass(frozen=True)
+class _Kept:
+    """The results of a chunk, pickled one by one: the first of them, and the file of the others, if there are."""
+
+    first: Sequence[bytes]
+    others: str | None
+
+    def results(self) -> Iterator[Any]:
+        """Yield them, once: their file is removed."""
+        yield from map(pickle.loads, self.first)
+        if self.others is None:
+            return
+        with open(self.others, "rb") as file:
+            os.unlink(self.others)
+            while file.peek(1):
+                yield pickle.load(file)
+
+
+def _keep(work: Callable[[C], Iterable[Any]], chunk: C, folder: str) -> _Kept:
+    first: list[bytes] = []
+    size = 0
+    results = map(pickle.dumps, work(chunk))
+    for result in results:
+        first.append(result)
+        size += len(result)
+        if size > KEPT_BYTES:
+            break
+    else:
+        return _Kept(first, None)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        file.writelines(results)
+    return _Kept(first, file.name)
+
+
+def _on_beam(work: Callable[[C], Iterable[T]], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
     """Work where the runner does, and fetch the results from files below `--temp_location` or the temporary folder."""
     import apache_beam as beam
 
@@ -211,15 +269,15 @@ def _on_beam(work: Callable[[C], T], sources: Sequence[Source[C]], context: Exec
             yield result
 
 
-def _attempts(numbered: tuple[int, Source[C]], work: Callable[[C], Any]) -> Iterator[str]:
-    """Yield a line for each chunk: its number and its result, or an error, of which a runner would keep the text."""
+def _attempts(numbered: tuple[int, Source[C]], work: Callable[[C], Iterable[Any]]) -> Iterator[str]:
+    """Yield a line for each result: its number and itself, or an error, of which a runner would keep the text."""
     number, source = numbered
     for place, result in enumerate(_results(work, source)):
         yield f"{number:09} {place:09} {base64.b64encode(pickle.dumps(result)).decode()}"
 
 
-def _results(work: Callable[[C], Any], source: Source[C]) -> Iterator[Any]:
+def _results(work: Callable[[C], Iterable[Any]], source: Source[C]) -> Iterator[Any]:
     try:
-        yield from map(work, source.chunks())
+        yield from itertools.chain.from_iterable(map(work, source.chunks()))
     except PermanentError as error:
         yield error

@@ -72,7 +72,7 @@ def test_scaling_uses_the_analyzed_split_only(
     assert first == pytest.approx((float(penguin_rows[0]["body_mass_g"]) - mean) / deviation, abs=1e-4)
 
 
-def test_large_outputs_are_encoded_in_pieces(
+def test_large_outputs_are_made_and_encoded_in_pieces(
     penguins_transformed: tuple[TransformGraph, Examples],
     penguin_examples: Examples,
     penguin_schema: Schema,
@@ -91,10 +91,13 @@ def test_large_outputs_are_encoded_in_pieces(
     graph = SavedGraph(output.transform_savedmodel_dir, schema, UserModule(str(PENGUIN_MODULE), None))
     transformation = materialize.Transformation(graph, output.transformed_metadata.schema.SerializeToString())
     (chunk,) = [chunk for one in example_sources(penguin_examples, "train", schema=schema) for chunk in one.chunks()]
+    monkeypatch.setattr(materialize, "_FIRST_ROWS", 1000)
     ((whole_rows, whole),) = transformation("train", chunk)
+    monkeypatch.setattr(materialize, "_FIRST_ROWS", 100)
     monkeypatch.setattr(materialize, "_BLOCK_BYTES", 1000)
-    pieces = transformation("train", chunk)
-    assert len(pieces) > 5
+    pieces = list(transformation("train", chunk))
+    assert {rows.num_rows for rows, _ in pieces[-10:-1]} == {rows.num_rows for rows, _ in pieces[:5]}
+    assert all(rows.nbytes <= 1100 for rows, _ in pieces)
     assert [one for _, frames in pieces for one in frames.to_pylist()] == whole.to_pylist()
     assert [row for rows, _ in pieces for row in rows.to_pylist()] == whole_rows.to_pylist()
 
@@ -142,7 +145,7 @@ def test_an_error_below_the_user_points_to_the_user_and_shows_the_rest(transform
 
 def test_outputs_without_the_batch_dimension_are_refused(transform: Transform, tmp_path: Path) -> None:
     body = "def preprocessing_fn(inputs):\n    return {'x': tf.ones([7, 1]) * tft.mean(tf.ones([2]))}\n"
-    with pytest.raises(InvalidInputError, match="made 7 rows of 229; the first dimension"):
+    with pytest.raises(InvalidInputError, match="made 7 rows of 128; the first dimension"):
         transform(module_file=user_module(tmp_path, body))
 
 

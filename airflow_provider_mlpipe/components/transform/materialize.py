@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -27,7 +25,10 @@ from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.tfrecord import frame
 
 _BLOCK_BYTES = 64 << 20
-"""How many bytes of outputs are encoded at a time, since a row's may be many times its inputs'."""
+"""About how many bytes of outputs are made and encoded at a time, since a row's may be many times its inputs'."""
+
+_FIRST_ROWS = 128
+"""So many rows of a chunk are transformed first, and show how many bytes each becomes."""
 
 Block: TypeAlias = tuple["pa.RecordBatch | None", pa.BinaryArray]
 """A batch of transformed rows: as a sidecar holds them, if one can, and as framed records."""
@@ -51,25 +52,43 @@ class Transformation:
     graph: SavedGraph
     schema: bytes
 
-    def __call__(self, split: str, chunk: Chunk) -> list[Block]:
+    def __call__(self, split: str, chunk: Chunk) -> Iterator[Block]:
         """Transform a chunk, row by row, of whatever split.
 
         Raises InvalidInputError when the graph makes more or fewer rows than it was given.
         """
-        return [block for batch in chunk.batches() for block in self._transformed(batch)]
-
-    def _transformed(self, batch: pa.RecordBatch) -> list[Block]:
         coder = _coder(self.schema)
-        columns = coder.converter.convert(self.graph.apply(batch))
-        if columns.num_rows != batch.num_rows:
+        at_once = _FIRST_ROWS
+        for batch in chunk.batches():
+            place = 0
+            while place < batch.num_rows:
+                rows = _slice(batch, place, at_once)
+                columns = self._transformed(rows, coder)
+                yield from map(coder.encode, _pieces(columns))
+                place += rows.num_rows
+                at_once = max(1, _BLOCK_BYTES * rows.num_rows // max(1, columns.nbytes))
+
+    def _transformed(self, rows: pa.RecordBatch, coder: _Coder) -> pa.RecordBatch:
+        columns = coder.converter.convert(self.graph.apply(rows))
+        if columns.num_rows != rows.num_rows:
             raise InvalidInputError(
-                f"preprocessing_fn made {columns.num_rows} rows of {batch.num_rows}; "
+                f"preprocessing_fn made {columns.num_rows} rows of {rows.num_rows}; "
                 f"the first dimension of every output must be the batch"
             )
-        if columns.nbytes <= _BLOCK_BYTES:
-            return [coder.encode(columns)]
-        pieces = np.array_split(np.arange(columns.num_rows), min(columns.num_rows, columns.nbytes // _BLOCK_BYTES + 1))
-        return [coder.encode(taken(columns, pa.array(piece))) for piece in pieces]
+        return columns
+
+
+def _pieces(columns: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield the rows, a bounded number of bytes at a time."""
+    at_once = max(1, _BLOCK_BYTES * columns.num_rows // max(1, columns.nbytes))
+    for place in range(0, columns.num_rows, at_once):
+        yield _slice(columns, place, at_once)
+
+
+def _slice(rows: pa.RecordBatch, place: int, count: int) -> pa.RecordBatch:
+    """Return some rows as a batch of its own: not all that read one know of offsets."""
+    places = range(place, min(place + count, rows.num_rows))
+    return rows if len(places) == rows.num_rows else taken(rows, pa.array(places))
 
 
 def write_splits(
@@ -88,9 +107,9 @@ def write_splits(
     return map_splits(transformation, sources, gather, context, in_this_process=in_this_process)
 
 
-def _write(output: Examples, split: str, chunks: Iterator[list[Block]]) -> Written:
+def _write(output: Examples, split: str, blocks: Iterator[Block]) -> Written:
     with SplitWriter(output, split) as writer:
-        for rows, frames in itertools.chain.from_iterable(chunks):
+        for rows, frames in blocks:
             writer.write(frames, rows)
     return Written(writer.count, writer.digest)
 

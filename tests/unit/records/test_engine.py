@@ -13,7 +13,14 @@ import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.executors import ExecutorContext
-from airflow_provider_mlpipe.records.engine import map_chunks, names_runner, process_count, run_kernels
+from airflow_provider_mlpipe.records import engine
+from airflow_provider_mlpipe.records.engine import (
+    flat_map_chunks,
+    map_chunks,
+    names_runner,
+    process_count,
+    run_kernels,
+)
 
 CHUNKS = 23
 
@@ -83,11 +90,43 @@ def die_at_five(piece: Piece) -> int:
     return piece.number
 
 
+def several(piece: Piece) -> Iterator[tuple[int, bytes]]:
+    for place in range(piece.number % 5):
+        yield place, bytes([piece.number]) * 10_000
+
+
+def several_then_fail(piece: Piece) -> Iterator[bytes]:
+    yield from (content for _, content in several(piece))
+    if piece.number == 9:
+        raise InvalidInputError("number 9 is wrong")
+
+
 @pytest.mark.parametrize("memory_mb", [1, 2048, 64 * 1024])
 def test_results_come_in_the_order_of_the_chunks_from_forks_alone(tmp_path: Path, memory_mb: int) -> None:
     found = list(map_chunks(square, [Numbers(0, 3), Numbers(3, 20)], context(tmp_path, max_memory_mb=memory_mb)))
     assert [result for result, _ in found] == [number**2 for number in range(23)]
     assert os.getpid() not in {process for _, process in found}
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 25_000, 1 << 20])
+def test_what_does_not_fit_in_memory_waits_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    monkeypatch.setattr(engine, "KEPT_BYTES", kept_bytes)
+    results = flat_map_chunks(several, [Numbers(0, 9), Numbers(9, 14)], context(tmp_path))
+    found = [next(results) for _ in range(1 + 2 + 3 + 1)]  # up to the first of the fourth chunk
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    found += results
+    assert found == [result for piece in Numbers().chunks() for result in several(piece)]
+    assert bool(files) == (kept_bytes < 40_000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_after_results_in_a_file_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "KEPT_BYTES", 0)
+    with pytest.raises(InvalidInputError, match="number 9 is wrong"):
+        list(flat_map_chunks(several_then_fail, [Numbers()], context(tmp_path)))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("memory_mb", [1, 64 * 1024])
