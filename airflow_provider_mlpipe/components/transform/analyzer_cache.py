@@ -16,6 +16,7 @@ import json
 import logging
 import platform
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -77,6 +78,11 @@ class AnalyzerCache:
             else:
                 self._not_kept += 1
         self._computed += len(states)
+
+    def pass_on(self) -> None:
+        """Keep for later executions what there is, where this one asks for no state."""
+        for path in self._given.glob("*.state") if self._given else ():
+            shutil.copyfile(path, self._kept / path.name)
 
     def _key(self, split: str, analyzer: Analyzer) -> str | None:
         if split not in self._readings:

@@ -181,6 +181,8 @@ def _write_graph(over: _Pass, function: UserPreprocessing, folder: str, output: 
 
     def by_tft() -> None:
         log.info("Analyzer cache: not used, for TFT analyzes")
+        if over.cache:
+            over.cache.pass_on()
         analyze_on_beam(function, raw.sources(over.splits), raw.adapter_config, folder, output, beam_pipeline_args)
 
     if names_runner(beam_pipeline_args):

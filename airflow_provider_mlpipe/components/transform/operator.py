@@ -29,7 +29,7 @@ class TransformOperator(ComponentOperator):
     records; a split for which that leaves none is not read for the analysis. Neither the cache nor its absence shows
     in the result. Kept is what analyzers of TFT compute from the features, by TensorFlow's own ops without state: not
     what depends on another analyzer's result, nothing of a first pass that needs a table, a variable or a random
-    number, and nothing where TFT's own code analyzes.
+    number. Where TFT's own code analyzes, nothing is added to what was there.
 
     :param examples: a channel of Examples
     :param schema: a channel of the Schema by which the examples are parsed
