@@ -183,8 +183,11 @@ def _absent(column: pa.Array) -> bool:
 
 
 def _lists(column: pa.Array) -> pa.Array:
-    if pa.types.is_null(column.type) or pa.types.is_large_list(column.type):
+    if pa.types.is_null(column.type):
         return column
+    if pa.types.is_large_list(column.type):
+        # Values that are none have no memory in an Arrow file, and tfx_bsl reads it nonetheless.
+        return column if len(column.values) else pa.array(column.to_pylist(), column.type)
     lengths = column.is_valid().to_numpy(zero_copy_only=False)
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     return pa.LargeListArray.from_arrays(pa.array(offsets), column.drop_null())

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.arrow.table_util import RecordBatchTake
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -89,6 +90,17 @@ def test_sidecar_and_records_give_the_same_batches(
     for one, other in zip(from_sidecar, from_records, strict=True):
         assert one.schema.equals(other.schema)
         assert one.to_pydict() == other.to_pydict()
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float32(), pa.large_binary()])
+def test_rows_of_empty_lists_alone_can_be_taken(kind: pa.DataType, tmp_path: Path) -> None:
+    made = Examples(uri=str(tmp_path), properties={"splits": ["train"]})
+    table = pa.RecordBatch.from_pydict({"some": [[1], [2], [3]], "none": pa.array([[], None, []], pa.large_list(kind))})
+    with SplitWriter(made, "train") as writer:
+        writer.write(frame(encode_examples(table)), stored(table))
+    (batch,) = read(example_sources(made, "train"))
+    taken = RecordBatchTake(batch, pa.array([2, 1]))
+    assert taken.to_pydict() == {"none": [[], None], "some": [[3], [2]]}
 
 
 def test_chunks_are_the_same_on_both_engines(examples: Examples, without_sidecar: Examples, tmp_path: Path) -> None:
