@@ -27,7 +27,8 @@ _NOT_JSON = {
 def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptions:
     """Read what `StatsOptions.to_json` wrote, or a dict of its arguments.
 
-    In a dict `schema_json` stands for `schema`, and `slicing_config` is a dict, too, of tfdv's SlicingConfig.
+    In a dict `schema_json` stands for `schema`, `slicing_config` is a dict, too, of tfdv's SlicingConfig, and
+    `per_feature_weight_override` has names of features for paths.
 
     Raises InvalidInputError that lists the known options when one is unknown, or says what TFDV finds wrong.
     """
@@ -42,11 +43,17 @@ def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptio
 
 
 def _from_arguments(
-    schema_json: str | None = None, slicing_config: dict[str, Any] | None = None, **arguments: Any
+    schema_json: str | None = None,
+    slicing_config: dict[str, Any] | None = None,
+    per_feature_weight_override: dict[str, str] | None = None,
+    **arguments: Any,
 ) -> tfdv.StatsOptions:
     schema = json_format.Parse(schema_json, schema_pb2.Schema()) if schema_json else None
     slicing = json_format.ParseDict(slicing_config, SlicingConfig()) if slicing_config else None
-    return tfdv.StatsOptions(schema=schema, slicing_config=slicing, **arguments)
+    weights = {tfdv.FeaturePath([name]): weight for name, weight in (per_feature_weight_override or {}).items()}
+    return tfdv.StatsOptions(
+        schema=schema, slicing_config=slicing, per_feature_weight_override=weights or None, **arguments
+    )
 
 
 def _known() -> list[str]:

@@ -120,6 +120,11 @@ def tfdvs(examples: Examples, folder: Path, options: Mapping[str, Any] | None = 
 OPTIONS: dict[str, Any] = {
     "defaults": {},
     "weights": {"weight_feature": "weight", "weighted_frequency_threshold": 5.0},
+    "a weight of its own": {
+        "per_feature_weight_override": {"carrier": "distance", "temp": "weight"},
+        # No other words: TFDV gives those that have no weight one for each batch, so it depends on the batches.
+        "feature_allowlist": ["carrier", "temp", "weight", "distance"],
+    },
     "few": {"num_top_values": 3, "num_rank_histogram_buckets": 5, "frequency_threshold": 230},
     "allowed": {"feature_allowlist": ["carrier", "temp", "late"]},
     "slices": {"slicing_config": {"slicing_specs": [{"feature_keys": ["origin"]}, {"feature_values": {"late": "1"}}]}},

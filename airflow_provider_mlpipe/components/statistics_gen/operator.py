@@ -25,7 +25,8 @@ class StatisticsGenOperator(ComponentOperator):
     :param schema: a channel of a Schema that refines the statistics (categorical integers, semantic domains); it may
         instead be part of the options (default None)
     :param stats_options: those of `tfdv.StatsOptions`: a dict of its arguments (`{"num_top_values": 50}`, and
-        `schema_json` for a schema), what its `to_json` returns, or itself (default None: TFDV's own defaults)
+        `schema_json` for a schema, names of features for paths), what its `to_json` returns, or itself (default None:
+        TFDV's own defaults)
     :param exclude_splits: names of splits to leave out (default: none)
     :param sample_rate_by_split: a dict such as `{"train": 0.1}`: a share above 0 and at most 1 of these splits' records
         is taken, and of the others `sample_rate` of the options. Which records is decided by a hash of each, so it is
