@@ -233,7 +233,7 @@ class Kept:
                         selector.unregister(self._output)
 
     def _receive(self) -> dict[str, object]:
-        """The next message; empty when the keeper is gone."""
+        """The next message; empty when the keeper is gone. Raises ConnectionError when it is no keeper's."""
         while b"\n" not in self._received:
             try:
                 chunk = self._connection.recv(1 << 16)
@@ -243,9 +243,10 @@ class Kept:
                 return {}
             self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
-        message: dict[str, object] = json.loads(line)
-        if "pid" in message:
-            self.pid = int(str(message["pid"]))
-        if "ended" in message:
-            self.code = int(str(message["ended"]))
+        try:
+            message: dict[str, object] = dict(json.loads(line))
+            self.pid = int(str(message["pid"])) if "pid" in message else self.pid
+            self.code = int(str(message["ended"])) if "ended" in message else self.code
+        except (TypeError, ValueError) as error:
+            raise ConnectionError(f"whoever listens there is no keeper, and says {line[:80]!r}") from error
         return message

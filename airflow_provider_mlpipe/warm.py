@@ -280,7 +280,7 @@ def read_state(lock: IO[str]) -> dict[str, Any]:
     lock.seek(0)
     try:
         return dict(json.load(lock))
-    except ValueError:
+    except (TypeError, ValueError):
         return {}
 
 
@@ -382,7 +382,7 @@ def _ask(path: Path) -> dict[str, Any]:
         with connection, connection.makefile("rb") as answer:
             connection.sendall(LOOK)
             return dict(json.loads(answer.readline() or b"{}"))
-    except OSError:
+    except (OSError, TypeError, ValueError):
         return {}
 
 

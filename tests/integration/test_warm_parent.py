@@ -706,3 +706,33 @@ def test_who_says_nothing_or_nonsense_holds_nobody_up(make: Make, parent: WarmPa
         execution.run()
         assert execution.was_forked
         assert nonsense.recv(1) == b""
+
+
+@pytest.mark.parametrize("said", [b"hello", b"[1]", b'{"pid": "x"}', b'"ended"'])
+def test_who_listens_and_says_nonsense_holds_nobody_up(make: Make, cold: WarmParent, said: bytes) -> None:
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(said + b"\n")
+            while connection.recv(1 << 16):  # else what is sent there would be lost with what was said
+                pass
+
+    cold.folder.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+        with warm.private_folder(cold.folder) as folder:
+            listener.bind(str(folder / f"{cold.key}.sock"))
+        listener.listen()
+        answered = pool.submit(answer, listener)
+        execution = make(cold)
+        execution.run()
+        answered.result(60)
+    assert execution.text == "a"
+    assert f"is no keeper, and says {said!r}" in execution.log
+
+
+@pytest.mark.parametrize("state", ["[1]", "7", "{", ""])
+def test_a_state_that_makes_no_sense_is_none(cold: WarmParent, state: str) -> None:
+    cold.folder.mkdir(mode=0o700)
+    cold.log.with_suffix(".lock").write_text(state)
+    assert cold.start()
+    wait_for(lambda: [each.state for each in in_folder(cold)] == ["ready"])
