@@ -11,9 +11,10 @@ The keeper is a process of its own, between the launcher and the child. A socket
                    ←    {"ended": 0}        ends, and with it what it started
     closes         →    ends
 
-When the launcher closes its end, or is gone, however it went, the keeper kills the child's process group. A process
-and not a thread: a library that keeps the interpreter to itself for minutes must not outlive its task. When the keeper
-itself is killed, the kernel kills the child (on Linux).
+When the launcher closes its end, or is gone, however it went, the keeper kills the child's process group. Then, on
+Linux, what has left that group: it comes to the keeper when its own parent has ended. A process and not a thread: a
+library that keeps the interpreter to itself for minutes must not outlive its task. When the keeper itself is killed,
+the kernel kills the child (on Linux).
 
 Until "go" nothing has been done, so that a launcher whose patience ends before may have the same done elsewhere.
 """
@@ -53,6 +54,7 @@ def keep(connection: socket.socket, launcher: int, work: Callable[[], None]) -> 
         for other in (connection, ended, wakeup, gate):
             other.close()
         _be_child(childs_gate, keeper, launcher, work)
+    linux.adopt_orphans()
     childs_gate.close()
     leave_output()  # whoever reads the child's must see its end
     with contextlib.suppress(BrokenPipeError):  # nobody listens any more
@@ -124,6 +126,7 @@ def _watch(connection: socket.socket, gate: socket.socket, ended: socket.socket,
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
                 _kill_group(child)
+                _kill_adopted()
                 return os.waitstatus_to_exitcode(status)
 
 
@@ -144,6 +147,15 @@ def _kill(child: int) -> None:
 def _kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS says so of a dead leader's
         os.killpg(leader, signal.SIGKILL)
+
+
+def _kill_adopted() -> None:
+    """What has left the child's group, and what that had started, which comes here next."""
+    while left := linux.children():
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            os.waitpid(pid, 0)
 
 
 def _message(**message: object) -> bytes:

@@ -26,7 +26,16 @@ def die_with(parent: int, how: signal.Signals) -> None:
 
 def adopt_orphans() -> None:
     """What this process's descendants leave running comes to it, instead of to init."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if IS_LINUX:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def children() -> list[int]:
+    """Those of this process, which has one thread, dead ones included; none where the kernel does not tell."""
+    pid = os.getpid()
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def call_this_process(name: str) -> None:

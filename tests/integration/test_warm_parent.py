@@ -330,6 +330,31 @@ def test_what_an_executor_leaves_is_gone(make: Make, parent: WarmParent, stateme
     assert what_it_holds(parent) == before
 
 
+WAYS_TO_LEAVE_THE_GROUP = {
+    "a session of its own": "import subprocess\nleft = subprocess.Popen(['sleep', '600'], start_new_session=True).pid",
+    "a group of its own": "left = os.fork()\nif not left:\n    os.setpgid(0, 0)\n    __import__('signal').pause()",
+    "a daemon": """
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(writing, b"%d" % os.getpid())
+        __import__("signal").pause()
+    os._exit(0)
+left = int(os.read(reading, 20))
+""",
+}
+
+
+@pytest.mark.parametrize("statements", WAYS_TO_LEAVE_THE_GROUP.values(), ids=WAYS_TO_LEAVE_THE_GROUP)
+def test_what_leaves_its_group_is_gone_too(make: Make, parent: WarmParent, statements: str) -> None:
+    for execution in (make(parent), make()):
+        note = execution.folder / "left"
+        execution.does(f"{statements}\nopen({str(note)!r}, 'w').write(str(left))")
+        assert execution.text == "done"
+        assert not is_alive(int(note.read_text()))
+
+
 def what_it_holds(parent: WarmParent) -> tuple[list[str], int]:
     """The parent's sockets and pipes, and how many threads it has."""
     process = Path(f"/proc/{state(parent).pid}")
