@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import importlib.metadata
 import inspect
@@ -37,12 +38,12 @@ def _providers() -> Mapping[str, list[Distribution]]:
 
 
 def _top_levels(distribution: Distribution) -> Iterator[str]:
-    if declared := distribution.read_text("top_level.txt"):
-        yield from declared.split()
+    if declared := (distribution.read_text("top_level.txt") or "").split():
+        yield from declared
         return
     record = distribution.read_text("RECORD")
-    lines = record.splitlines() if record else map(str, distribution.files or ())
-    for path in (line.partition(",")[0] for line in lines):
+    paths = (row[0] for row in csv.reader(record.splitlines())) if record else map(str, distribution.files or ())
+    for path in paths:
         top, is_below, _ = path.partition("/")
         module = top if is_below and path.endswith(".py") else inspect.getmodulename(top)
         if module:

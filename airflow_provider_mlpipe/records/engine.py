@@ -211,8 +211,8 @@ def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: Ex
                 yield from waiting.popleft().result().results()
         except BrokenProcessPool as error:
             raise TransientError(
-                f"one of {processes} worker processes was killed, perhaps for want of memory: lower [mlpipe] "
-                f"max_memory_mb, of which each process is given {PROCESS_MB} MiB, or give the machine more"
+                f"one of {processes} worker processes crashed or was killed, perhaps for want of memory: lower "
+                f"[mlpipe] max_memory_mb, of which each process is given {PROCESS_MB} MiB, or give the machine more"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

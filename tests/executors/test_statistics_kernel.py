@@ -147,6 +147,14 @@ def test_the_flights_statistics_are_tfdvs(flights: Examples, folder: Folder, nam
     assert_equal(ours(flights, folder(), OPTIONS[name]), tfdvs(flights, folder(), OPTIONS[name]))
 
 
+def test_weights_may_be_integers_that_no_float_holds(folder: Folder) -> None:
+    weights = pa.array([2**53 + 1, 1] * 6, pa.int64())
+    words = pa.array([b"a", b"b", b"a", b"c"] * 3, pa.large_binary())
+    examples = write(folder(), pa.RecordBatch.from_pydict({"weight": weights, "word": words}))
+    options = {"weight_feature": "weight"}
+    assert_equal(ours(examples, folder(), options), tfdvs(examples, folder(), options))
+
+
 def test_slices_by_sql_are_tfdvs_where_it_has_them(flights: Examples, folder: Folder) -> None:
     query = "SELECT STRUCT(origin, late) FROM example.origin, example.late"
     options = {"slicing_config": {"slicing_specs": [{"slice_keys_sql": query}]}}

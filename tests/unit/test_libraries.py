@@ -34,10 +34,12 @@ def test_the_first_on_the_path_counts_and_extension_modules_have_a_distribution(
         info = tmp_path / version / f"fast-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fast\nVersion: {version}\n")
-        (info / "RECORD").write_text(f"{module},,\n{info.name}/RECORD,,\n")
+        (info / "RECORD").write_text(f'{module},,\n"more/a, b.py",,\n{info.name}/RECORD,,\n')
+        (info / "top_level.txt").write_text("\n")
     code = (
         f"import sys; sys.path[:0] = {[str(tmp_path / version) for version in ('1.0', '2.0')]};"
-        "from airflow_provider_mlpipe.libraries import library_versions; print(library_versions(['fast']))"
+        "from airflow_provider_mlpipe.libraries import library_versions;"
+        "print(library_versions(['fast']), library_versions(['more']))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == "{'fast': '1.0'}\n"
+    assert said == "{'fast': '1.0'} {'fast': '1.0'}\n"

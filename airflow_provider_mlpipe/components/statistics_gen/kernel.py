@@ -203,7 +203,8 @@ class _TopK(CombinerStatsGenerator):  # type: ignore[misc]  # TFDV is untyped
         for path, some in itertools.groupby(tuples, key=lambda one: one[0][1]):
             values, counts, weights = zip(*((key[2], *counted) for key, counted in some), strict=True)
             kind = pa.large_binary() if isinstance(values[0], bytes) else pa.int64()
-            arrays = pa.array(values, kind), pa.array(counts, pa.int64()), pa.array(weights, pa.float64())
+            rounded = list(map(float, weights))  # integers, too, which Arrow does not round
+            arrays = pa.array(values, kind), pa.array(counts, pa.int64()), pa.array(rounded, pa.float64())
             accumulator.setdefault(path, ValueCounts()).add(*arrays)
         return accumulator
 
