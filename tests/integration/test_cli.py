@@ -17,6 +17,7 @@ from airflow.cli.cli_parser import get_parser
 from light_parent import PRELOAD, start, stopped_afterwards
 from processes import is_alive
 from run_part import component, run
+from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.embedded import EmbeddedPostgres
@@ -220,11 +221,18 @@ def test_the_warm_parent_is_shown_and_stopped(
     parent = WarmParent(home=airflow_home(), idle_seconds=60, preload=PRELOAD)
     with stopped_afterwards(parent):
         start(parent)
-        (row,) = json.loads(command("executor", "status", "--output", "json"))
-        assert (row["key"], row["state"], int(row["running"]), int(row["forked"])) == (parent.key, "ready", 0, 0)
-        assert is_alive(int(row["pid"]))
+
+        def row() -> dict[str, str]:
+            (only,) = json.loads(command("executor", "status", "--output", "json"))
+            return dict(only)
+
+        wait_for(lambda: int(row()["running"]) == 0)  # the fork that said "ready" is one, until it has ended
+        shown = row()
+        assert (shown["key"], shown["state"], int(shown["forked"])) == (parent.key, "ready", 0)
+        pid = int(shown["pid"])
+        assert is_alive(pid)
         assert "Ended." in command("executor", "stop")
-        assert not is_alive(int(row["pid"]))
+        assert not is_alive(pid)
     (tmp_path / f"mlpipe-warm-{os.geteuid()}").chmod(0o755)
     with pytest.raises(SystemExit, match="must be this user's alone"):
         command("executor", "status")
