@@ -201,7 +201,7 @@ def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: Ex
         tempfile.TemporaryDirectory(dir=context.tmp_dir) as folder,
         ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool,
     ):
-        waiting: deque[Future[_Kept]] = deque()
+        waiting: deque[Future[_Yielded]] = deque()
         try:
             for chunk in chunks:
                 waiting.append(pool.submit(_keep, work, chunk, folder))
@@ -219,7 +219,7 @@ def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: Ex
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Yielded:
     """The results of a chunk, pickled one by one: the first of them, and the file of the others, if there are."""
 
     first: Sequence[bytes]
@@ -236,7 +236,7 @@ class _Kept:
                 yield pickle.load(file)
 
 
-def _keep(work: Callable[[C], Iterable[Any]], chunk: C, folder: str) -> _Kept:
+def _keep(work: Callable[[C], Iterable[Any]], chunk: C, folder: str) -> _Yielded:
     first: list[bytes] = []
     size = 0
     results = map(pickle.dumps, work(chunk))
@@ -246,10 +246,10 @@ def _keep(work: Callable[[C], Iterable[Any]], chunk: C, folder: str) -> _Kept:
         if size > KEPT_BYTES:
             break
     else:
-        return _Kept(first, None)
+        return _Yielded(first, None)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         file.writelines(results)
-    return _Kept(first, file.name)
+    return _Yielded(first, file.name)
 
 
 def _on_beam(work: Callable[[C], Iterable[T]], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:

@@ -66,7 +66,7 @@ class Transformation:
                 columns = self._transformed(rows, coder)
                 yield from map(coder.encode, _pieces(columns))
                 place += rows.num_rows
-                at_once = max(1, _BLOCK_BYTES * rows.num_rows // max(1, columns.nbytes))
+                at_once = _rows_of_a_block(columns)
 
     def _transformed(self, rows: pa.RecordBatch, coder: _Coder) -> pa.RecordBatch:
         columns = coder.converter.convert(self.graph.apply(rows))
@@ -78,9 +78,15 @@ class Transformation:
         return columns
 
 
+def _rows_of_a_block(columns: pa.RecordBatch) -> int:
+    """Return how many rows like these, on average, make _BLOCK_BYTES."""
+    rows: int = _BLOCK_BYTES * columns.num_rows // max(1, columns.nbytes)
+    return max(1, rows)
+
+
 def _pieces(columns: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Yield the rows, a bounded number of bytes at a time."""
-    at_once = max(1, _BLOCK_BYTES * columns.num_rows // max(1, columns.nbytes))
+    at_once = _rows_of_a_block(columns)
     for place in range(0, columns.num_rows, at_once):
         yield _slice(columns, place, at_once)
 
