@@ -38,7 +38,7 @@ def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptio
         if "TYPE_NAME" in options:
             return tfdv.StatsOptions.from_json(json.dumps(options))
         return _from_arguments(**options)
-    except (TypeError, ValueError, json_format.ParseError) as error:
+    except (AttributeError, TypeError, ValueError, json_format.ParseError) as error:
         raise InvalidInputError(f"stats_options {options}: {error}; the options are {', '.join(_known())}") from error
 
 
