@@ -61,7 +61,8 @@ def test_every_analyzer_without_beam(data: tuple[Examples, Schema], tmp_path: Pa
     ours = transform_here(tmp_path / "ours", *data, EVERY_ANALYZER)
     assert len(ours.rows) == 1_201
     assert not any("Beam" in line for line in ours.log), ours.log
-    assert_equal(ours, transform_by_tft(tmp_path / "stock", *data, EVERY_ANALYZER))
+    # A float32 that TFT sums up by batches, which Beam makes as large as it is fast.
+    assert_equal(ours, transform_by_tft(tmp_path / "stock", *data, EVERY_ANALYZER), {"covariance": 5e-5})
 
 
 def test_the_penguins(penguin_examples: Examples, penguin_schema: Schema, tmp_path: Path) -> None:
