@@ -20,7 +20,7 @@ from tensorflow_model_analysis.proto.config_pb2 import ConfidenceIntervalOptions
 from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
-from airflow_provider_mlpipe.components.evaluator.slicing import SliceKey, Slicer, listed
+from airflow_provider_mlpipe.components.evaluator.slicing import SliceKey, Slicer, comparable, listed
 from airflow_provider_mlpipe.components.evaluator.sums import Members, Numbers, Places, Sums
 from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
     BOOTSTRAP_SAMPLES,
@@ -173,7 +173,7 @@ class EvaluationKernel:
         slices: dict[SliceKey, int] = {}
         rows, counts, sums = 0, [], []
         for one in accumulators:
-            numbers = np.array([slices.setdefault(key, len(slices)) for key in one.slices], np.int64)
+            numbers = np.array([slices.setdefault(comparable(key), len(slices)) for key in one.slices], np.int64)
             groups = (numbers[:, None] * samples + np.arange(samples)).ravel()
             rows += one.rows
             counts.append(one.counts.renumbered(groups))

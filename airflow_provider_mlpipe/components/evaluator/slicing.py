@@ -23,6 +23,9 @@ SliceKey = tuple[Any, ...]
 Source = Mapping[str, pa.Array]
 """Features by name, each a list of values an example."""
 
+_NAN = float("nan")
+"""Not equal to itself; but tuples that have this one object are equal, and found in a dict."""
+
 
 @dataclass(frozen=True)
 class SliceSpec:
@@ -87,8 +90,18 @@ class Slicer:
         seen = tuple(tuple(one.items()) for one in features)
         if seen not in self.known[number]:
             arrays = [{name: _array(values) for name, values in one.items()} for one in features]
-            self.known[number][seen] = self.specs[number].keys(arrays[:-1], arrays[-1])
+            keys = self.specs[number].keys(arrays[:-1], arrays[-1])
+            self.known[number][seen] = frozenset(map(comparable, keys))
         return self.known[number][seen]
+
+
+def comparable(key: SliceKey) -> SliceKey:
+    """Make a key that equals others with NaN in the same places, as long as both are in this process."""
+    return tuple((name, _one_nan(value)) for name, value in key)
+
+
+def _one_nan(value: Any) -> Any:
+    return _NAN if value != value else value
 
 
 def _array(values: tuple[Any, ...]) -> Array:
@@ -102,10 +115,10 @@ def _coded(column: pa.Array) -> tuple[Places, list[tuple[Any, ...]]]:
         flat = column.flatten().dictionary_encode()
         of_row = np.zeros(len(column), np.int64)
         of_row[length == 1] = flat.indices.to_numpy() + 1
-        return of_row, [(), *((value,) for value in flat.dictionary.to_pylist())]
+        return of_row, [(), *((_one_nan(value),) for value in flat.dictionary.to_pylist())]
     seen: dict[tuple[Any, ...], int] = {}
-    of_row = np.array([seen.setdefault(tuple(values or ()), len(seen)) for values in column.to_pylist()], np.int64)
-    return of_row, list(seen)
+    lists = (tuple(map(_one_nan, values or ())) for values in column.to_pylist())
+    return np.array([seen.setdefault(values, len(seen)) for values in lists], np.int64), list(seen)
 
 
 def listed(values: Any) -> pa.Array:

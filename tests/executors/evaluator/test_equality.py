@@ -112,6 +112,18 @@ def test_binary_metrics_of_random_examples(seed: int, compare: Callable[..., Eva
     assert {"Overall", "tags=日本", "tags=", "city=Köln", "city=Rome, number=1", "half=0.5, number=2"} <= slices
 
 
+def test_examples_without_a_number_are_one_slice(compare: Callable[..., Evaluated], tmp_path: Path) -> None:
+    """In several batches. Of Keras's metrics TFMA loses some there, for NaN equals no NaN."""
+    halves = {"half": np.where(np.arange(ROWS) % 7, np.arange(ROWS) % 3 / 2, np.nan).astype(np.float32)}
+    found = compare(
+        config({"metrics": [metric("ExampleCount"), metric("AUC"), metric("MeanLabel")]}),
+        examples=write_examples(tmp_path / "examples", rows(7) | halves),
+        model=save_model(tmp_path / "model", {"late": ("p", 1)}),
+        batch_rows=150,
+    )
+    assert [one["slice"] for one in found.summary["slices"]].count("half=nan, number=2") == 1
+
+
 def test_regression_metrics(compare: Callable[..., Evaluated], tmp_path: Path) -> None:
     given = {
         "examples": write_examples(tmp_path / "examples", rows(3)),
