@@ -14,17 +14,19 @@ import multiprocessing
 import operator
 import os
 import pickle
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import pandas  # noqa: F401  (pyarrow imports it when first used, and then each fork would)
 import pyarrow as pa
 
+from airflow_provider_mlpipe import linux
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
 from airflow_provider_mlpipe.executors import ExecutorContext
 
@@ -38,8 +40,6 @@ T = TypeVar("T")
 MIB = 1 << 20
 PROCESS_MB = 1024
 """How much memory a fork is given, in MiB."""
-KEPT_BYTES = PROCESS_MB * MIB // 8
-"""How much of a chunk's results a fork keeps in memory, and one result more."""
 _KEY_BYTES = 19  # the numbers of a source and of its result, as `_attempts` writes them
 
 
@@ -141,8 +141,8 @@ def map_chunks(work: Callable[[C], T], sources: Sequence[Source[C]], context: Ex
     return flat_map_chunks(functools.partial(_single, work), sources, context)
 
 
-def _single(work: Callable[[C], T], chunk: C) -> Iterator[T]:
-    yield work(chunk)
+def _single(work: Callable[..., T], *arguments: Any) -> Iterator[T]:
+    yield work(*arguments)
 
 
 def flat_map_chunks(
@@ -155,7 +155,7 @@ def flat_map_chunks(
     """Yield all that `work(chunk)` yields, of every chunk of every source, in their order.
 
     All that is given and got can be pickled. What a fork yields may take more memory than there is, but no single
-    result: what goes beyond KEPT_BYTES of a chunk waits in a file.
+    result: they wait in files.
 
     On Beam, which reads the sources too, when `context.beam_pipeline_args` name a runner; else this process reads and
     forks of it work. They alone do, so that TensorFlow, once it has run in `work`, hinders no later fork; but for work
@@ -173,11 +173,20 @@ def flat_map_chunks(
 
 
 @contextlib.contextmanager
-def fork_aside() -> Iterator[Executor]:
-    """A fork of this process, made now, that runs what is submitted: before TensorFlow runs here, or lest it does."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
-        aside.submit(os.getpid).result()
-        yield aside
+def fork_aside(context: ExecutorContext) -> Iterator[Callable[..., Any]]:
+    """A fork of this process, made now, that works: before TensorFlow runs here, or lest it does.
+
+    What it gives calls a function there with arguments, and returns or raises what that does; or TransientError when
+    the fork dies.
+    """
+    with _forks(1, context) as submit:
+
+        def call(work: Callable[..., T], *arguments: Any) -> T:
+            (result,) = _kept(submit(_single, work, *arguments))
+            return cast("T", result)
+
+        call(os.getpid)
+        yield call
 
 
 def names_runner(beam_pipeline_args: Sequence[str]) -> bool:
@@ -197,59 +206,55 @@ def memory_mb(context: ExecutorContext) -> int:
 
 def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: ExecutorContext) -> Iterator[T]:
     processes = process_count(context)
+    with _forks(processes, context) as submit:
+        waiting: deque[Future[str]] = deque()
+        for chunk in chunks:
+            waiting.append(submit(work, chunk))
+            if len(waiting) > 2 * processes:  # no further ahead of the consumer: what waits takes room
+                yield from _kept(waiting.popleft())
+        while waiting:
+            yield from _kept(waiting.popleft())
+
+
+@contextlib.contextmanager
+def _forks(count: int, context: ExecutorContext) -> Iterator[Callable[..., Future[str]]]:
+    """Forks of this process, and how to have one of them work.
+
+    They end with it, lest it seem alive: they hold the pipe by whose end others see that it is not.
+    """
+    end_too = (os.getpid(), signal.SIGKILL)
     with (
         tempfile.TemporaryDirectory(dir=context.tmp_dir) as folder,
-        ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool,
+        ProcessPoolExecutor(count, multiprocessing.get_context("fork"), linux.die_with, end_too) as pool,
     ):
-        waiting: deque[Future[_Yielded]] = deque()
         try:
-            for chunk in chunks:
-                waiting.append(pool.submit(_keep, work, chunk, folder))
-                if len(waiting) > 2 * processes:  # no further ahead of the consumer: what waits takes memory
-                    yield from waiting.popleft().result().results()
-            while waiting:
-                yield from waiting.popleft().result().results()
+            yield lambda work, *arguments: pool.submit(_keep, folder, work, *arguments)
         except BrokenProcessPool as error:
             raise TransientError(
-                f"one of {processes} worker processes crashed or was killed, perhaps for want of memory: lower "
+                f"one of {count} worker processes crashed or was killed, perhaps for want of memory: lower "
                 f"[mlpipe] max_memory_mb, of which each process is given {PROCESS_MB} MiB, or give the machine more"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-@dataclass(frozen=True)
-class _Yielded:
-    """The results of a chunk, pickled one by one: the first of them, and the file of the others, if there are."""
+def _keep(folder: str, work: Callable[..., Iterable[Any]], *arguments: Any) -> str:
+    """Write the results to a file, and return its path.
 
-    first: Sequence[bytes]
-    others: str | None
-
-    def results(self) -> Iterator[Any]:
-        """Yield them, once: their file is removed."""
-        yield from map(pickle.loads, self.first)
-        if self.others is None:
-            return
-        with open(self.others, "rb") as file:
-            os.unlink(self.others)
-            while file.peek(1):
-                yield pickle.load(file)
-
-
-def _keep(work: Callable[[C], Iterable[Any]], chunk: C, folder: str) -> _Yielded:
-    first: list[bytes] = []
-    size = 0
-    results = map(pickle.dumps, work(chunk))
-    for result in results:
-        first.append(result)
-        size += len(result)
-        if size > KEPT_BYTES:
-            break
-    else:
-        return _Yielded(first, None)
+    A pipe would hold what a fork has begun to write, and who reads it would wait for the rest when that is killed.
+    """
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.writelines(results)
-    return _Yielded(first, file.name)
+        for result in work(*arguments):
+            pickle.dump(result, file)
+    return file.name
+
+
+def _kept(path: Future[str]) -> Iterator[Any]:
+    """Yield what was kept, once: the file is removed."""
+    with open(path.result(), "rb") as file:
+        os.unlink(file.name)
+        while file.peek(1):
+            yield pickle.load(file)
 
 
 def _on_beam(work: Callable[[C], Iterable[T]], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:

@@ -113,7 +113,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "components.*.operator": [*OPERATE, *HELPERS],
     "components.*.executor": [*EXECUTE, *HELPERS, *EXECUTING],
     "components.*": [*EXECUTE, *HELPERS, *EXECUTING],
-    "records.*": EXECUTE,
+    "records.*": [*EXECUTE, "linux"],
     "preview": ["exceptions", "plan_task"],
     "dag_factory": [*OPERATE, "partial_run", "plan_task"],
     "provider_info": [],

@@ -162,7 +162,7 @@ def _evaluate(
     context: ExecutorContext,
 ) -> str | None:
     """Evaluate with the kernel, or say why TFMA has to: None if all is done."""
-    if reason := _reason_against(task):
+    if reason := _reason_against(task, context):
         return reason
     schema = task.read_schema()
     sources = [
@@ -180,10 +180,10 @@ def _evaluate(
     return None
 
 
-def _reason_against(task: Task) -> str | None:
+def _reason_against(task: Task, context: ExecutorContext) -> str | None:
     """Ask `why_not` in a fork: it runs TensorFlow, which a process must not have done that is going to fork."""
-    with fork_aside() as aside:
-        reason: str | None = aside.submit(why_not, task).result()
+    with fork_aside(context) as call:
+        reason: str | None = call(why_not, task)
         return reason
 
 

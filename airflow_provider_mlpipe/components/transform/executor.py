@@ -7,8 +7,7 @@ on a Beam runner, it is TFT's own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def run(
     raw = _RawExamples(examples, read_schema(schema), UserModule(module_file, preprocessing_fn))
     cache = None if disable_analyzer_cache else AnalyzerCache(examples, analyzer_cache, updated_analyzer_cache)
 
-    with fork_aside() as aside:  # before TensorFlow runs in this process, as it does from here on
+    with fork_aside(context) as aside:  # before TensorFlow runs in this process, as it does from here on
         function = UserPreprocessing(raw.user_module.load(), custom_config)
         over = _Pass(raw, analyzed, cache, aside, context)
         only_here = _analyze(over, function, Path(transform_graph.uri))
@@ -82,7 +81,7 @@ def run(
         if only_here or names_runner(context.beam_pipeline_args):
             written = write_splits(transformation, sources, transformed_examples, context, in_this_process=only_here)
         else:
-            written = aside.submit(write_splits, transformation, sources, transformed_examples, context).result()
+            written = aside(write_splits, transformation, sources, transformed_examples, context)
 
     counts = {split: one.count for split, one in written.items()}
     _check_counts(examples, counts)
@@ -140,7 +139,7 @@ class _Pass:
     raw: _RawExamples
     splits: Sequence[str]
     cache: AnalyzerCache | None
-    aside: Executor
+    aside: Callable[..., Any]
     context: ExecutorContext
 
     def __call__(self, graph: str | GraphPart, analyzers: Mapping[str, Analyzer]) -> Mapping[str, Any]:
@@ -159,7 +158,8 @@ class _Pass:
     def _computed(self, graph: str | GraphPart, missing: Mapping[str, Mapping[str, Analyzer]]) -> dict[str, Any]:
         kernels = {split: AnalyzersKernel(self._part(graph, some), some) for split, some in missing.items()}
         sources = {split: self.raw.sources([split]) for split in missing}
-        return self.aside.submit(run_kernels, kernels, sources, self.context).result()
+        computed: dict[str, Any] = self.aside(run_kernels, kernels, sources, self.context)
+        return computed
 
     def _part(self, graph: str | GraphPart, analyzers: Mapping[str, Analyzer]) -> SavedGraph:
         tensors = {name for analyzer in analyzers.values() for name in analyzer.tensors}

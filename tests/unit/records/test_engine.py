@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,9 @@ import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.executors import ExecutorContext
-from airflow_provider_mlpipe.records import engine
 from airflow_provider_mlpipe.records.engine import (
     flat_map_chunks,
+    fork_aside,
     map_chunks,
     names_runner,
     process_count,
@@ -108,22 +110,16 @@ def test_results_come_in_the_order_of_the_chunks_from_forks_alone(tmp_path: Path
     assert os.getpid() not in {process for _, process in found}
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 25_000, 1 << 20])
-def test_what_does_not_fit_in_memory_waits_in_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
-) -> None:
-    monkeypatch.setattr(engine, "KEPT_BYTES", kept_bytes)
+def test_results_wait_in_files(tmp_path: Path) -> None:
     results = flat_map_chunks(several, [Numbers(0, 9), Numbers(9, 14)], context(tmp_path))
     found = [next(results) for _ in range(1 + 2 + 3 + 1)]  # up to the first of the fourth chunk
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()]
     found += results
     assert found == [result for piece in Numbers().chunks() for result in several(piece)]
-    assert bool(files) == (kept_bytes < 40_000)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_after_results_in_a_file_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "KEPT_BYTES", 0)
+def test_an_error_after_results_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="number 9 is wrong"):
         list(flat_map_chunks(several_then_fail, [Numbers()], context(tmp_path)))
     assert not list(tmp_path.iterdir())
@@ -146,6 +142,36 @@ def test_an_error_keeps_its_type_and_later_results_are_not_waited_for(tmp_path: 
 def test_a_killed_fork_is_a_transient_error_that_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="max_memory_mb"):
         list(map_chunks(die_at_five, [Numbers()], context(tmp_path)))
+
+
+@pytest.mark.parametrize("which", ["aside", "its fork"])
+def test_a_killed_fork_aside_is_an_error_and_leaves_no_fork(tmp_path: Path, which: str) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    given = context(tmp_path, max_memory_mb=1)
+    killer = threading.Thread(target=kill_one_of, args=(told, which))
+    killer.start()
+    with pytest.raises(TransientError, match="max_memory_mb"), fork_aside(given) as call:
+        call(wait_in_a_fork, told, given)
+    killer.join()
+
+
+def kill_one_of(told: Path, which: str) -> None:
+    """Kill who is told of, and read on until nobody is left that could write."""
+    with open(told) as lines:
+        aside, fork = map(int, lines.readline().split())
+        os.kill(aside if which == "aside" else fork, signal.SIGKILL)
+        lines.read()
+
+
+def wait_in_a_fork(told: Path, given: ExecutorContext) -> list[None]:
+    return list(map_chunks(functools.partial(tell_and_wait, told), [Numbers(0, 1)], given))
+
+
+def tell_and_wait(told: Path, piece: Piece) -> None:
+    with open(told, "w", buffering=1) as file:
+        print(os.getppid(), os.getpid(), file=file)
+        signal.pause()
 
 
 def test_a_consumer_may_stop_early(tmp_path: Path) -> None:
