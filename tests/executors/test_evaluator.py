@@ -205,6 +205,49 @@ def test_a_wrong_eval_config_is_an_error(config: dict[str, Any], message: str, e
         evaluate(Model(uri="/nowhere"), config, baseline_model=Model(uri="/nowhere"))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"class_name": "AUCC"}, "eval_config metric AUCC: Unknown metric function"),
+        ({"class_name": "Mine", "module": "nowhere"}, "eval_config metric Mine: No module named 'nowhere'"),
+        ({"class_name": "AUC", "config": "{"}, "eval_config metric AUC: .*line 1 column 2"),
+        (
+            {"class_name": "MultiClassConfusionMatrixAtThresholds", "threshold": AT_LEAST_80_PERCENT},
+            "only a number can have a threshold, which multi_class_confusion_matrix_at_thresholds is not",
+        ),
+    ],
+)
+def test_a_wrong_metric_is_named(
+    changed: dict[str, Any], message: str, evaluate: Evaluate, penguin_model: Model
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        evaluate(penguin_model, eval_config(**changed))
+
+
+def test_a_missing_label_is_named_though_tfma_does_not(evaluate: Evaluate, penguin_model: Model) -> None:
+    config = eval_config()
+    config["model_specs"][0]["label_key"] = "kind"
+    with pytest.raises(InvalidInputError, match=r"there are none .*label_key.*; TFMA's own pipeline fails, too: "):
+        evaluate(penguin_model, config, schema=None)
+
+
+def test_a_change_that_cannot_be_told_is_a_failure_with_its_cause(
+    evaluate: Evaluate, penguin_model: Model, shuffled_labels_model: Model
+) -> None:
+    config = eval_config({"change_threshold": {"absolute": -1}})
+    blessing, summary = evaluate(penguin_model, config, baseline_model=shuffled_labels_model)
+    assert blessing.properties["blessed"] == 0
+    assert summary["counts"]["failures"] == len(summary["slices"])
+    assert "Overall: sparse_categorical_accuracy Invalid metrics or threshold" in blessing.properties["reason"]
+
+
+def test_an_output_may_be_called_value(evaluate: Evaluate, penguin_model: Model) -> None:
+    config = eval_config()
+    config["metrics_specs"][0] |= {"output_names": ["value"], "output_weights": {"value": 0.7}}
+    _, summary = evaluate(penguin_model, config)
+    assert summary["counts"]["slices"] == 4
+
+
 def test_an_unknown_split_is_an_error_that_lists_the_known(evaluate: Evaluate) -> None:
     with pytest.raises(InvalidInputError, match=r"example_splits: .* 'test'; known splits: train, eval"):
         evaluate(Model(uri="/nowhere"), eval_config(), example_splits=["test"])

@@ -6,9 +6,10 @@ does all, where the kernel does not cover the config (`plan.py`) or the data.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,14 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import fork_aside, run_kernels
+from airflow_provider_mlpipe.records.engine import fork_aside, names_runner, run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
 log = logging.getLogger(__name__)
 
 _BATCH = 1000
+_OUTPUT_WEIGHTS = ("output_weights", "outputWeights")
 
 
 def run(
@@ -80,7 +82,8 @@ def run(
     if reason := _evaluate(task, models, examples, counts, evaluation.uri, context):
         log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
         files = [path for split in splits for path in split_files(examples, split)]
-        _evaluate_by_tfma(files, known_schema, models, config, evaluation.uri, context)
+        with _explained(reason, context):
+            _evaluate_by_tfma(files, known_schema, models, config, evaluation.uri, context)
 
     verdict = Verdict.of(tfma.load_validation_result(evaluation.uri), skipped_change_thresholds=first)
     log.info("%s: %s", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
@@ -99,11 +102,14 @@ def _parse(eval_config: Mapping[str, Any]) -> EvalConfig:
 
 
 def _plain_numbers(value: Any) -> Any:
-    """Write `{"value": 0.5}` as 0.5: TFX's users give wrapped numbers as messages, JSON has them bare."""
+    """Write `{"value": 0.5}` as 0.5: TFX's users give wrapped numbers as messages, JSON has them bare.
+
+    Not in a map, where it is the weight of an output of that name.
+    """
     if isinstance(value, Mapping):
         if value.keys() == {"value"} and isinstance(value["value"], (bool, int, float)):
             return value["value"]
-        return {key: _plain_numbers(item) for key, item in value.items()}
+        return {key: item if key in _OUTPUT_WEIGHTS else _plain_numbers(item) for key, item in value.items()}
     return [_plain_numbers(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -185,6 +191,17 @@ def _reason_against(task: Task, context: ExecutorContext) -> str | None:
     with fork_aside(context) as call:
         reason: str | None = call(why_not, task)
         return reason
+
+
+@contextlib.contextmanager
+def _explained(reason: str, context: ExecutorContext) -> Iterator[None]:
+    """Where TFMA fails, its combiners name no key: tell why it was asked. Not of a runner, which may fail otherwise."""
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        if names_runner(context.beam_pipeline_args):
+            raise
+        raise InvalidInputError(f"eval_config: {reason}; TFMA's own pipeline fails, too: {error}") from error
 
 
 def _evaluate_by_tfma(

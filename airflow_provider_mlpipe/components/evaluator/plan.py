@@ -17,12 +17,14 @@ from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
     only,
     slice_specs,
 )
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 
 def why_not(task: Task) -> str | None:
     """Say why the kernel does not cover a task, or None.
 
-    Makes Keras metrics, which runs operations of TensorFlow: not to be called in a process that forks later.
+    Makes Keras metrics, which runs operations of TensorFlow: not to be called in a process that forks later. Raises
+    InvalidInputError for a metric that cannot be made.
     """
     try:
         return next(_reasons(task), None)
@@ -44,6 +46,8 @@ def _reasons(task: Task) -> Iterator[str]:
                 computations(only(config, spec, number), task.known_schema)
             except NotCovered as reason:
                 yield f"{name}: {reason}"
+            except Exception as error:  # TFMA and Keras have many names for it
+                raise InvalidInputError(f"eval_config {name}: {error}") from error
 
 
 def _of_options(task: Task) -> Iterator[str]:

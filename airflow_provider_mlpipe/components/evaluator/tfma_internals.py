@@ -64,6 +64,7 @@ from airflow_provider_mlpipe.components.evaluator.measures import (
 )
 from airflow_provider_mlpipe.components.evaluator.slicing import SliceKey, SliceSpec
 from airflow_provider_mlpipe.components.evaluator.sums import Array, Members, Numbers, Places, Sums
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 Metrics = dict[Any, Any]
 """Values by MetricKey, PlotKey or AttributionsKey, as TFMA has them for a slice."""
@@ -595,12 +596,30 @@ def write(
     combine = results_writer.CombineValidations(config, rubber_stamp=model_util.has_rubber_stamp(list(models)))
     validation = combine.create_accumulator()
     for pair in results[tfma.METRICS_KEY]:
-        validation = combine.add_input(validation, metrics_validator.validate_metrics(pair, config))
+        validation = combine.add_input(validation, _validated(pair, config))
     _write_records(folder / f"{tfma.VALIDATIONS_KEY}.tfrecord", [combine.extract_output(validation)])
     named = model_util.verify_and_update_eval_shared_models(list(models))
     locations = {model.model_name: model.model_path for model in named}
     text = eval_config_writer._serialize_eval_run(config, "<user provided PCollection>", "<unknown>", locations)
     (folder / "eval_config.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _validated(pair: tuple[Any, Metrics], config: EvalConfig) -> Any:
+    try:
+        return metrics_validator.validate_metrics(pair, config)
+    except TypeError as error:
+        others = sorted({key.name for key, value in pair[1].items() if not _fits_a_float(value)})
+        raise InvalidInputError(
+            f"eval_config: only a number can have a threshold, which {', '.join(others)} is not; remove that threshold"
+        ) from error
+
+
+def _fits_a_float(value: Any) -> bool:
+    try:
+        float(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _write_records(path: Path, messages: Iterable[Any]) -> None:

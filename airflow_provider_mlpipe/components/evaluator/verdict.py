@@ -6,7 +6,7 @@ Read from validation_result.proto and config.proto; their messages come in as `A
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airflow_provider_mlpipe.components.evaluator.summary import metric_name, number, slice_name, spec_name
@@ -92,15 +92,11 @@ def _failed_bounds(slice_of: str, failure: Any) -> Iterator[Failure]:
         yield Failure(slice=slice_of, metric=name, message="was not computed, but has a threshold")
         return
     value = failure.metric_value.double_value.value
-    for bound, threshold in _violated(failure.metric_threshold, value):
-        yield Failure(
-            slice=slice_of,
-            metric=name,
-            value=number(value),
-            bound=bound,
-            threshold=threshold,
-            message="" if number(value) is not None else f"is {value}",
-        )
+    unclear = " ".join(failure.message.split())  # TFMA could not compare, and says why
+    message = unclear or ("" if number(value) is not None else f"is {value}")
+    failed = Failure(slice=slice_of, metric=name, value=number(value), message=message)
+    bounds = [] if unclear else list(_violated(failure.metric_threshold, value))
+    yield from [replace(failed, bound=bound, threshold=threshold) for bound, threshold in bounds] or [failed]
 
 
 def _violated(threshold: Any, value: float) -> Iterator[tuple[str, float]]:
