@@ -32,8 +32,8 @@ def example_sources(
     Raises InvalidInputError when the split has no files.
     """
     files = split_files(examples, split)
-    sidecar = sidecar_of(files[0])
-    if record_column is None and sidecar is not None:
+    sidecar = sidecar_of(files[0]) if record_column is None else None
+    if sidecar is not None:
         return [SidecarChunk(path=sidecar, first=first, schema=schema) for first in starts(sidecar)]
     return [RecordFile(path=path, schema=schema, record_column=record_column) for path in files]
 

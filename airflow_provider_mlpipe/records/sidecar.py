@@ -5,8 +5,10 @@ LZ4 (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format). It is 
 of TFX look for records only. Rows and their order are those of the split's one file of records. A column is flat where
 `records.examples` encodes it flat (null: a feature without values), else a list; columns are ordered by their names.
 
-Beside it is `data-00000-of-00001.crc32c`, since Arrow has no checksums: a line for each batch and one for what follows
-them, with the place in the file where it ends and the CRC-32C of its bytes.
+Beside it is `data-00000-of-00001.crc32c`. Its first line, `records <size> <16 hex digits>`, tells the file of records
+that was written with the sidecar: its size in bytes and its last eight, gzip's CRC-32 and length of what it holds
+(https://www.rfc-editor.org/rfc/rfc1952#page-5). Then, since Arrow has no checksums, comes a line for each batch and one
+for what follows them, with the place in the file where it ends and the CRC-32C of its bytes.
 
 An artifact is whole without them: whoever reads a sidecar can read the records. The content digest leaves them out.
 """
@@ -14,6 +16,8 @@ An artifact is whole without them: whoever reads a sidecar can read the records.
 from __future__ import annotations
 
 import itertools
+import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +30,8 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
 
+log = logging.getLogger(__name__)
+
 FILE_NAME = "data-00000-of-00001.arrow"
 
 
@@ -35,22 +41,37 @@ def sidecar_path(examples: Examples, split: str) -> Path:
 
 
 def sidecar_of(records: Path) -> Path | None:
-    """Return the sidecar of a file of records, if there is one: it is of the only file of a split."""
+    """Return the sidecar of a file of records, if there is one: it is of the only file of a split.
+
+    One that was written with other records is none; the log names it.
+    """
     folder = records.parent
     path = folder.with_name(f"Arrow-{folder.name.removeprefix('Split-')}") / FILE_NAME
     is_ours = folder.name.startswith("Split-") and list(folder.glob("*.gz")) == [records]
-    return path if is_ours and path.exists() and _checksums_path(path).exists() else None
+    if not (is_ours and path.exists() and _checksums_path(path).exists()):
+        return None
+    if _checksums_path(path).read_bytes().startswith(_records_line(records)):
+        return path
+    log.warning(
+        "%s was not written with %s, so the records are read, which takes longer; make the examples anew, or delete "
+        "the former",
+        path,
+        records,
+    )
+    return None
 
 
 class SidecarWriter:
     """Writes the sidecar of a split, in the batches that `records.batches` cuts.
 
-    Errors of the disk come from `write` or `close` as OSError.
+    `records` is the split's file of records, which must be closed before. Errors of the disk come from `write` or
+    `close` as OSError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, records: Path) -> None:
         path.parent.mkdir(parents=True)
         self._path = path
+        self._records = records
         self._file = pa.OSFile(str(path), "wb")
         self._ends: list[int] = []
         self._writer: pa.RecordBatchFileWriter | None = None
@@ -84,7 +105,7 @@ class SidecarWriter:
             if self._writer:
                 self._writer.close()
             self._ends.append(self._file.tell())
-        _write_checksums(self._path, self._ends)
+        _write_checksums(self._path, self._records, self._ends)
 
     def _flush(self) -> None:
         if not self._pending:
@@ -157,20 +178,27 @@ def _checksums_path(path: Path) -> Path:
     return path.with_suffix(".crc32c")
 
 
-def _write_checksums(path: Path, ends: Sequence[int]) -> None:
+def _records_line(records: Path) -> bytes:
+    with records.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        return b"records %d %s\n" % (size, file.read().hex().encode())
+
+
+def _write_checksums(path: Path, records: Path, ends: Sequence[int]) -> None:
     with pa.memory_map(str(path)) as file:
         values = [
             google_crc32c.value(file.read_at(end - start, start)) for start, end in itertools.pairwise([0, *ends])
         ]
-    lines = [f"{end} {value:08x}\n" for end, value in zip(ends, values, strict=True)]
-    _checksums_path(path).write_text("".join(lines))
+    lines = [b"%d %08x\n" % line for line in zip(ends, values, strict=True)]
+    _checksums_path(path).write_bytes(_records_line(records) + b"".join(lines))
 
 
 def _segments(path: Path) -> list[tuple[int, int, int]]:
     """Return where each begins and ends, and its checksum."""
     checksums = _checksums_path(path)
     try:
-        lines = [line.split() for line in checksums.read_text().splitlines()]
+        lines = [line.split() for line in checksums.read_text().splitlines()[1:]]
         found = [(int(end), int(value, 16)) for end, value in lines]
     except ValueError as error:
         raise InvalidInputError(f"{checksums} is damaged; make the examples anew, or delete this file") from error

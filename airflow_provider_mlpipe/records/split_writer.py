@@ -18,16 +18,17 @@ class SplitWriter:
     def __init__(self, examples: Examples, split: str) -> None:
         folder = split_dir(examples, split)
         folder.mkdir(parents=True)
-        self._sidecar_path = sidecar_path(examples, split)
+        self._records_path, self._sidecar_path = folder / FILE_NAME, sidecar_path(examples, split)
         self._open = ExitStack()
-        self._records = self._open.enter_context(TFRecordWriter(folder / FILE_NAME))
+        self._records = self._open.enter_context(TFRecordWriter(self._records_path))
         self._sidecar: SidecarWriter | None = None
 
     def __enter__(self) -> SplitWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._open.close()
+        with self._open:
+            self._records.close()  # before the sidecar is, which tells how the file of records ends
 
     @property
     def count(self) -> int:
@@ -43,5 +44,7 @@ class SplitWriter:
         """Append framed records and, as `sidecar.stored` gives them, the same rows; None where there is no sidecar."""
         self._records.append(frames)
         if rows is not None:
-            self._sidecar = self._sidecar or self._open.enter_context(SidecarWriter(self._sidecar_path))
+            self._sidecar = self._sidecar or self._open.enter_context(
+                SidecarWriter(self._sidecar_path, self._records_path)
+            )
             self._sidecar.write(rows, record_sizes(frames))

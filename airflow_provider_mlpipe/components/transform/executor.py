@@ -98,7 +98,7 @@ def _check_counts(examples: Examples, counts: Mapping[str, int]) -> None:
         if expected.get(split, count) != count:
             raise InvalidInputError(
                 f"{examples.uri}: {count:,} records of the split {split!r} were read, of {expected[split]:,} that its "
-                f"producer wrote; delete Arrow-{split}/ if it is from other examples, or make the examples anew"
+                f"producer wrote; make the examples anew"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from airflow_provider_mlpipe.records.chunks import example_sources, files_read
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import FILE_NAME as FILE_NAME_OF_SIDECAR
-from airflow_provider_mlpipe.records.sidecar import sidecar_path, stored
+from airflow_provider_mlpipe.records.sidecar import sidecar_of, sidecar_path, stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, frame
 
@@ -175,3 +175,63 @@ def test_a_sidecar_without_its_checksums_is_none(copied: Examples) -> None:
     assert files_read(copied, "train") == [sidecar_path(copied, "train")]
     sidecar_path(copied, "train").with_suffix(".crc32c").unlink()
     assert files_read(copied, "train") == [Path(copied.uri, "Split-train", FILE_NAME)]
+
+
+def written(folder: Path, **splits: int) -> Examples:
+    """Examples with ten rows of a number for each split."""
+    made = Examples(uri=str(folder), properties={"splits": list(splits)})
+    for split, number in splits.items():
+        table = pa.RecordBatch.from_pydict({"number": [number] * 10})
+        with SplitWriter(made, split) as writer:
+            writer.write(frame(encode_examples(table)), stored(table))
+    return made
+
+
+def numbers(examples: Examples, split: str) -> set[int]:
+    return {row["number"][0] for batch in read(example_sources(examples, split)) for row in batch.to_pylist()}
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == sidecar_of.__module__]
+
+
+def test_sidecars_that_changed_places_are_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = written(tmp_path, train=1, eval=2)
+    assert [numbers(made, "train"), numbers(made, "eval"), warnings(caplog)] == [{1}, {2}, []]
+    train, evaluation = (sidecar_path(made, split).parent for split in ("train", "eval"))
+    train.rename(tmp_path / "aside")
+    evaluation.rename(train)
+    (tmp_path / "aside").rename(evaluation)
+    assert [numbers(made, "train"), numbers(made, "eval")] == [{1}, {2}]
+    assert [message.split()[0] for message in warnings(caplog)] == [
+        str(sidecar_path(made, "train")),
+        str(sidecar_path(made, "eval")),
+    ]
+
+
+def test_a_sidecar_of_records_that_were_written_anew_is_none(tmp_path: Path) -> None:
+    made, other = written(tmp_path / "one", train=1), written(tmp_path / "other", train=2)
+    ours, theirs = (Path(one.uri, "Split-train", FILE_NAME) for one in (made, other))
+    assert ours.stat().st_size == theirs.stat().st_size  # so the last bytes tell them apart
+    shutil.copyfile(theirs, ours)
+    assert sidecar_of(ours) is None
+    assert numbers(made, "train") == {2}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text.split(b"\n", 1)[1], lambda text: b"", lambda text: b"\xff" + text]
+)
+def test_a_sidecar_that_does_not_tell_its_records_is_none(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    made = written(tmp_path, train=1)
+    checksums = sidecar_path(made, "train").with_suffix(".crc32c")
+    checksums.write_bytes(damage(checksums.read_bytes()))
+    assert files_read(made, "train") == [tmp_path / "Split-train" / FILE_NAME]
+
+
+def test_the_sidecar_is_not_looked_at_where_the_records_are_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = written(tmp_path, train=1)
+    sidecar_path(made, "train").with_suffix(".crc32c").write_bytes(b"")
+    assert read(example_sources(made, "train", record_column="raw"))
+    assert not warnings(caplog)

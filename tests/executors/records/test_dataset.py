@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,13 @@ def test_where_the_reader_of_records_is_needed(pattern: str, tmp_path: Path, cap
     sparse, without = (record.message for record in caplog.records if record.name == dataset.__module__)
     assert re.search("reader gives the batches, for the schema makes the feature '.*' a SparseTensorSpec", sparse)
     assert "data_tfrecord-00000-of-00001.gz has no sidecar" in without
+
+
+def test_a_sidecar_of_other_records_feeds_nothing(pattern: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(Path(pattern).parents[1], tmp_path / "examples")
+    options = TensorFlowDatasetOptions(batch_size=10, num_epochs=1)
+    there = str(copy / "Split-train" / "*.gz")
+    assert dataset([there], options, DENSE) is not None
+    (records,) = copy.glob("Split-train/*.gz")
+    records.write_bytes(gzip.compress(gzip.decompress(records.read_bytes())[::-1]))
+    assert dataset([there], options, DENSE) is None
