@@ -165,13 +165,20 @@ def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
 
 def _opened(path: Path, places: Iterable[int]) -> pa.RecordBatchFileReader:
     """Open the file, and check the batches at these places, with the first, before which the schema is, and the end."""
-    file = pa.memory_map(str(path))
     segments = _segments(path)
+    file = pa.memory_map(str(path))
     for place in {0, *places, len(segments) - 1}.intersection(range(len(segments))):
         start, end, checksum = segments[place]
         if google_crc32c.value(file.read_at(end - start, start)) != checksum:
-            raise InvalidInputError(f"{path} is damaged or cut off; make the examples anew, or delete this file")
-    return pa.ipc.open_file(file)
+            raise _damaged(path)
+    batches = pa.ipc.open_file(file)
+    if batches.num_record_batches != len(segments) - 1:
+        raise _damaged(path)
+    return batches
+
+
+def _damaged(path: Path) -> InvalidInputError:
+    return InvalidInputError(f"{path} is damaged or cut off; make the examples anew, or delete this file")
 
 
 def _checksums_path(path: Path) -> Path:
@@ -195,14 +202,16 @@ def _write_checksums(path: Path, records: Path, ends: Sequence[int]) -> None:
 
 
 def _segments(path: Path) -> list[tuple[int, int, int]]:
-    """Return where each begins and ends, and its checksum."""
+    """Return where each begins and ends, and its checksum; raises InvalidInputError unless they make the file."""
     checksums = _checksums_path(path)
     try:
         lines = [line.split() for line in checksums.read_text().splitlines()[1:]]
         found = [(int(end), int(value, 16)) for end, value in lines]
     except ValueError as error:
-        raise InvalidInputError(f"{checksums} is damaged; make the examples anew, or delete this file") from error
+        raise _damaged(checksums) from error
     ends = [0, *(end for end, _ in found)]
+    if not found or ends != sorted(set(ends)) or ends[-1] != path.stat().st_size:
+        raise _damaged(path)
     return [(start, end, value) for start, (end, value) in zip(ends, found, strict=False)]
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import google_crc32c
 import pyarrow as pa
 import pytest
 from google.protobuf import text_format
@@ -169,6 +170,75 @@ def test_no_damage_of_a_sidecar_goes_unseen(copied: Examples) -> None:
             read(example_sources(copied, "train"))
     path.write_bytes(whole)
     assert len(read(example_sources(copied, "train"))) == 7
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole + b"more"]
+)
+def test_a_sidecar_of_another_size_is_named(damage: Callable[[bytes], bytes], copied: Examples) -> None:
+    path = sidecar_path(copied, "train")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InvalidInputError, match=rf"{path} is damaged or cut off; .* delete this file"):
+        example_sources(copied, "train")
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_checksums_of_no_bytes_are_damaged(size: int, copied: Examples) -> None:
+    path = sidecar_path(copied, "train")
+    path.write_bytes(b"x" * size)
+    rewrite_checksums(copied, lambda lines: ["0 00000000"] * size)
+    with pytest.raises(InvalidInputError, match=rf"{path} is damaged or cut off"):
+        example_sources(copied, "train")
+
+
+def rewrite_checksums(examples: Examples, change: Callable[[list[str]], list[str]]) -> None:
+    """Change the lines after the one that tells the records."""
+    path = sidecar_path(examples, "train").with_suffix(".crc32c")
+    records, *lines = path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in [records, *change(lines)]))
+
+
+def end_of(place: int, end: int) -> Callable[[list[str]], list[str]]:
+    return lambda lines: [*lines[:place], f"{end} {lines[place].split()[1]}", *lines[place + 1 :]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: [],
+        lambda lines: lines[:1],
+        lambda lines: lines[:-1],
+        lambda lines: lines[:2] + lines[3:],
+        lambda lines: [lines[0], *lines],
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+        lambda lines: [*lines[:-1], lines[-1][:-1]],
+        lambda lines: [*lines[:-1], lines[-1].split()[0]],
+        end_of(3, -5),
+        end_of(3, 2**62),
+        end_of(3, 2**64),
+        end_of(-1, 2**64),
+        end_of(0, 0),
+    ],
+)
+def test_checksums_that_do_not_fit_the_sidecar_are_damaged(
+    damage: Callable[[list[str]], list[str]], copied: Examples
+) -> None:
+    rewrite_checksums(copied, damage)
+    with pytest.raises(InvalidInputError, match=r"\.(arrow|crc32c) is damaged or cut off; .* delete this file"):
+        example_sources(copied, "train")
+
+
+def test_a_line_for_two_batches_is_damage(copied: Examples) -> None:
+    path = sidecar_path(copied, "train")
+
+    def joined(lines: list[str]) -> list[str]:
+        (start, _), (end, _) = lines[1].split(), lines[3].split()
+        checksum = google_crc32c.value(path.read_bytes()[int(start) : int(end)])
+        return [*lines[:2], f"{end} {checksum:08x}", *lines[4:]]
+
+    rewrite_checksums(copied, joined)
+    with pytest.raises(InvalidInputError, match=rf"{path} is damaged or cut off"):
+        example_sources(copied, "train")
 
 
 def test_a_sidecar_without_its_checksums_is_none(copied: Examples) -> None:
