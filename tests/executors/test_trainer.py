@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,6 +124,18 @@ def test_fn_args_hold_what_tfx_modules_read(
         "rows": 344,
         "eval_rows": 115,
     }
+
+
+@pytest.mark.parametrize("left_out", ["nothing", "Arrow-*"])
+def test_a_folder_may_have_glob_characters(
+    left_out: str, train: Train, penguins_transformed: tuple[TransformGraph, Examples], tmp_path: Path
+) -> None:
+    transformed = penguins_transformed[1]
+    folder = shutil.copytree(transformed.uri, tmp_path / "[x] *? b\\c", ignore=shutil.ignore_patterns(left_out))
+    module = user_module(tmp_path, _REPORT)
+    _, model_run = train(module_file=module, examples=Examples(uri=str(folder), properties=transformed.properties))
+    seen = json.loads(Path(model_run.uri, "seen.json").read_text())
+    assert (seen["rows"], seen["eval_rows"]) == (229, 115)
 
 
 def test_logs_go_to_the_model_run(train: Train) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +123,13 @@ def _as_list(file_pattern: str | Sequence[str]) -> list[str]:
 
 
 def _patterns(examples: Examples, splits: Sequence[str], parameter: str) -> list[str]:
-    return [str(split_dir(examples, split) / "*.gz") for split in named_splits(examples, splits, parameter=parameter)]
+    names = named_splits(examples, splits, parameter=parameter)
+    return [f"{_escaped(split_dir(examples, name))}/*.gz" for name in names]
+
+
+def _escaped(folder: Path) -> str:
+    """Return a pattern of this folder alone; TensorFlow, unlike Python, takes a backslash for a glob character, too."""
+    return glob.escape(str(folder)).replace("\\", "\\\\")
 
 
 def _read_hyperparameters(hyperparameters: HyperParameters) -> dict[str, Any]:
