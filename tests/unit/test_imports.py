@@ -42,7 +42,6 @@ HELPERS = [
         "evaluator.verdict",
         "pusher.serving_folder",
         "trainer.fn_args",
-        "transform.user_function",
     )
 ]
 
@@ -68,6 +67,7 @@ EXECUTING = [
         "transform.saved_graph",
         "transform.stored_states",
         "transform.tft_nodes",
+        "transform.user_function",
     )
 ]
 

@@ -61,7 +61,7 @@ def run(
     """Write the transform graph as `tft.TFTransformOutput` reads it, and the transformed splits in input order.
 
     Equal input gives equal bytes. Raises InvalidInputError for an unknown or empty split, UserCodeError for a
-    preprocessing_fn that is missing or raises.
+    preprocessing_fn that is missing, raises, or returns what are no tensors of rows.
     """
     config = parse_config(SplitsConfig, splits_config, parameter="splits_config")
     known = examples.properties.get("splits", [])

@@ -71,7 +71,7 @@ class Analysis:
     `uncovered` names the first analyzer that cannot be computed here, or is None; `calls_python` says whether the graph
     calls back into this process, so that no other process can run it.
 
-    Raises UserCodeError when the function does not return a dict of tensors, or has trainable variables.
+    Raises UserCodeError when the function has trainable variables.
     """
 
     def __init__(self, function: Callable[[Any], Any], inputs: TensorAdapterConfig, folder: Path) -> None:
@@ -79,7 +79,7 @@ class Analysis:
         self._specs = TensorAdapter(inputs).OriginalTypeSpecs()
         folder.mkdir(parents=True, exist_ok=True)
         graph, features, outputs = impl_helper.trace_preprocessing_function(function, self._specs, False, str(folder))
-        _check_outputs(graph, outputs)
+        _check_variables(graph)
         self._graph, self._features = graph, features
         self._sources = _sources(inputs, features)
         self._asset_map = annotators.get_asset_annotations(graph)
@@ -106,9 +106,7 @@ class Analysis:
             (folder / tft.TFTransformOutput.ASSET_MAP).write_text(json.dumps(self._asset_map))
 
 
-def _check_outputs(graph: Any, outputs: Any) -> None:
-    if not isinstance(outputs, dict) or not outputs:
-        raise UserCodeError(f"preprocessing_fn returned {outputs!r}; it must return a dict of at least one tensor")
+def _check_variables(graph: Any) -> None:
     variables = graph.get_collection(tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES)
     if variables:
         names = ", ".join(variable.name for variable in variables)

@@ -1,14 +1,20 @@
-"""The user's `preprocessing_fn`, called so that its errors point to the user's line."""
+"""The user's `preprocessing_fn`, called so that its errors, and those in what it returns, point to the user's line."""
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
+import tensorflow as tf
+
 from airflow_provider_mlpipe.exceptions import UserCodeError
+
+_DTYPES = (tf.int64, tf.float32, tf.string)
+"""Those of tf.Examples. TFT casts no output to them."""
 
 
 @dataclass(frozen=True)
@@ -19,21 +25,67 @@ class UserPreprocessing:
     custom_config: Mapping[str, Any] | None = None
 
     def __call__(self, inputs: Mapping[str, Any]) -> Any:
-        """Call it; raises UserCodeError with the file, the line and the traceback of what the user's code raised."""
+        """Call it; raises UserCodeError with the file, the line and the traceback of what the user's code raised.
+
+        Raises it, too, for outputs that are no tensors of rows; TFT would fail at them later, and not say at which.
+        """
         try:
-            return self.function(inputs, **self._keywords())
+            outputs = self.function(inputs, **self._keywords())
         except Exception as error:  # whatever it is, it is the user's
             raise UserCodeError(_explain(self.function, error)) from error
+        complaints = [f"{named(self.function)} returned {complaint}" for complaint in _complaints(outputs)]
+        if complaints:
+            raise UserCodeError("\n".join(complaints))
+        return outputs
 
     def _keywords(self) -> dict[str, Any]:
         takes_config = "custom_config" in inspect.signature(self.function).parameters
         return {"custom_config": dict(self.custom_config or {})} if takes_config else {}
 
 
+def named(function: Callable[..., Any]) -> str:
+    """Name a `preprocessing_fn` as errors do, with the file and the line where it is defined."""
+    code = _code(function)
+    where = f"at {code.co_filename}, line {code.co_firstlineno}" if code else str(function)
+    return f"preprocessing_fn {where}"
+
+
+def _code(function: Callable[..., Any]) -> CodeType | None:
+    """Return its code; a partial, or an object that can be called, has none of its own."""
+    code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
+    return code
+
+
+def _complaints(outputs: Any) -> Iterator[str]:
+    """Say what each output is that cannot be one, and the remedy."""
+    if not isinstance(outputs, dict) or not outputs:
+        yield f"{outputs!r}; it must return a dict of at least one tensor"
+        return
+    rows = "return a tensor with a value for each row"
+    for key, output in outputs.items():
+        if not isinstance(key, (str, bytes)):
+            yield f"an output by the key {key!r}; name it by a string"
+        elif not _is_traced(output):
+            yield f"an object of type {type(output).__name__} for {key!r}, which is no tensor of its graph; {rows}"
+        elif output.dtype not in _DTYPES:
+            dtype = output.dtype.name
+            yield f"tf.{dtype} for {key!r}, which no tf.Example holds; cast it to tf.int64, tf.float32 or tf.string"
+        elif isinstance(output, tf.Tensor) and output.shape.rank == 0:
+            yield f"a scalar for {key!r}; {rows}"
+
+
+def _is_traced(output: Any) -> bool:
+    """Whether it is a tensor of a graph, of whatever kind: a constant made in `tf.init_scope` is none."""
+    if not isinstance(output, (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)):
+        return False
+    return any(tf.is_symbolic_tensor(one) for one in tf.nest.flatten(output, expand_composites=True))
+
+
 def _explain(function: Callable[..., Any], error: Exception) -> str:
     """Name the user's deepest line that is in the function's own file, then give the traceback from there on."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [frame for frame in frames if frame.filename == inspect.getsourcefile(inspect.unwrap(function))]
+    code = _code(function)
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
     where = f"{own[-1].filename}, line {own[-1].lineno}" if own else "its call"
     trace = "".join(traceback.format_list(frames))
     return f"preprocessing_fn raised {type(error).__name__} at {where}: {error}\n{trace}"

@@ -1,0 +1,112 @@
+"""What a preprocessing_fn may return, when it is traced, and how the rest is refused."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlpipe.exceptions import UserCodeError
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+Outputs = dict[Any, Any]
+
+
+def traced(function: Callable[..., Any]) -> Any:
+    """Trace a preprocessing_fn of dense, sparse and ragged features, and one of unknown rank; return its outputs."""
+    import tensorflow as tf
+
+    from airflow_provider_mlpipe.components.transform.user_function import UserPreprocessing
+
+    features = {
+        "x": tf.TensorSpec([None, 1], tf.float32),
+        "sparse": tf.SparseTensorSpec([None, None], tf.int64),
+        "ragged": tf.RaggedTensorSpec([None, None], tf.string),
+        "unknown": tf.TensorSpec(None, tf.float32),
+    }
+    graph = tf.function(UserPreprocessing(function), input_signature=[features], autograph=False)
+    return graph.get_concrete_function().structured_outputs
+
+
+def cast(feature: str, dtype: str) -> Callable[[Mapping[str, Any]], Outputs]:
+    import tensorflow as tf
+
+    return lambda inputs: {"a": tf.ragged.map_flat_values(lambda values: tf.cast(values, dtype), inputs[feature])}
+
+
+def numpy_array(inputs: Mapping[str, Any]) -> Outputs:
+    import numpy as np
+
+    return {"a": np.zeros((12, 1), np.float32)}
+
+
+def constant_outside(inputs: Mapping[str, Any]) -> Outputs:
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return {"a": tf.ones([12, 1])}
+
+
+def mean(inputs: Mapping[str, Any]) -> Outputs:
+    import tensorflow_transform as tft
+
+    return {"a": tft.mean(inputs["x"])}
+
+
+@pytest.mark.parametrize("feature", ["x", "sparse", "ragged", "unknown"])
+def test_tensors_of_every_kind_may_be_returned(feature: str) -> None:
+    assert list(traced(lambda inputs: {"a": inputs[feature]})) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda inputs: None, "None; it must return a dict of at least one tensor"),
+        (lambda inputs: {}, "{}; it must return a dict of at least one tensor"),
+        (lambda inputs: {1: inputs["x"]}, "an output by the key 1; name it by a string"),
+        (
+            numpy_array,
+            "an object of type ndarray for 'a', which is no tensor of its graph; return a tensor with a value",
+        ),
+        (lambda inputs: {"a": 3.0}, "an object of type float for 'a'"),
+        (lambda inputs: {"a": None}, "an object of type NoneType for 'a'"),
+        (lambda inputs: {"a": {"b": inputs["x"]}}, "an object of type dict for 'a'"),
+        (constant_outside, "an object of type EagerTensor for 'a'"),
+        (mean, "a scalar for 'a'; return a tensor with a value for each row"),
+    ],
+)
+def test_what_is_no_tensor_of_rows_is_refused(function: Callable[..., Any], words: str) -> None:
+    place = f"preprocessing_fn at {__file__}, line {function.__code__.co_firstlineno} returned "
+    with pytest.raises(UserCodeError, match=f"^{re.escape(place + words)}"):
+        traced(function)
+
+
+@pytest.mark.parametrize("feature", ["x", "sparse"])
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "float16", "float64", "int32", "uint8"])
+def test_a_type_that_no_example_holds_is_refused(feature: str, dtype: str) -> None:
+    words = f"returned tf.{dtype} for 'a', which no tf.Example holds; cast it to tf.int64, tf.float32 or tf.string"
+    with pytest.raises(UserCodeError, match=words):
+        traced(cast(feature, dtype))
+
+
+def test_every_wrong_output_is_named() -> None:
+    with pytest.raises(UserCodeError, match=r"float for 'a'.*\n.*NoneType for 'c'"):
+        traced(lambda inputs: {"a": 1.0, "b": inputs["x"], "c": None})
+
+
+def fails(inputs: Mapping[str, Any], key: str) -> Outputs:
+    return {"a": inputs[key]}
+
+
+def test_a_function_without_code_of_its_own_is_named_as_it_is() -> None:
+    with pytest.raises(UserCodeError, match="preprocessing_fn raised KeyError at its call: 'nothing'"):
+        traced(functools.partial(fails, key="nothing"))
+    with pytest.raises(UserCodeError, match=r"preprocessing_fn functools\.partial\(.*\) returned 1;"):
+        traced(functools.partial(lambda inputs, number: number, number=1))
