@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.executors import ExecutorContext
 
 pytestmark = [
     pytest.mark.heavy,
@@ -143,10 +145,33 @@ def test_an_error_below_the_user_points_to_the_user_and_shows_the_rest(transform
     assert "scale_to_z_score" in str(raised.value)
 
 
-def test_outputs_without_the_batch_dimension_are_refused(transform: Transform, tmp_path: Path) -> None:
-    body = "def preprocessing_fn(inputs):\n    return {'x': tf.ones([7, 1]) * tft.mean(tf.ones([2]))}\n"
-    with pytest.raises(InvalidInputError, match="made 7 rows of 128; the first dimension"):
-        transform(module_file=user_module(tmp_path, body))
+@pytest.mark.parametrize("arguments", [[], ["--runner=DirectRunner"]])
+def test_outputs_that_are_no_tensors_are_refused(
+    arguments: list[str], transform: Transform, context: Callable[[], ExecutorContext], tmp_path: Path
+) -> None:
+    module = user_module(tmp_path, "def preprocessing_fn(inputs):\n    return {'x': [inputs['island']]}\n")
+    words = rf"^preprocessing_fn at {module}, line 4 returned an object of type list for 'x', "
+    with pytest.raises(UserCodeError, match=words):
+        transform(module_file=module, context=replace(context(), beam_pipeline_args=arguments))
+
+
+@pytest.mark.parametrize(
+    ("output", "rows"),
+    [
+        ("tf.ones([7, 1]) * tft.mean(tf.ones([2]))", 7),
+        ("inputs['island'][:3]", 3),
+        ("tf.sparse.slice(inputs['body_mass_g'], [0, 0], [2, 1])", 2),
+        ("tf.strings.bytes_split(tf.squeeze(inputs['island'], 1))[:5]", 5),
+    ],
+)
+def test_outputs_without_the_batch_dimension_are_refused(
+    output: str, rows: int, transform: Transform, tmp_path: Path
+) -> None:
+    body = f"def preprocessing_fn(inputs):\n    return {{'island': inputs['island'], 'x': {output}}}\n"
+    module = user_module(tmp_path, body)
+    words = f"^preprocessing_fn at {module}, line 4 made {rows} rows of 128 for 'x'; the first dimension"
+    with pytest.raises(UserCodeError, match=words):
+        transform(module_file=module)
 
 
 _EVERY_KIND = """

@@ -15,7 +15,8 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
 from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.components.transform.user_function import named
+from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_splits
@@ -55,7 +56,7 @@ class Transformation:
     def __call__(self, split: str, chunk: Chunk) -> Iterator[Block]:
         """Transform a chunk, row by row, of whatever split.
 
-        Raises InvalidInputError when the graph makes more or fewer rows than it was given.
+        Raises UserCodeError when an output has more or fewer rows than the graph was given.
         """
         coder = _coder(self.schema)
         at_once = _FIRST_ROWS
@@ -69,13 +70,14 @@ class Transformation:
                 at_once = _rows_of_a_block(columns)
 
     def _transformed(self, rows: pa.RecordBatch, coder: _Coder) -> pa.RecordBatch:
-        columns = coder.converter.convert(self.graph.apply(rows))
-        if columns.num_rows != rows.num_rows:
-            raise InvalidInputError(
-                f"preprocessing_fn made {columns.num_rows} rows of {rows.num_rows}; "
-                f"the first dimension of every output must be the batch"
-            )
-        return columns
+        outputs = self.graph.apply(rows)
+        for name, output in outputs.items():
+            if output.shape[0] != rows.num_rows:
+                raise UserCodeError(
+                    f"{named(self.graph.user_module.load())} made {output.shape[0]} rows of {rows.num_rows} for "
+                    f"{name!r}; the first dimension of every output must be the batch: a value for each row"
+                )
+        return coder.converter.convert(outputs)
 
 
 def _rows_of_a_block(columns: pa.RecordBatch) -> int:

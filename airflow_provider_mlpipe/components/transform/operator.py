@@ -48,8 +48,9 @@ class TransformOperator(ComponentOperator):
 
     Raises PipelineError when the DAG is parsed and neither or both of `module_file` and `preprocessing_fn` are given,
     `splits_config` does not fit, or an input is no channel of its type. The task raises UserCodeError when the function
-    is missing, does not import, or raises (with its line); and InvalidInputError for an unknown split, analyzed splits
-    without records, a schema that cannot be read, and a function that makes more or fewer rows than it was given.
+    is missing, does not import, raises (with its line), or returns an output (it is named) that is no tensor of
+    tf.int64, tf.float32 or tf.string with a value for each row; and InvalidInputError for an unknown split, analyzed
+    splits without records, and a schema that cannot be read.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {
