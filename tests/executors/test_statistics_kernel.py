@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import resource
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -221,6 +224,24 @@ def test_counts_are_exact_in_memory_and_on_disk(blocks: list[list[tuple[bytes, i
         assert top.unique == len(expected)
         assert [(value, count) for value, count, _ in top.by_count] == ranked
         assert [(value, weight) for value, _, weight in top.by_weight] == ranked
+
+
+def test_more_counts_go_to_the_disk_than_files_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    counts = [ValueCounts() for _ in range(50)]
+    few = max(map(int, os.listdir("/proc/self/fd"))) + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        for word in (b"a", b"b"):
+            for number, one in enumerate(counts):
+                one.add(pa.array([word], pa.large_binary()), pa.array([number]), pa.array([1.0]))
+                one.spill()
+        found = [one.top(1).by_count for one in counts]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found == [[(b"b", number, 1.0)] for number in range(50)]
+    assert not list(tmp_path.iterdir())
 
 
 def test_distinct_values_beyond_the_memory_go_to_the_disk(folder: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ class Top:
 class ValueCounts:
     """Counts and summed weights by value. A value is bytes or an int, and all of one kind.
 
-    Once on disk it can no longer be pickled, and `top` ends it.
+    What is on disk is in a file of its own, which is open only while it is written or read: there may be more features
+    than a process may have open files. `top` ends it.
     """
 
     def __init__(self) -> None:
         self._pieces: list[pa.Table] = []
-        self._file: IO[bytes] | None = None
+        self._path: str | None = None
         self._places: list[list[int]] = [[] for _ in range(_PARTS)]
 
     @property
@@ -57,13 +59,16 @@ class ValueCounts:
     def spill(self) -> None:
         """Put what is in memory on disk, in the temporary folder. Errors of the disk come as OSError."""
         self.compact()
-        file = self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 (top() closes it)
-        for piece in self._pieces:
-            part_of = pd.util.hash_array(piece["value"].to_numpy(), categorize=False) % _PARTS
-            for number, places in enumerate(self._places):
-                places.append(file.tell())
-                with pa.ipc.new_stream(file, piece.schema) as stream:
-                    stream.write_table(piece.filter(pa.array(part_of == number)))
+        if self._path is None:
+            descriptor, self._path = tempfile.mkstemp()
+            os.close(descriptor)
+        with open(self._path, "ab") as file:
+            for piece in self._pieces:
+                part_of = pd.util.hash_array(piece["value"].to_numpy(), categorize=False) % _PARTS
+                for number, places in enumerate(self._places):
+                    places.append(file.tell())
+                    with pa.ipc.new_stream(file, piece.schema) as stream:
+                        stream.write_table(piece.filter(pa.array(part_of == number)))
         self._pieces = []
 
     def top(self, k: int) -> Top:
@@ -79,12 +84,13 @@ class ValueCounts:
 
     def _tables(self) -> Iterator[pa.Table]:
         """Yield tables that have no value in common."""
-        if self._file is None:
+        if self._path is None:
             self.compact()
             yield from self._pieces
         else:
             self.spill()
-            with self._file as file:
+            with open(self._path, "rb") as file:
+                os.unlink(self._path)
                 for places in self._places:
                     yield _summed([_read(file, place) for place in places])
 
