@@ -21,7 +21,7 @@ pytest.importorskip("tensorflow")
 import stock
 import tensorflow_data_validation as tfdv
 from examples import EXAMPLES
-from statistics_equality import assert_equal
+from statistics_equality import assert_alike, assert_equal, datasets
 from tensorflow_data_validation.utils import slicing_util
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
@@ -156,6 +156,39 @@ def test_weights_may_be_integers_that_no_float_holds(folder: Folder) -> None:
     examples = write(folder(), pa.RecordBatch.from_pydict({"weight": weights, "word": words}))
     options = {"weight_feature": "weight"}
     assert_equal(ours(examples, folder(), options), tfdvs(examples, folder(), options))
+
+
+@pytest.fixture(scope="module")
+def rare(folder: Folder) -> Examples:
+    """Records of which only those of the second batch have the feature `rare`."""
+    examples = Examples(uri=str(folder()), properties={"splits": ["train"], "record_counts": {"train": 8_030}})
+    word = pa.array([b"a"] * 8_000)
+    with SplitWriter(examples, "train") as writer:
+        writer.write(frame(encode_examples(pa.RecordBatch.from_pydict({"word": word}))), None)
+        some = {"word": word[:30], "rare": pa.array([b"b", b"c", b"c"] * 10)}
+        writer.write(frame(encode_examples(pa.RecordBatch.from_pydict(some))), None)
+    return examples
+
+
+def test_no_allowed_features_are_all_features(rare: Examples, folder: Folder) -> None:
+    options: dict[str, Any] = {"feature_allowlist": []}
+    assert_equal(ours(rare, folder(), options), tfdvs(rare, folder(), options))
+
+
+def test_rows_without_an_allowed_feature_count(
+    rare: Examples, folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = ours(rare, folder(), {"feature_allowlist": ["rare", "unknown"]})
+    expected = datasets(tfdvs(rare, folder()))[""]  # of all features, since TFDV drops the rows that have none
+    del expected["word"]
+    assert expected[""] == 8_030
+    assert_alike(datasets(found)[""], expected)
+    assert "feature_allowlist names features that no split has: 'unknown'" in caplog.text
+
+
+def test_unknown_features_alone_are_an_error(rare: Examples, folder: Folder) -> None:
+    with pytest.raises(InvalidInputError, match="features that no split has: 'raer', 'wrod'; correct"):
+        ours(rare, folder(), {"feature_allowlist": ["raer", "wrod"]})
 
 
 def test_slices_by_sql_are_tfdvs_where_it_has_them(flights: Examples, folder: Folder) -> None:

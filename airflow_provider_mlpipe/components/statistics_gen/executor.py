@@ -43,7 +43,8 @@ def run(
 ) -> dict[str, Produced]:
     """Write `Split-<name>/FeatureStats.pb` for every split but the excluded ones.
 
-    Raises InvalidInputError for an unknown split or option, a schema given twice, and a split without examples.
+    Raises InvalidInputError for an unknown split or option, a schema given twice, a split without examples, and allowed
+    features none of which is in the examples.
     """
     splits = select_splits(examples, exclude_splits, "exclude_splits")
     options = {split: _options(stats_options, schema) for split in splits}
@@ -53,6 +54,7 @@ def run(
         found = _on_beam(examples, options, rates, context)
     else:
         found = _by_kernel(examples, options, rates, context)
+    _look_for(options[splits[0]].feature_allowlist or (), found)
     for split in splits:
         _publish(examples, statistics, split, found[split], rates[split])
     return {"statistics": Produced(properties={"splits": splits, "span": examples.properties.get("span", 0)})}
@@ -123,6 +125,20 @@ def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tf
     if options.desired_batch_size is None:
         options.desired_batch_size = BATCH
     return options
+
+
+def _look_for(allowed: Sequence[str], found: Mapping[str, DatasetFeatureStatisticsList]) -> None:
+    """Say which allowed features are in no split; an error if that is all of them, though there are examples."""
+    datasets = [dataset for statistics in found.values() for dataset in statistics.datasets]
+    there = {feature.path.step[0] for dataset in datasets for feature in dataset.features}
+    unknown = ", ".join(repr(name) for name in allowed if name not in there)
+    if unknown and not there and any(dataset.num_examples for dataset in datasets):
+        raise InvalidInputError(
+            f"stats_options: feature_allowlist names nothing but features that no split has: {unknown}; correct the "
+            "names, or leave feature_allowlist out for all features"
+        )
+    if unknown:
+        log.warning("stats_options: feature_allowlist names features that no split has: %s", unknown)
 
 
 def _publish(

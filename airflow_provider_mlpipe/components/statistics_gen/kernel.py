@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -54,6 +54,29 @@ def beam_only(options: tfdv.StatsOptions) -> list[str]:
         raise InvalidInputError(f"stats_options: {error}") from error
     in_kernel = (CombinerStatsGenerator, TopKUniquesStatsGenerator)
     return [generator.name for generator in generators if not isinstance(generator, in_kernel)]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features that are wanted: all of them when `allowed` is empty, as TFDV has it."""
+
+    allowed: Sequence[str]
+
+    @classmethod
+    def of(cls, options: tfdv.StatsOptions) -> Features:
+        """Read them off the options."""
+        return cls(allowed=tuple(options.feature_allowlist or ()))
+
+    def select(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return them with every row, where TFDV drops the rows of a batch that has none of them."""
+        if not self.allowed:
+            return batch
+        names = [name for name in self.allowed if name in batch.schema.names]
+        places = [batch.schema.get_field_index(name) for name in names]
+        kind = pa.struct([batch.schema.field(place) for place in places])
+        columns = [batch.column(place) for place in places]
+        rows = pa.Array.from_buffers(kind, batch.num_rows, [None], null_count=0, children=columns)
+        return pa.RecordBatch.from_struct_array(rows)
 
 
 @dataclass(frozen=True)
@@ -135,12 +158,10 @@ def _spill(accumulator: _Accumulator, memory_bytes: int) -> None:
 class _Tools:
     generators: list[CombinerStatsGenerator]
     slicers: list[Any]
-    allowed: list[str] | None
+    features: Features
 
     def slices(self, batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
-        if self.allowed is not None:
-            names = [name for name in self.allowed if name in batch.schema.names]
-            batch = pa.RecordBatch.from_arrays([batch.column(batch.schema.get_field_index(n)) for n in names], names)
+        batch = self.features.select(batch)
         if not self.slicers:
             yield constants.DEFAULT_SLICE_KEY, batch
         for slicer in self.slicers:
@@ -157,7 +178,7 @@ def _tools(options_json: str) -> _Tools:
     ]
     for generator in generators:
         generator.setup()
-    return _Tools(generators=generators, slicers=_slicers(options), allowed=options.feature_allowlist)
+    return _Tools(generators=generators, slicers=_slicers(options), features=Features.of(options))
 
 
 def _slicers(options: tfdv.StatsOptions) -> list[Any]:
