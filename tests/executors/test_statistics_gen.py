@@ -106,6 +106,8 @@ def test_a_sample_is_of_the_named_split_only(generate: Callable[..., Any]) -> No
             "unexpected keyword argument 'top'; the options are schema_json, label_feature",
         ),
         ({"stats_options": {"per_feature_weight_override": ["x"]}}, "stats_options .*'list'.*; the options are"),
+        ({"stats_options": {"epsilon": 0}}, "stats_options: epsilon is 0; it must be a number above 0"),
+        ({"stats_options": {"epsilon": "1%"}}, "stats_options: epsilon is '1%'; it must be a number above 0"),
         ({"stats_options": {"num_histogram_buckets": 0}}, "stats_options .*num_histogram_buckets"),
         (
             {"stats_options": {"label_feature": "x", "schema_json": "{}"}},

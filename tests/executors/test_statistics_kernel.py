@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -156,6 +157,39 @@ def test_weights_may_be_integers_that_no_float_holds(folder: Folder) -> None:
     examples = write(folder(), pa.RecordBatch.from_pydict({"weight": weights, "word": words}))
     options = {"weight_feature": "weight"}
     assert_equal(ours(examples, folder(), options), tfdvs(examples, folder(), options))
+
+
+NO_WEIGHT = {
+    "word": '"word" must be of numeric type. Found large_binary',
+    "nothing": '"nothing" cannot be null',
+    "some": '"some" must have exactly one value in each example',
+    "many": '"many" must have exactly one value in each example',
+    "unknown": '"unknown" not present in the input record batch',
+    "left_out": '"left_out" not present in the input record batch',
+}
+
+
+@pytest.fixture(scope="module")
+def no_weights(folder: Folder) -> Examples:
+    columns = {
+        "word": pa.array([b"a"] * 3, pa.large_binary()),
+        "nothing": pa.nulls(3),
+        "some": pa.array([1, None, 1], pa.int64()),
+        "many": pa.array([[1.0], [1.0, 2.0], [1.0]], pa.large_list(pa.float32())),
+        "left_out": pa.array([1, 1, 1], pa.int64()),
+    }
+    return write(folder(), pa.RecordBatch.from_pydict(columns))
+
+
+@pytest.mark.parametrize("name", NO_WEIGHT)
+@pytest.mark.parametrize("lift", [False, True])
+def test_a_weight_is_one_number_in_every_example(no_weights: Examples, folder: Folder, name: str, lift: bool) -> None:
+    on_beam = {"schema_json": '{"feature": [{"name": "word", "type": "BYTES"}]}', "label_feature": "word"}
+    options = {"feature_allowlist": ["word", "nothing", "some", "many"]} | (on_beam if lift else {})
+    for weights in ({"weight_feature": name}, {"per_feature_weight_override": {"word": name}}):
+        says = f"stats_options: {next(iter(weights))}: Weight column {NO_WEIGHT[name]}; name a feature"
+        with pytest.raises(InvalidInputError, match=re.escape(says)):
+            ours(no_weights, folder(), {**options, **weights})
 
 
 @pytest.fixture(scope="module")

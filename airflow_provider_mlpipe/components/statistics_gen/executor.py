@@ -14,7 +14,12 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema, select_splits
-from airflow_provider_mlpipe.components.statistics_gen.kernel import RECORD_COLUMN, StatisticsKernel, beam_only
+from airflow_provider_mlpipe.components.statistics_gen.kernel import (
+    RECORD_COLUMN,
+    Features,
+    StatisticsKernel,
+    beam_only,
+)
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.executors import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
@@ -43,8 +48,8 @@ def run(
 ) -> dict[str, Produced]:
     """Write `Split-<name>/FeatureStats.pb` for every split but the excluded ones.
 
-    Raises InvalidInputError for an unknown split or option, a schema given twice, a split without examples, and allowed
-    features none of which is in the examples.
+    Raises InvalidInputError for an unknown split or option, a schema given twice, a split without examples, allowed
+    features none of which is in the examples, and a weight that is not one number in every example.
     """
     splits = select_splits(examples, exclude_splits, "exclude_splits")
     options = {split: _options(stats_options, schema) for split in splits}
@@ -98,9 +103,11 @@ def _on_beam(
     drafts = {split: Path(context.tmp_dir) / f"{split}.pb" for split in options}
     with pipeline(context.beam_pipeline_args) as p:
         for split, draft in drafts.items():
+            features = Features.of(options[split])
             _ = (
                 p
                 | f"Read[{split}]" >> _batches(examples, split, rates[split])
+                | f"Select[{split}]" >> beam.Map(features.select).with_output_types(pa.RecordBatch)
                 | f"Compute[{split}]" >> tfdv.GenerateStatistics(options[split])
                 | f"Write[{split}]" >> tfdv.WriteStatisticsToBinaryFile(str(draft))
             )
@@ -118,6 +125,8 @@ def _batches(examples: Examples, split: str, rate: float | None) -> beam.PTransf
 
 def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tfdv.StatsOptions:
     options = read_stats_options(given)
+    if not isinstance(options.epsilon, (int, float)) or not options.epsilon > 0:
+        raise InvalidInputError(f"stats_options: epsilon is {options.epsilon!r}; it must be a number above 0")
     if schema is not None:
         if options.schema is not None:
             raise InvalidInputError("the schema is given as an input and in stats_options; leave one out")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation import constants
+from tensorflow_data_validation.arrow import arrow_util
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.statistics.generators.stats_generator import CombinerStatsGenerator
 from tensorflow_data_validation.statistics.generators.top_k_uniques_stats_generator import (
@@ -56,21 +57,40 @@ def beam_only(options: tfdv.StatsOptions) -> list[str]:
     return [generator.name for generator in generators if not isinstance(generator, in_kernel)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Features:
-    """The features that are wanted: all of them when `allowed` is empty, as TFDV has it."""
+    """The features that are wanted, all of them when `allowed` is empty, as TFDV has it, and those that are weights."""
 
     allowed: Sequence[str]
+    weights: Mapping[str, str]
+    """By feature, the option that names it."""
 
     @classmethod
     def of(cls, options: tfdv.StatsOptions) -> Features:
         """Read them off the options."""
-        return cls(allowed=tuple(options.feature_allowlist or ()))
+        weights = {
+            name: "weight_feature" if name == options.weight_feature else "per_feature_weight_override"
+            for name in sorted(options.example_weight_map.all_weight_features())
+        }
+        return cls(allowed=tuple(options.feature_allowlist or ()), weights=weights)
 
     def select(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return them with every row, where TFDV drops the rows of a batch that has none of them."""
-        if not self.allowed:
-            return batch
+        """Return them with every row, where TFDV drops the rows of a batch that has none of them.
+
+        Raises InvalidInputError when not every row has one number as a weight.
+        """
+        selected = self._allowed_of(batch) if self.allowed else batch
+        for name, option in self.weights.items():
+            try:
+                arrow_util.get_weight_feature(selected, name)
+            except ValueError as error:
+                raise InvalidInputError(
+                    f"stats_options: {option}: {str(error).rstrip('.')}; name a feature that has one number in every "
+                    "example and, if there is a feature_allowlist, is in it"
+                ) from error
+        return selected
+
+    def _allowed_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         names = [name for name in self.allowed if name in batch.schema.names]
         places = [batch.schema.get_field_index(name) for name in names]
         kind = pa.struct([batch.schema.field(place) for place in places])

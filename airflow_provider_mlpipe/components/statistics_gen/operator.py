@@ -35,8 +35,8 @@ class StatisticsGenOperator(ComponentOperator):
 
     Raises PipelineError when the DAG is parsed and `stats_options` are neither a dict nor JSON of one, the schema is
     given twice, or an input is no channel of its type. The task raises InvalidInputError for an unknown option, an
-    unknown split, a rate out of bounds, a schema that cannot be read, a split without examples, and a
-    `feature_allowlist` of which no feature is in the examples.
+    unknown split, a rate out of bounds, a schema that cannot be read, a split without examples, a
+    `feature_allowlist` of which no feature is in the examples, and a weight that is not one number in every example.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"statistics": ExampleStatistics}
