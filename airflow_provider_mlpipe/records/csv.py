@@ -62,7 +62,7 @@ class CsvFile:
         """Yield the blocks in order.
 
         Raises InvalidInputError, with file and line, for: a row with the wrong number of cells, a quote that is never
-        closed, a row of `block_bytes` or more, invalid UTF-8.
+        closed, a row of `block_bytes` or more, invalid UTF-8, a NUL byte.
         """
         if has_rows(self.path):
             yield from self._checked()
@@ -92,8 +92,16 @@ class CsvFile:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
+        self._refuse_nul()
         # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
         yield from pa.csv.open_csv(pa.OSFile(str(self.path)), read, parse, convert)
+
+    def _refuse_nul(self) -> None:
+        """Raise for a NUL byte: Arrow ends its search for rows there, and loses what follows."""
+        with self.path.open("rb") as file:
+            while block := file.read(self.block_bytes):
+                if b"\0" in block:
+                    raise pa.ArrowInvalid("the file holds a NUL byte")
 
 
 @dataclass(frozen=True)

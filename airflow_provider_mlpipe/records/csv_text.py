@@ -48,7 +48,7 @@ def has_rows(path: Path) -> bool:
 
 
 def first_fault(path: Path, width: int, row_bytes: int) -> InvalidInputError | None:
-    """Find the first row that has not `width` cells, is no UTF-8, has `row_bytes` or more, or never closes a quote."""
+    """Find the first row that is wrong: its bytes (NUL, no UTF-8, `row_bytes` or more), its width, an open quote."""
     start = end = 1
     try:
         with _text(path) as file, _cell_limit(row_bytes):
@@ -91,6 +91,8 @@ def _first_difference(header: list[str], expected: list[str]) -> str:
 
 
 def _row_fault(row: list[str], width: int, row_bytes: int, *, lines: int) -> str | None:
+    if any("\0" in cell for cell in row):
+        return "a cell holds a NUL byte; is the file UTF-16? convert it to UTF-8"
     if not _is_utf8(row):
         return "a cell is not valid UTF-8; convert the file to UTF-8"
     if sum(len(cell.encode()) + 1 for cell in row) > row_bytes:
