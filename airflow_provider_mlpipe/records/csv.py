@@ -8,6 +8,7 @@ split) and `typed`. What a cell means is decided by Python's `int` and `float` o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,6 +23,9 @@ from airflow_provider_mlpipe.records.csv_text import common_header, first_fault,
 
 BLOCK_BYTES = 4 << 20
 """How many bytes of a file are parsed at a time. A single row must be smaller."""
+
+_QUOTED = re.compile(rb'("(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*(?:""[^"]*)*"?)')
+"""From a quote that opens a cell, at its start, to the one that closes it, or to the end of the text."""
 
 _INT64_END = 2**63
 
@@ -83,8 +87,17 @@ class CsvFile:
         return first_fault(self.path, self.width, self.block_bytes)
 
     def _parsed(self) -> Iterator[pa.RecordBatch]:
+        # Where a block ends in \r, Arrow's reader drops a \n from the next, be it within quotes.
+        if any(block.endswith(b"\r") for block in self._read()):
+            for rows in self._cut():
+                yield from pa.csv.read_csv(pa.BufferReader(rows), *self._options(len(rows))).to_batches()
+        else:
+            # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
+            yield from pa.csv.open_csv(pa.OSFile(str(self.path)), *self._options(self.block_bytes))
+
+    def _options(self, block_bytes: int) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
         names = [str(index) for index in range(self.width)]
-        read = pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=self.block_bytes)
+        read = pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=block_bytes)
         parse = pa.csv.ParseOptions(newlines_in_values=True)
         convert = pa.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),  # string and not binary, so that UTF-8 is checked
@@ -92,16 +105,27 @@ class CsvFile:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        self._refuse_nul()
-        # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
-        yield from pa.csv.open_csv(pa.OSFile(str(self.path)), read, parse, convert)
+        return read, parse, convert
 
-    def _refuse_nul(self) -> None:
-        """Raise for a NUL byte: Arrow ends its search for rows there, and loses what follows."""
+    def _cut(self) -> Iterator[bytes]:
+        """Yield the rows that end in each block, below a line to be skipped, and then what is left."""
+        rest = b""
+        for block in self._read():
+            if len(rest) > self.block_bytes:
+                raise pa.ArrowInvalid(f"a row has {self.block_bytes} bytes or more")
+            text = rest + block
+            end = _end_of_rows(text)
+            yield text[:end]
+            rest = b"\n" + text[end:]
+        yield rest
+
+    def _read(self) -> Iterator[bytes]:
+        """Yield the bytes in blocks; raise for a NUL, where Arrow ends its search for rows, and loses what follows."""
         with self.path.open("rb") as file:
             while block := file.read(self.block_bytes):
                 if b"\0" in block:
                     raise pa.ArrowInvalid("the file holds a NUL byte")
+                yield block
 
 
 @dataclass(frozen=True)
@@ -168,6 +192,17 @@ def _typed(cells: pa.BinaryArray, kind: ColumnType) -> pa.Array:
 
 def _bytes(cells: pa.StringArray) -> pa.BinaryArray:
     return cells.cast(pa.binary())
+
+
+def _end_of_rows(text: bytes) -> int:
+    """Return where the last row ends that `text`, which starts with a row, holds to its end."""
+    parts = _QUOTED.split(text)  # unquoted and quoted by turns
+    while parts:
+        unquoted = parts.pop()
+        if end := max(unquoted.rfind(b"\n"), unquoted.rfind(b"\r")) + 1:
+            return sum(map(len, parts)) + end
+        del parts[-1:]
+    return 0
 
 
 def _may_end_in_quotes(path: Path, last_cell: str | None) -> bool:

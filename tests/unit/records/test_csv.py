@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, infer, infer_type, merged, typed
+from airflow_provider_mlpipe.records.csv import BLOCK_BYTES, ColumnType, CsvSplit, infer, infer_type, merged, typed
 
 INT, FLOAT, STRING, UNKNOWN = ColumnType.INT, ColumnType.FLOAT, ColumnType.STRING, ColumnType.UNKNOWN
 
@@ -137,6 +137,26 @@ def test_blocks_do_not_show(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b\r\n" + b'1,"\r\n"\r\n' * 50,
+        b"a,b\n" + b'1,",""\r\n"\n' * 50,
+        b"a,b\r\n" + b'5",x"y"\r\n1,"x\r\n"\r\n' * 50,  # quotes that open no cell
+        b'\xef\xbb\xbf"a,"",\r\n",b\r\n' + b'1,"x\r\n"\r\n' * 50,
+        b"a,b\r\n" + "\ufeff1,2\r\n".encode() * 50,  # no byte order mark, but data
+        b"a,b\r\n" + b"1,2\r\n" * 50 + b"3,4",
+        b"a" + b"\r1" * 100,
+    ],
+)
+def test_no_byte_is_lost_between_blocks(tmp_path: Path, content: bytes) -> None:
+    (path,) = write(tmp_path, content)
+    _, *expected = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    for block_bytes in range(30, 60):
+        found = typed_rows(CsvSplit([path], block_bytes), [STRING] * len(expected[0]))
+        assert found == [[cell.encode() for cell in row] for row in expected]
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", r"0\.csv is empty; its first line must name the columns"),
@@ -160,6 +180,8 @@ def test_blocks_do_not_show(tmp_path: Path) -> None:
         (b'a\n"1', r"0\.csv: line 2: a quote that opens in this row is never closed"),
         (b'a,b\n"1,2\n3,4\n', r"0\.csv: line 2: the row has 1 cells, the header has 2 \(.*is a quote never closed"),
         (b"a,b\n1,2\n3," + b"x" * 2000 + b"\n", r"0\.csv: line 3: the row has 1000 bytes or more"),
+        (b"a,b\n" + b"1" * 995 + b"\r\n3," + b"x" * 4000, r"0\.csv: line 2: the row has 1 cells"),
+        (b"a,b\n1," + b"2" * 993 + b"\r\n3," + b"x" * 4000, r"0\.csv: line 3: the row has 1000 bytes or more"),
         (b'a,b\n1,2\n3,"' + b"x,\n" * 2000 + b"\n", r"0\.csv: line 3: the row has 1000 bytes or more"),
     ],
 )
@@ -190,13 +212,19 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_siz
 QUOTING = [{"lineterminator": "\n", "quoting": csv.QUOTE_ALL}, {"lineterminator": "\r\n", "quoting": csv.QUOTE_MINIMAL}]
 
 
-@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=20), st.sampled_from(QUOTING))
-def test_cells_are_those_of_pythons_csv_module(tmp_path_factory, rows, quoting: dict[str, Any]) -> None:
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=20),
+    st.sampled_from(QUOTING),
+    st.integers(150, 250) | st.just(BLOCK_BYTES),
+)
+def test_cells_are_those_of_pythons_csv_module(
+    tmp_path_factory, rows, quoting: dict[str, Any], block_bytes: int
+) -> None:
     text = io.StringIO()
     csv.writer(text, **quoting).writerows([("a", "b", "c"), *rows])
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     path.write_bytes(text.getvalue().encode())
-    found = typed_rows(CsvSplit([path]), [STRING] * 3)
+    found = typed_rows(CsvSplit([path], block_bytes), [STRING] * 3)
     assert found == [[cell.encode() or None for cell in row] for row in rows]
 
 
