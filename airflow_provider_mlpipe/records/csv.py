@@ -47,7 +47,7 @@ class CsvSplit:
     """
 
     def __init__(self, paths: Sequence[Path], block_bytes: int = BLOCK_BYTES) -> None:
-        self.header = common_header(paths)
+        self.header = common_header(paths, block_bytes)
         self.files = [CsvFile(path=path, width=len(self.header), block_bytes=block_bytes) for path in paths]
 
 
@@ -68,7 +68,7 @@ class CsvFile:
         Raises InvalidInputError, with file and line, for: a row with the wrong number of cells, a quote that is never
         closed, a row of `block_bytes` or more, invalid UTF-8, a NUL byte.
         """
-        if has_rows(self.path):
+        if has_rows(self.path, self.block_bytes):
             yield from self._checked()
 
     def _checked(self) -> Iterator[pa.RecordBatch]:
@@ -93,7 +93,7 @@ class CsvFile:
                 yield from pa.csv.read_csv(pa.BufferReader(rows), *self._options(len(rows))).to_batches()
         else:
             # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
-            yield from pa.csv.open_csv(pa.OSFile(str(self.path)), *self._options(self.block_bytes))
+            yield from pa.csv.open_csv(pa.OSFile(os.fsencode(self.path)), *self._options(self.block_bytes))
 
     def _options(self, block_bytes: int) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
         names = [str(index) for index in range(self.width)]

@@ -19,16 +19,16 @@ _END = ["end", "end"]
 """A row put after the last one. Within an open quote its comma is data, and it no row."""
 
 
-def common_header(paths: Sequence[Path]) -> list[str]:
+def common_header(paths: Sequence[Path], row_bytes: int) -> list[str]:
     """Return the header that all files share.
 
     Raises InvalidInputError for an empty file, a blank header, a column named twice, invalid UTF-8, a quote that is
-    never closed, and for headers that differ: the file and the first column that does.
+    never closed, a cell longer than `row_bytes`, and for headers that differ: the file and the first column that does.
     """
     first, *others = paths
-    header = _header(first)
+    header = _header(first, row_bytes)
     for path in others:
-        if (other := _header(path)) != header:
+        if (other := _header(path, row_bytes)) != header:
             raise InvalidInputError(
                 f"{path} has another header than {first}: {_first_difference(other, header)}; "
                 "all files of a split need the same columns in the same order"
@@ -36,14 +36,14 @@ def common_header(paths: Sequence[Path]) -> list[str]:
     return header
 
 
-def has_rows(path: Path) -> bool:
+def has_rows(path: Path, row_bytes: int) -> bool:
     """Whether anything but blank lines follows the header."""
-    with _text(path) as file:
+    with _text(path) as file, _cell_limit(row_bytes):
         reader = csv.reader(file)
         next(reader, None)
         try:
             return any(reader)
-        except csv.Error:  # a cell beyond the module's limit
+        except csv.Error:  # a cell beyond the limit
             return True
 
 
@@ -62,12 +62,12 @@ def first_fault(path: Path, width: int, row_bytes: int) -> InvalidInputError | N
         return InvalidInputError(f"{path}: line {end}: {_too_long(row_bytes)}")
 
 
-def _header(path: Path) -> list[str]:
+def _header(path: Path, row_bytes: int) -> list[str]:
     try:
-        with _text(path) as file:
+        with _text(path) as file, _cell_limit(row_bytes):
             header = next(csv.reader(file), None)
-    except csv.Error as error:  # a cell beyond the module's limit
-        raise _unclosed(path, 1) from error
+    except csv.Error as error:
+        raise InvalidInputError(f"{path}: line 1: {_too_long(row_bytes)}") from error
     if header is None:
         raise InvalidInputError(f"{path} is empty; its first line must name the columns")
     if not header:
@@ -76,8 +76,8 @@ def _header(path: Path) -> list[str]:
         raise InvalidInputError(f"{path}: line 1 is not valid UTF-8; convert the file to UTF-8")
     if twice := [name for name in header if header.count(name) > 1]:
         raise InvalidInputError(f"{path}: line 1 names the column {twice[0]!r} twice; rename one")
-    if not has_rows(path) and _ends_in_quotes(path):
-        raise _unclosed(path, 1)
+    if not has_rows(path, row_bytes) and (fault := first_fault(path, len(header), row_bytes)):
+        raise fault
     return header
 
 

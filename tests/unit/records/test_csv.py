@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,19 @@ def test_a_cell_may_be_large(tmp_path: Path) -> None:
     assert read(write(tmp_path, b"a\n" + b"x" * 1_000_000 + b"\n"))[1] == [[b"x" * 1_000_000]]
 
 
+@pytest.mark.parametrize("rows", [b"", b"1\n"])
+def test_a_name_may_be_large(tmp_path: Path, rows: bytes) -> None:
+    split = CsvSplit(write(tmp_path, b"x" * 1_000_000 + b"\n" + rows))
+    assert split.header == ["x" * 1_000_000]
+    assert typed_rows(split, [INT]) == [[1] for _ in rows.splitlines()]
+
+
+def test_a_files_name_need_not_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\xfe.csv")
+    path.write_bytes(b"a\n1\n")
+    assert read([path])[1] == [[1]]
+
+
 def test_a_header_may_leave_a_name_empty(tmp_path: Path) -> None:
     assert CsvSplit(write(tmp_path, b",a\n1,2\n")).header == ["", "a"]
 
@@ -176,7 +190,8 @@ def test_no_byte_is_lost_between_blocks(tmp_path: Path, content: bytes) -> None:
         (b'a\n1\n"', r"0\.csv: line 3: a quote that opens in this row is never closed"),
         (b'a,b\nend,"', r"0\.csv: line 2: a quote that opens in this row is never closed"),
         (b'a,"b\n1,2\n', r"0\.csv: line 1: a quote that opens in this row is never closed"),
-        (b'a,"b\n' + b"1,2\n" * 50_000, r"0\.csv: line 1: a quote that opens in this row is never closed"),
+        (b'a,"b\n' + b"1,2\n" * 50_000, r"0\.csv: line 1: the row has 1000 bytes or more.*is a quote never closed"),
+        (b"a\0,b\n", r"0\.csv: line 1: a cell holds a NUL byte"),
         (b'a\n"1', r"0\.csv: line 2: a quote that opens in this row is never closed"),
         (b'a,b\n"1,2\n3,4\n', r"0\.csv: line 2: the row has 1 cells, the header has 2 \(.*is a quote never closed"),
         (b"a,b\n1,2\n3," + b"x" * 2000 + b"\n", r"0\.csv: line 3: the row has 1000 bytes or more"),
