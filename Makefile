@@ -4,7 +4,7 @@ RUN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 # A file's tests share what is expensive to set up, so they stay together.
-IN_PARALLEL := --numprocesses 2 --dist loadfile
+IN_PARALLEL := --numprocesses 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast equality chaos lint bench proto screenshot clean
