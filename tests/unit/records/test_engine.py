@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.executors import ExecutorContext
 from airflow_provider_mlpipe.records.engine import (
+    MIB,
     flat_map_chunks,
     fork_aside,
     map_chunks,
@@ -97,6 +98,12 @@ def several(piece: Piece) -> Iterator[tuple[int, bytes]]:
         yield place, bytes([piece.number]) * 10_000
 
 
+def kept_before(folder: Path, piece: Piece) -> Iterator[tuple[int, bytes]]:
+    """Yield a MiB thrice, each with how many MiB the files below `folder` have before it."""
+    for _ in range(3):
+        yield sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // MIB, bytes(MIB)
+
+
 def several_then_fail(piece: Piece) -> Iterator[bytes]:
     yield from (content for _, content in several(piece))
     if piece.number == 9:
@@ -110,12 +117,14 @@ def test_results_come_in_the_order_of_the_chunks_from_forks_alone(tmp_path: Path
     assert os.getpid() not in {process for _, process in found}
 
 
-def test_results_wait_in_files(tmp_path: Path) -> None:
-    results = flat_map_chunks(several, [Numbers(0, 9), Numbers(9, 14)], context(tmp_path))
-    found = [next(results) for _ in range(1 + 2 + 3 + 1)]  # up to the first of the fourth chunk
-    assert [path for path in tmp_path.rglob("*") if path.is_file()]
-    found += results
+def test_results_come_as_they_were_given(tmp_path: Path) -> None:
+    found = list(flat_map_chunks(several, [Numbers(0, 9), Numbers(9, 14)], context(tmp_path)))
     assert found == [result for piece in Numbers().chunks() for result in several(piece)]
+
+
+def test_results_wait_in_files(tmp_path: Path) -> None:
+    found = flat_map_chunks(functools.partial(kept_before, tmp_path), [Numbers(0, 1)], context(tmp_path))
+    assert [kept for kept, _ in found] == [0, 1, 2]
     assert not list(tmp_path.iterdir())
 
 
