@@ -159,12 +159,12 @@ def _stop(children: dict[int, str]) -> None:
         for pid in children:  # not yet waited for, so they have their pids
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
-        while children and time.monotonic() < deadline:
+        while not _have_ended(children) and time.monotonic() < deadline:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             children.pop(pid, None)
             if pid == 0:
                 time.sleep(0.02)
-    if children:
+    if not _have_ended(children):
         print(f"killed, since they did not end: {', '.join(children.values())}", file=sys.stderr, flush=True)
     while True:
         for pid in _descendants(os.getpid()):
@@ -174,6 +174,11 @@ def _stop(children: dict[int, str]) -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def _have_ended(children: dict[int, str]) -> bool:
+    """Whether none is left but a triggerer without a process for triggers: it waits ten seconds for one that ended."""
+    return all(name == "triggerer" and not _descendants(pid) for pid, name in children.items())
 
 
 def _kill_left_behind(children: dict[int, str]) -> None:
@@ -208,12 +213,13 @@ def _descendants(root: int) -> list[int]:
 
 
 def _parents() -> dict[int, int]:
+    """The parent of every process that has not ended."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it ended meanwhile
-            continue
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+            if state != "Z":
+                parents[int(stat.parent.name)] = int(parent)
     return parents
 
 
