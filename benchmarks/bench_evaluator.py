@@ -65,7 +65,7 @@ def make(folder: Path) -> None:
     from flights import data
 
     data.prepare(folder / "csv")
-    done = flight_models.make(folder, folder / "csv", BUCKETS, {"model": 1200, "baseline": 200})
+    done = flight_models.make(folder, str(folder / "csv"), BUCKETS, {"model": 1200, "baseline": 200})
     (folder / "examples.json").write_text(json.dumps(with_copies(done.examples)))
 
 

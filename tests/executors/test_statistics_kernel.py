@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 import os
 import re
 import resource
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ pytest.importorskip("tensorflow")
 import stock
 import tensorflow_data_validation as tfdv
 from examples import EXAMPLES
+from flights import data
 from statistics_equality import assert_alike, assert_equal, datasets
 from tensorflow_data_validation.utils import slicing_util
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
@@ -37,9 +37,6 @@ from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.statistics import read_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
 from airflow_provider_mlpipe.records.tfrecord import frame
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "dags"))
-from flights import data
 
 pytestmark = [
     pytest.mark.heavy,
@@ -62,9 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 @pytest.fixture(scope="module")
 def flights(folder: Folder) -> Examples:
     """The first flights, prepared as in the DAG: numbers with and without gaps, words, a weight."""
-    data.prepare(base := folder() / "flights")
-    with (base / "flights-01.csv").open(newline="") as file:
-        rows = [row for row, _ in zip(csv.DictReader(file), range(FLIGHTS), strict=False)]
+    rows = list(itertools.islice(data.joined_flights(), FLIGHTS))
     columns = {name: column([row[name] for row in rows]) for name in rows[0]}
     return write(folder(), pa.RecordBatch.from_pydict(columns))
 

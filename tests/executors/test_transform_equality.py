@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
+import flight_models
 import pytest
 from examples import EXAMPLES
+from flights import data as flight_data
 from fresh import run_executor
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -34,6 +36,7 @@ pytestmark = [
 
 FLIGHTS = Path(__file__).parents[2] / "dags" / "flights"
 PENGUIN_MODULE = Path(__file__).with_name("penguin_module.py")
+EVERY = 37  # flights of every month: 9,000 of them
 EVERY_ANALYZER = Path(__file__).with_name("every_analyzer.py")
 WORDS = ["a", "ä", "日本", "b c", "", "Zoë", "e" * 50, "\U0001f600"]
 
@@ -87,17 +90,11 @@ def test_some_flights(
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]:
     folder = tmp_path_factory.mktemp("flights")
-    sys.path.insert(0, str(FLIGHTS.parent))
-    from flights import data
-
-    data.prepare(folder / "csv")
-    lines = (folder / "csv" / "flights-02.csv").read_text().splitlines(keepends=True)
-    (folder / "some").mkdir()
-    (folder / "some" / "flights.csv").write_text("".join(lines[:9_001]))
+    some = flight_models.write(folder / "some", itertools.islice(flight_data.joined_flights(), 0, None, EVERY))
     (folder / "examples").mkdir()
     run_executor(
         "airflow_provider_mlpipe.components.example_gen.executor:run",
-        input_base=str(folder / "some"),
+        input_base=some,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={
             "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flights import data
 from fresh import run_executor
 from transforms import DEFAULTS
 
@@ -28,8 +30,8 @@ class FlightModels:
     models: dict[str, Model]
 
 
-def make(folder: Path, csv: Path, buckets: Mapping[str, int], steps: Mapping[str, int]) -> FlightModels:
-    """Make them in `folder` of the CSV files in `csv`: splits of {name: hash buckets}, a model for {name: steps}."""
+def make(folder: Path, csv_folder: str, buckets: Mapping[str, int], steps: Mapping[str, int]) -> FlightModels:
+    """Make them in `folder` of CSV files: splits of {name: hash buckets}, a model for {name: steps}."""
 
     def run(name: str, **given: Any) -> dict[str, Produced]:
         context = ExecutorContext(component_id=name, execution_id=1, tmp_dir=made(folder / "tmp"))
@@ -40,7 +42,7 @@ def make(folder: Path, csv: Path, buckets: Mapping[str, int], steps: Mapping[str
     splits = [{"name": name, "hash_buckets": count} for name, count in buckets.items()]
     produced = run(
         "example_gen",
-        input_base=str(csv),
+        input_base=csv_folder,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
         examples=examples,
@@ -80,6 +82,16 @@ def make(folder: Path, csv: Path, buckets: Mapping[str, int], steps: Mapping[str
             model_run=ModelRun(uri=made(folder / f"{name}-run")),
         )
     return FlightModels(examples=examples, schema=schema, graph=graph, transformed=transformed, models=models)
+
+
+def write(folder: Path, rows: Iterable[data.Row]) -> str:
+    """Write a CSV file of some of `data.joined_flights()` to a new folder, and return its path."""
+    folder.mkdir()
+    with (folder / "flights.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, data.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(folder)
 
 
 def made(folder: Path) -> str:

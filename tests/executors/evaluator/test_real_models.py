@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import flight_models
 import pytest
 from evaluations import evaluate
+from flights import data
+from flights.evaluation import EVAL_CONFIG
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, Schema
 
@@ -19,7 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning:keras"),
 ]
 
-DAGS = Path(__file__).parents[3] / "dags"
 EVERY = 168  # flights of every month: 2,000 of them
 TFMA_BATCH = 1_000
 """So many rows the executor's TFMA pipeline predicts at once. A network's last digit depends on it, so both take it."""
@@ -73,26 +74,12 @@ def test_penguins(
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Examples, schema and two hardly trained models of some flights."""
-    sys.path.insert(0, str(DAGS))
-    try:
-        from flights import data
-    finally:
-        sys.path.remove(str(DAGS))
     folder = tmp_path_factory.mktemp("flights")
-    data.prepare(folder / "csv")
-    header, *rows = [line for path in data.month_files(folder / "csv") for line in path.read_text().splitlines()]
-    chosen = [row for row in rows[::EVERY] if row != header]
-    (folder / "some").mkdir()
-    (folder / "some" / "flights.csv").write_text("\n".join([header, *chosen, ""]))
-    made = flight_models.make(folder, folder / "some", {"train": 1, "eval": 1}, {"model": 30, "baseline_model": 5})
+    some = flight_models.write(folder / "some", itertools.islice(data.joined_flights(), 0, None, EVERY))
+    made = flight_models.make(folder, some, {"train": 1, "eval": 1}, {"model": 30, "baseline_model": 5})
     return {"examples": made.examples, "schema": made.schema, **made.models}
 
 
 def test_flights(flights: dict[str, Any], tmp_path: Path) -> None:
-    sys.path.insert(0, str(DAGS))
-    try:
-        from flights.evaluation import EVAL_CONFIG
-    finally:
-        sys.path.remove(str(DAGS))
     summary = assert_equal(tmp_path, EVAL_CONFIG, **flights)
     assert summary["counts"]["slices"] > 10

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import flight_models
 import pytest
 
 pytestmark = [
@@ -23,16 +24,7 @@ SAMPLE = 12  # every twelfth flight
 
 @pytest.fixture(scope="module")
 def flights(flight_data: ModuleType) -> list[dict[str, str]]:
-    return [row for number, row in enumerate(flight_data.joined_flights()) if number % SAMPLE == 0]
-
-
-def _write(folder: Path, rows: Iterable[dict[str, str]], columns: list[str]) -> str:
-    folder.mkdir()
-    with (folder / "flights-01.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return str(folder)
+    return list(itertools.islice(flight_data.joined_flights(), 0, None, SAMPLE))
 
 
 def _summary(outputs: dict[str, Any]) -> dict[str, Any]:
@@ -46,11 +38,10 @@ def _metrics(outputs: dict[str, Any], slice_name: str = "Overall") -> dict[str, 
 def test_a_flight_model_of_a_sample_beats_the_table_of_rates(
     load: Callable[[str], ModuleType],
     run_executors: Callable[..., Any],
-    flight_data: ModuleType,
     flights: list[dict[str, str]],
     tmp_path: Path,
 ) -> None:
-    data_dir = _write(tmp_path / "data", flights, flight_data.COLUMNS)
+    data_dir = flight_models.write(tmp_path / "data", flights)
     outputs = run_executors(
         load("flight_delays").dag, data_dir=data_dir, push_dir=str(tmp_path / "push"), train_steps=200
     )
