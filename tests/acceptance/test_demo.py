@@ -1,4 +1,4 @@
-"""The demo, on a pipeline of small components: the first time, the second time, and with a shut gate."""
+"""The demo, on a pipeline of small components: the first time, when a gate is shut, and the second time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ DAG_FILE = """
 import parts
 from airflow_provider_mlpipe.dag_factory import create_dag
 
-make = parts.MakeOperator(files=1234, shut={shut})
-dag = create_dag("small", [make, parts.UseOperator(examples=make.outputs["examples"])])
+make = parts.MakeOperator(files=1234)
+dag = create_dag("small", [make, parts.UseOperator(examples=make.outputs["examples"]), {more}])
 """
 
 
@@ -49,29 +49,27 @@ def _signals_as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def write_dag(root: Path, *, shut: bool) -> None:
-    (root / "dags" / "small.py").write_text(DAG_FILE.format(shut=shut))
+def write_dag(root: Path, *more: str) -> None:
+    (root / "dags" / "small.py").write_text(DAG_FILE.format(more=", ".join(more)))
 
 
-def demo_once(root: Path) -> tuple[int, str]:
+def test_a_first_run_runs_everything_and_a_shut_gate_fails_the_demo(root: Path) -> None:
+    write_dag(root, 'parts.MakeOperator(task_id="Shut", text="other", shut=True)')
     out = io.StringIO()
     status = run_demo(dag_id="small", dags_folder=root / "dags", state_dir=root / "state", once=True, out=out)
-    return status, out.getvalue()
-
-
-def test_first_run_runs_everything(root: Path) -> None:
-    write_dag(root, shut=False)
-    status, shown = demo_once(root)
-    assert status == 0, shown
+    shown = out.getvalue()
+    assert status == 1, shown
     lines = [line.split() for line in shown.splitlines()]
     made = next(line for line in lines if line[:3] == ["Make", "done", "run"])
     assert made[-2:] == ["train", "1,234"]
     assert any(line[:3] == ["Use", "done", "run"] for line in lines)
-    assert "The run ended: success. 0 of 2 components cached." in shown
+    assert "Shut failed:" in shown
+    assert "the gate is shut" in shown
     assert "user admin, password" in shown
 
 
-def test_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
+def test_a_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
+    write_dag(root)
     # A shell starts what runs in its background, perhaps these tests, deaf to SIGINT, and children inherit that.
     heed_ctrl_c = ["env", "--default-signal=INT"]
     command = [*heed_ctrl_c, sys.executable, "-m", "airflow_provider_mlpipe.demo", "--dag-id=small"]
@@ -85,12 +83,4 @@ def test_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
                 break
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0, shown
-    assert "Every component cached (2)." in shown
-
-
-def test_a_shut_gate_fails_the_demo(root: Path) -> None:
-    write_dag(root, shut=True)
-    status, shown = demo_once(root)
-    assert status == 1, shown
-    assert "Make failed:" in shown
-    assert "the gate is shut" in shown
+    assert "The run ended: success. Every component cached (2)." in shown

@@ -27,7 +27,7 @@ from airflow_provider_mlpipe.metadata.store import ExecutionState
 pytestmark = pytest.mark.airflow
 
 CHECKOUT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("MLPIPE_CHAOS_KILLS", "6"))
+KILLS = int(os.environ.get("MLPIPE_CHAOS_KILLS", "4"))
 SEED = int(os.environ.get("MLPIPE_CHAOS_SEED", random.randrange(2**32)))
 MINUTES = 60.0
 
