@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -37,4 +37,12 @@ class BatchCutter:
 
 def taken(rows: pa.RecordBatch, places: pa.Array) -> pa.RecordBatch:
     """Return the rows at these places; pyarrow 10 has no `RecordBatch.take`."""
-    return pa.RecordBatch.from_arrays([column.take(places) for column in rows.columns], rows.schema.names)
+    columns = zip(rows.schema.names, rows.columns, strict=True)
+    return of_columns({name: column.take(places) for name, column in columns}, len(places))
+
+
+def of_columns(columns: Mapping[str, pa.Array], row_count: int) -> pa.RecordBatch:
+    """Return so many rows with these columns, of which there may be none: `from_arrays` makes no rows of none."""
+    kind = pa.struct([(name, column.type) for name, column in columns.items()])
+    rows = pa.Array.from_buffers(kind, row_count, [None], null_count=0, children=list(columns.values()))
+    return pa.RecordBatch.from_struct_array(rows)

@@ -6,6 +6,8 @@ import hashlib
 
 import pyarrow as pa
 
+from airflow_provider_mlpipe.records.batches import of_columns
+
 _SALT = b"sample:"  # another hash than the one that dealt the records to their splits
 _END = 1 << 64
 
@@ -19,6 +21,6 @@ def sample_rows(batch: pa.RecordBatch, record_column: str, rate: float) -> pa.Re
     """Keep the sampled rows of `batch`, by the serialized record in `record_column`, which is left out."""
     place = batch.schema.get_field_index(record_column)
     kept = pa.array([is_sampled(record, rate) for record in batch.column(place).flatten().to_pylist()], pa.bool_())
-    others = [name for name in batch.schema.names if name != record_column]
-    columns = [batch.column(batch.schema.get_field_index(name)).filter(kept) for name in others]
-    return pa.RecordBatch.from_arrays(columns, others)
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    others = {name: column.filter(kept) for name, column in columns if name != record_column}
+    return of_columns(others, kept.true_count)

@@ -28,6 +28,7 @@ from tfx_bsl.statistics.merge_util import merge_dataset_feature_statistics
 
 from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.batches import of_columns
 from airflow_provider_mlpipe.records.sample import sample_rows
 
 RECORD_COLUMN = "__serialized_example__"
@@ -79,7 +80,7 @@ class Features:
 
         Raises InvalidInputError when not every row has one number as a weight.
         """
-        selected = self._allowed_of(batch) if self.allowed else batch
+        selected = of_columns(dict(self._allowed_of(batch)), batch.num_rows) if self.allowed else batch
         for name, option in self.weights.items():
             try:
                 arrow_util.get_weight_feature(selected, name)
@@ -90,13 +91,11 @@ class Features:
                 ) from error
         return selected
 
-    def _allowed_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        names = [name for name in self.allowed if name in batch.schema.names]
-        places = [batch.schema.get_field_index(name) for name in names]
-        kind = pa.struct([batch.schema.field(place) for place in places])
-        columns = [batch.column(place) for place in places]
-        rows = pa.Array.from_buffers(kind, batch.num_rows, [None], null_count=0, children=columns)
-        return pa.RecordBatch.from_struct_array(rows)
+    def _allowed_of(self, batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
+        for name in self.allowed:
+            place = batch.schema.get_field_index(name)
+            if place >= 0:
+                yield name, batch.column(place)
 
 
 @dataclass(frozen=True)

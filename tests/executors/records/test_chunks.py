@@ -104,6 +104,19 @@ def test_rows_of_empty_lists_alone_can_be_taken(kind: pa.DataType, tmp_path: Pat
     assert taken.to_pydict() == {"none": [[], None], "some": [[3], [2]]}
 
 
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_rows_without_any_feature_are_rows(schema: bytes | None, tmp_path: Path) -> None:
+    made = Examples(uri=str(tmp_path), properties={"splits": ["train"]})
+    table = pa.RecordBatch.from_pydict({"lists": pa.nulls(3, pa.list_(pa.int64()))})
+    with SplitWriter(made, "train") as writer:
+        writer.write(frame(encode_examples(table)), stored(table))
+    from_sidecar = read(example_sources(made, "train", schema=schema))
+    shutil.rmtree(sidecar_path(made, "train").parent)
+    for (batch,) in (from_sidecar, read(example_sources(made, "train", schema=schema))):
+        assert batch.num_rows == 3
+        assert all(column.null_count == 3 for column in batch.columns)
+
+
 def test_chunks_are_the_same_on_both_engines(examples: Examples, without_sidecar: Examples, tmp_path: Path) -> None:
     local = ExecutorContext(component_id="c", execution_id=1, tmp_dir=str(tmp_path))
     on_beam = ExecutorContext(

@@ -22,3 +22,8 @@ def test_rows_keep_their_columns_whatever_the_batch() -> None:
     assert whole.schema.names == ["number"]
     assert whole.column(0).to_pylist() == [number for half in halves for number in half.column(0).to_pylist()]
     assert whole.column(0).to_pylist() == [n for n, record in enumerate(RECORDS) if is_sampled(record, 0.1)]
+
+
+def test_rows_are_kept_that_have_nothing_but_their_record() -> None:
+    batch = pa.record_batch([pa.array([[record] for record in RECORDS])], ["raw"])
+    assert sample_rows(batch, "raw", 0.1).num_rows == sum(is_sampled(record, 0.1) for record in RECORDS)
