@@ -20,7 +20,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 
 FINISHED = frozenset({"success", "failed"})
 _PATIENCE = 300.0  # of a machine that is busy with other things; alone it takes some 20 seconds
-_POLL = 0.2
+_POLL = 0.5  # an answer takes the server some 0.03 s of CPU time, of which tasks want the rest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,18 +95,26 @@ class AirflowClient:
             TransientError: it still runs after `timeout` seconds, or this Airflow is gone.
         """
         seen: list[TaskInstance] = []
-        for tasks in self.watch(dag_id, run_id, timeout):
-            if on_change is not None and tasks != seen:
+        for _ in self._until_ended(dag_id, run_id, timeout):
+            if on_change is None:
+                continue
+            tasks = self.task_instances(dag_id, run_id)
+            if tasks != seen:
                 on_change(tasks)
             seen = tasks
         return self.state(dag_id, run_id)
 
     def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
-        """Yield the tasks of a run several times a second until it has ended; raises what `wait` raises."""
+        """Yield the tasks of a run now and then until it has ended; raises what `wait` raises."""
+        for _ in self._until_ended(dag_id, run_id, timeout):
+            yield self.task_instances(dag_id, run_id)
+
+    def _until_ended(self, dag_id: str, run_id: str, timeout: float) -> Iterator[None]:
+        """Yield now and then, the last time when the run has ended."""
         deadline = time.monotonic() + timeout
         while True:
             has_ended = self.state(dag_id, run_id) in FINISHED
-            yield self.task_instances(dag_id, run_id)
+            yield
             if has_ended:
                 return
             if time.monotonic() > deadline:
