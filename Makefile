@@ -29,7 +29,8 @@ equality: install ## hold components against TFDV, TFT and TFMA on 50 random exa
 	MLPIPE_EXAMPLES=$(or $(MLPIPE_EXAMPLES),50) $(RUN)/pytest $(IN_PARALLEL) -k "random or any_columns" tests/executors
 
 chaos: install ## kill 200 of Airflow's and Postgres' processes, tasks and executors while runs come and go
-	MLPIPE_CHAOS_KILLS=$(or $(MLPIPE_CHAOS_KILLS),200) MLPIPE_CHAOS_RUNS=16 $(RUN)/pytest -s tests/chaos
+	MLPIPE_CHAOS_KILLS=$(or $(MLPIPE_CHAOS_KILLS),200) \
+		MLPIPE_CHAOS_RUNS=$(or $(MLPIPE_CHAOS_RUNS),16) $(RUN)/pytest -s tests/chaos
 
 lint: install ## ruff and mypy
 	$(RUN)/ruff check

@@ -94,28 +94,26 @@ class AirflowClient:
         Raises:
             TransientError: it still runs after `timeout` seconds, or this Airflow is gone.
         """
-        seen: list[TaskInstance] = []
-        for _ in self._until_ended(dag_id, run_id, timeout):
-            if on_change is None:
-                continue
-            tasks = self.task_instances(dag_id, run_id)
-            if tasks != seen:
-                on_change(tasks)
-            seen = tasks
-        return self.state(dag_id, run_id)
+        if on_change is not None:
+            seen: list[TaskInstance] = []
+            for tasks in self.watch(dag_id, run_id, timeout):
+                if tasks != seen:
+                    on_change(tasks)
+                seen = tasks
+        *_, state = self._states(dag_id, run_id, timeout)
+        return state
 
     def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
         """Yield the tasks of a run now and then until it has ended; raises what `wait` raises."""
-        for _ in self._until_ended(dag_id, run_id, timeout):
+        for _ in self._states(dag_id, run_id, timeout):
             yield self.task_instances(dag_id, run_id)
 
-    def _until_ended(self, dag_id: str, run_id: str, timeout: float) -> Iterator[None]:
-        """Yield now and then, the last time when the run has ended."""
+    def _states(self, dag_id: str, run_id: str, timeout: float) -> Iterator[str]:
+        """Yield the state of a run now and then, the last time when it has ended."""
         deadline = time.monotonic() + timeout
         while True:
-            has_ended = self.state(dag_id, run_id) in FINISHED
-            yield
-            if has_ended:
+            yield (state := self.state(dag_id, run_id))
+            if state in FINISHED:
                 return
             if time.monotonic() > deadline:
                 raise TransientError(f"the run {run_id} of {dag_id} did not end within {timeout:.0f} seconds")

@@ -37,8 +37,12 @@ class BatchCutter:
 
 def taken(rows: pa.RecordBatch, places: pa.Array) -> pa.RecordBatch:
     """Return the rows at these places; pyarrow 10 has no `RecordBatch.take`."""
-    columns = zip(rows.schema.names, rows.columns, strict=True)
-    return of_columns({name: column.take(places) for name, column in columns}, len(places))
+    return of_columns({name: column.take(places) for name, column in columns_of(rows).items()}, len(places))
+
+
+def columns_of(rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Return the columns by name, in their order."""
+    return dict(zip(rows.schema.names, rows.columns, strict=True))
 
 
 def of_columns(columns: Mapping[str, pa.Array], row_count: int) -> pa.RecordBatch:

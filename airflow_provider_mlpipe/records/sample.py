@@ -6,7 +6,7 @@ import hashlib
 
 import pyarrow as pa
 
-from airflow_provider_mlpipe.records.batches import of_columns
+from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 
 _SALT = b"sample:"  # another hash than the one that dealt the records to their splits
 _END = 1 << 64
@@ -19,8 +19,7 @@ def is_sampled(record: bytes, rate: float) -> bool:
 
 def sample_rows(batch: pa.RecordBatch, record_column: str, rate: float) -> pa.RecordBatch:
     """Keep the sampled rows of `batch`, by the serialized record in `record_column`, which is left out."""
-    place = batch.schema.get_field_index(record_column)
-    kept = pa.array([is_sampled(record, rate) for record in batch.column(place).flatten().to_pylist()], pa.bool_())
-    columns = zip(batch.schema.names, batch.columns, strict=True)
-    others = {name: column.filter(kept) for name, column in columns if name != record_column}
-    return of_columns(others, kept.true_count)
+    columns = columns_of(batch)
+    records = columns.pop(record_column).flatten().to_pylist()
+    kept = pa.array([is_sampled(record, rate) for record in records], pa.bool_())
+    return of_columns({name: column.filter(kept) for name, column in columns.items()}, kept.true_count)

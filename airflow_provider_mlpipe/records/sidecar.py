@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter, of_columns
+from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter, columns_of, of_columns
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +122,8 @@ class SidecarWriter:
 
 def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Return rows as a sidecar holds them."""
-    names = sorted(rows.schema.names, key=str.encode)
-    columns = {name: _plain(rows.column(rows.schema.get_field_index(name))) for name in names}
-    return of_columns(columns, rows.num_rows)
+    columns = columns_of(rows)
+    return of_columns({name: _plain(columns[name]) for name in sorted(columns, key=str.encode)}, rows.num_rows)
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -158,8 +157,7 @@ def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
     with _opened(path, range(first, stop)) as batches:
         for number in range(first, min(stop, batches.num_record_batches)):
             batch = batches.get_batch(number)
-            columns = zip(batch.schema.names, batch.columns, strict=True)
-            there = {name: _lists(column) for name, column in columns if not _absent(column)}
+            there = {name: _lists(column) for name, column in columns_of(batch).items() if not _absent(column)}
             yield of_columns(there, batch.num_rows)
 
 

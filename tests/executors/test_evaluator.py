@@ -210,6 +210,7 @@ def test_a_wrong_eval_config_is_an_error(config: dict[str, Any], message: str, e
     [
         ({"class_name": "AUCC"}, "eval_config metric AUCC: Unknown metric function"),
         ({"class_name": "Mine", "module": "nowhere"}, "eval_config metric Mine: No module named 'nowhere'"),
+        ({"class_name": "AUC", "config": "{"}, "eval_config metric AUC: .*line 1 column 2"),
         (
             {"class_name": "MultiClassConfusionMatrixAtThresholds", "threshold": AT_LEAST_80_PERCENT},
             "only a number can have a threshold, which multi_class_confusion_matrix_at_thresholds is not",

@@ -32,6 +32,7 @@ from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
     signature_inputs,
     slice_specs,
 )
+from airflow_provider_mlpipe.records.batches import columns_of
 
 _MERGED_AT_ONCE = 8
 
@@ -215,7 +216,7 @@ class Loaded:
 
     def sums(self, batch: pa.RecordBatch) -> Accumulator:
         """Add up a batch."""
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns = columns_of(batch)
         records = columns.pop(tfma.ARROW_INPUT_COLUMN).flatten()
         raw = {name: one for name, one in columns.items() if self._is_feature(name, one)}
         if fed := self._inputs & raw.keys():

@@ -28,7 +28,7 @@ from tfx_bsl.statistics.merge_util import merge_dataset_feature_statistics
 
 from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.batches import of_columns
+from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.sample import sample_rows
 
 RECORD_COLUMN = "__serialized_example__"
@@ -80,7 +80,11 @@ class Features:
 
         Raises InvalidInputError when not every row has one number as a weight.
         """
-        selected = of_columns(dict(self._allowed_of(batch)), batch.num_rows) if self.allowed else batch
+        selected = batch
+        if self.allowed:
+            columns = columns_of(batch)
+            allowed = {name: columns[name] for name in self.allowed if name in columns}
+            selected = of_columns(allowed, batch.num_rows)
         for name, option in self.weights.items():
             try:
                 arrow_util.get_weight_feature(selected, name)
@@ -90,12 +94,6 @@ class Features:
                     "example and, if there is a feature_allowlist, is in it"
                 ) from error
         return selected
-
-    def _allowed_of(self, batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
-        for name in self.allowed:
-            place = batch.schema.get_field_index(name)
-            if place >= 0:
-                yield name, batch.column(place)
 
 
 @dataclass(frozen=True)
