@@ -17,7 +17,7 @@ install: ## install everything into .venv, from uv.lock
 	@scripts/install
 
 demo: install ## run the flights through a real Airflow; ONCE=1 exits with the run's status
-	@$(RUN)/python -m airflow_provider_mlpipe.demo $(if $(filter-out 0,$(ONCE)),--once)
+	@$(RUN)/python -m airflow_provider_mlpipe.local.demo $(if $(filter-out 0,$(ONCE)),--once)
 
 test: lint ## all checks and all tests
 	$(RUN)/pytest $(IN_PARALLEL)

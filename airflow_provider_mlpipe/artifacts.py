@@ -1,18 +1,19 @@
 """Artifacts: what components pass to each other, and the types they have.
 
 An artifact is a directory at `uri` and a row in the metadata store. A type is a subclass of `Artifact` that declares
-its properties; the store checks them on write. Names follow TFX's `standard_artifacts`.
+its properties; the store checks them on write. The standard types have the names of TFX's `standard_artifacts`; any
+other subclass of `Artifact` is a type of one's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
 
 PropertyValue = Any
 """bool, int (64 bits), float (64 bits), str, or lists and str-keyed dicts of them."""
@@ -30,6 +31,11 @@ class PropertyType(str, Enum):
     def admits(self, value: PropertyValue) -> bool:
         """Whether `value` is of this type (an int is no bool, a double may be given as an int)."""
         return not (isinstance(value, bool) and self is not PropertyType.BOOL) and isinstance(value, _PYTHON[self])
+
+    @classmethod
+    def of(cls, value: PropertyValue) -> PropertyType:
+        """The type that admits `value`, of several the narrowest."""
+        return next((kind for kind in cls if kind.admits(value)), cls.STRUCT)
 
 
 _PYTHON: dict[PropertyType, tuple[type, ...]] = {
@@ -59,11 +65,18 @@ class FileSummary:
     digest: str
 
 
+ARTIFACT_TYPES: dict[str, type[Artifact]] = {}
+"""Every artifact type that this process has seen the class of, by the name that it has in the store."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
     """One artifact. `id`, `digest` and `state` are None/PENDING until it is published, `files` is None if imported.
 
-    Raises InvalidValueError when a declared property has a value of another type.
+    A subclass is a type: `PROPERTIES` declares its properties, `TYPE_NAME` is its name in the store, the class's own
+    unless given.
+    Raises InvalidValueError when a declared property has a value of another type, and PipelineError for a subclass
+    that takes the name of a standard type.
     """
 
     TYPE_NAME: ClassVar[str] = "Artifact"
@@ -76,6 +89,14 @@ class Artifact:
     files: FileSummary | None = None
     properties: Mapping[str, PropertyValue] = field(default_factory=dict)
     custom_properties: Mapping[str, PropertyValue] = field(default_factory=dict)
+
+    def __init_subclass__(cls, *, is_known: bool = True, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "TYPE_NAME" not in cls.__dict__:
+            cls.TYPE_NAME = cls.__name__
+        if is_known:
+            _check_name(cls)
+            ARTIFACT_TYPES[cls.TYPE_NAME] = cls
 
     def __post_init__(self) -> None:
         for name, value in self.properties.items():
@@ -90,16 +111,45 @@ class Artifact:
                     f"property {name!r} of {self.TYPE_NAME} is declared {declared.value}, got {type(value).__name__}"
                 )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The plain form that XCom, template rendering and foreign tasks see."""
-        return {
-            "id": self.id,
-            "type": self.TYPE_NAME,
-            "uri": self.uri,
-            "digest": self.digest,
-            "properties": dict(self.properties),
-            "custom_properties": dict(self.custom_properties),
-        }
+    @classmethod
+    def type_names(cls) -> list[str]:
+        """The names of this type and of those that it is a kind of, the nearest first."""
+        return [base.TYPE_NAME for base in cls.__mro__ if issubclass(base, Artifact)]
+
+    def summary(self) -> str:
+        """What it holds, in a few words; nothing unless its type says something."""
+        return ""
+
+
+def artifact_class(type_name: str, declared: Mapping[str, PropertyType]) -> type[Artifact]:
+    """The class of a type: its own where this process has it, else one that declares what is given.
+
+    A class to which newer code gave properties is widened, so that old code reads what that wrote.
+    """
+    known = ARTIFACT_TYPES.get(type_name, Artifact)
+    if type_name == known.TYPE_NAME and not declared.keys() - known.PROPERTIES.keys():
+        return known
+    hashable: Any = known
+    return _widened(hashable, type_name, tuple(sorted(declared.items())))
+
+
+@functools.cache
+def _widened(known: Any, type_name: str, declared: tuple[tuple[str, PropertyType], ...]) -> type[Artifact]:
+    attributes = {
+        "TYPE_NAME": type_name,
+        "PROPERTIES": {**dict(declared), **known.PROPERTIES},
+        "__doc__": known.__doc__,
+    }
+    return cast("type[Artifact]", type(type_name, (known,), attributes, is_known=False))
+
+
+def _check_name(cls: type[Artifact]) -> None:
+    taken = ARTIFACT_TYPES.get(cls.TYPE_NAME)
+    if cls.TYPE_NAME == Artifact.TYPE_NAME or (taken and taken.__module__ == __name__ != cls.__module__):
+        raise PipelineError(
+            f"{cls.__module__}.{cls.__qualname__}: the artifact type {cls.TYPE_NAME} is a standard one; give the class "
+            "another TYPE_NAME"
+        )
 
 
 _SPLITS = {"splits": PropertyType.STRUCT}
@@ -111,7 +161,6 @@ class Examples(Artifact):
     `record_counts` is {split: records}.
     """
 
-    TYPE_NAME = "Examples"
     PROPERTIES = _SPLITS | {
         "span": PropertyType.INT,
         "version": PropertyType.INT,
@@ -120,67 +169,60 @@ class Examples(Artifact):
         "record_counts": PropertyType.STRUCT,
     }
 
+    def summary(self) -> str:
+        """How many records each split has."""
+        counts = self.properties.get("record_counts") or {}
+        return ", ".join(f"{split} {count:,}" for split, count in counts.items())
+
 
 class ExampleStatistics(Artifact):
     """`Split-<name>/FeatureStats.pb`, a binary DatasetFeatureStatisticsList each."""
 
-    TYPE_NAME = "ExampleStatistics"
     PROPERTIES = _SPLITS | {"span": PropertyType.INT}
 
 
 class Schema(Artifact):
     """`schema.pbtxt`, a text tensorflow.metadata.v0.Schema."""
 
-    TYPE_NAME = "Schema"
-
 
 class ExampleAnomalies(Artifact):
     """`Split-<name>/SchemaDiff.pb`, a binary tensorflow.metadata.v0.Anomalies each; `blessed` is {split: 0 or 1}."""
 
-    TYPE_NAME = "ExampleAnomalies"
     PROPERTIES = _SPLITS | {"span": PropertyType.INT, "blessed": PropertyType.STRUCT}
+
+    def summary(self) -> str:
+        """In which splits there are anomalies."""
+        found = [split for split, blessed in (self.properties.get("blessed") or {}).items() if not blessed]
+        return f"anomalies in {', '.join(found)}" if found else "no anomalies"
 
 
 class TransformGraph(Artifact):
     """What TFT's `TFTransformOutput` reads."""
 
-    TYPE_NAME = "TransformGraph"
-
 
 class TransformCache(Artifact):
     """What Transform's analyzers have kept of the splits that they read: `<key>.state`, a file for each such state."""
-
-    TYPE_NAME = "TransformCache"
 
 
 class Model(Artifact):
     """`Format-Serving/`, a SavedModel, and perhaps `Format-TFMA/`."""
 
-    TYPE_NAME = "Model"
-
 
 class ModelRun(Artifact):
     """What training left beside the model: TensorBoard logs, checkpoints."""
-
-    TYPE_NAME = "ModelRun"
 
 
 class HyperParameters(Artifact):
     """`best_hyperparameters.txt`, KerasTuner's config as JSON."""
 
-    TYPE_NAME = "HyperParameters"
-
 
 class ModelEvaluation(Artifact):
     """TFMA's result files and a `summary.json` that needs no TensorFlow to read."""
-
-    TYPE_NAME = "ModelEvaluation"
 
 
 class ModelBlessing(Artifact):
     """A file BLESSED or NOT_BLESSED. `blessed` is 1 or 0, `reason` says why, `model_digest` of which model."""
 
-    TYPE_NAME = "ModelBlessing"
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {
         "blessed": PropertyType.INT,
         "reason": PropertyType.STRING,
@@ -188,18 +230,20 @@ class ModelBlessing(Artifact):
         "model_id": PropertyType.INT,
     }
 
+    def summary(self) -> str:
+        """Whether the model is blessed; if not, why."""
+        return "blessed" if self.properties.get("blessed") else f"not blessed: {self.properties.get('reason', '')}"
+
 
 class InfraBlessing(Artifact):
     """A file INFRA_BLESSED or INFRA_NOT_BLESSED. `blessed` is 1 or 0."""
 
-    TYPE_NAME = "InfraBlessing"
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {"blessed": PropertyType.INT, "reason": PropertyType.STRING}
 
 
 class PushedModel(Artifact):
     """A record of a push. `pushed` is 1 or 0; when 1, `destination` and `version` say where the model went."""
 
-    TYPE_NAME = "PushedModel"
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {
         "pushed": PropertyType.INT,
         "destination": PropertyType.STRING,
@@ -208,45 +252,8 @@ class PushedModel(Artifact):
         "model_digest": PropertyType.STRING,
     }
 
-
-ARTIFACT_TYPES: dict[str, type[Artifact]] = {
-    cls.TYPE_NAME: cls
-    for cls in (
-        Examples,
-        ExampleStatistics,
-        Schema,
-        ExampleAnomalies,
-        TransformGraph,
-        TransformCache,
-        Model,
-        ModelRun,
-        HyperParameters,
-        ModelEvaluation,
-        ModelBlessing,
-        InfraBlessing,
-        PushedModel,
-    )
-}
-"""Every standard artifact type by the name it has in the store."""
-
-
-def split_dir(artifact: Artifact, split: str) -> Path:
-    """Return the directory of one split of `artifact`."""
-    return Path(artifact.uri) / f"Split-{split}"
-
-
-def select_splits(artifact: Artifact, exclude: Sequence[str], parameter: str) -> list[str]:
-    """Return the splits of `artifact` but those that `parameter` excludes.
-
-    Raises InvalidInputError that lists the known ones when `exclude` names another, or when none is left.
-    """
-    known = list(artifact.properties.get("splits", ()))
-    if unknown := [name for name in exclude if name not in known]:
-        raise InvalidInputError(
-            f"{parameter} names the split {unknown[0]!r}, which {artifact.TYPE_NAME} {artifact.uri} does not have; "
-            f"it has: {', '.join(known) or 'none'}"
-        )
-    selected = [name for name in known if name not in exclude]
-    if not selected:
-        raise InvalidInputError(f"{artifact.TYPE_NAME} {artifact.uri} has no split left; {parameter} excludes {known}")
-    return selected
+    def summary(self) -> str:
+        """Which version was pushed, or why none was."""
+        if self.properties.get("pushed"):
+            return f"pushed as version {self.properties.get('version', '')}"
+        return f"not pushed: {self.properties.get('reason', '')}"

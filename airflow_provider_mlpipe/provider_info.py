@@ -17,7 +17,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [_CONNECTION],
         "triggers": [{"integration-name": "ML pipelines", "python-modules": ["airflow_provider_mlpipe.triggers"]}],
         "config": {"mlpipe": _CONFIG},
-        "cli": ["airflow_provider_mlpipe.cli.get_cli_commands"],
+        "cli": ["airflow_provider_mlpipe.cli.commands.get_cli_commands"],
     }
 
 

@@ -88,7 +88,7 @@ def made(folder: Path) -> str:
 
 
 def context(folder: Path) -> Any:
-    from airflow_provider_mlpipe.executors import ExecutorContext
+    from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
     return ExecutorContext(component_id="bench", execution_id=1, tmp_dir=tempfile.mkdtemp(dir=folder))
 

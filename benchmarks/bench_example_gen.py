@@ -59,7 +59,7 @@ def make(base: Path, out: Path) -> int:
     """Run the executor; returns the number of records."""
     from airflow_provider_mlpipe.artifacts import Examples
     from airflow_provider_mlpipe.components.example_gen.executor import run
-    from airflow_provider_mlpipe.executors import ExecutorContext
+    from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
     out.mkdir()
     splits = [{"name": name, "hash_buckets": buckets} for name, buckets in BUCKETS.items()]

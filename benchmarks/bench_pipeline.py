@@ -15,7 +15,7 @@ from pathlib import Path
 from measured import measure
 from tables import table
 
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 
 HERE = Path(__file__).parent
 DAGS = HERE.parent / "dags"

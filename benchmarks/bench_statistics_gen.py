@@ -57,7 +57,7 @@ def run_once(what: str, examples: str, out: str) -> None:
     else:
         from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics
         from airflow_provider_mlpipe.components.statistics_gen.executor import run
-        from airflow_provider_mlpipe.executors import ExecutorContext
+        from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
         def work() -> int:
             run(

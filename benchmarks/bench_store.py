@@ -26,7 +26,7 @@ from psycopg2.sql import Composable
 from tables import table
 
 from airflow_provider_mlpipe.artifacts import Artifact, PropertyType
-from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.connection import Connection, Row
 from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, ExecutionState, MetadataStore

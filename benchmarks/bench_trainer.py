@@ -66,7 +66,7 @@ def train(folder: str, out: str) -> None:
 
     from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformGraph
     from airflow_provider_mlpipe.components.trainer.executor import run
-    from airflow_provider_mlpipe.executors import ExecutorContext
+    from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
     for name in ("model", "run", "tmp"):
         Path(out, name).mkdir(parents=True)

@@ -49,7 +49,7 @@ def run_once(what: str, examples: str, out: str) -> None:
         from google.protobuf import text_format
         from tensorflow_metadata.proto.v0.schema_pb2 import Schema as SchemaProto
 
-        from airflow_provider_mlpipe.user_code import load_function
+        from airflow_provider_mlpipe.execution.user_code import load_function
 
         function = load_function(str(FLIGHTS / "model.py"), None, "preprocessing_fn")
         schema = text_format.Parse((FLIGHTS / "schema.pbtxt").read_text(), SchemaProto())
@@ -64,7 +64,7 @@ def run_once(what: str, examples: str, out: str) -> None:
 
         from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
         from airflow_provider_mlpipe.components.transform.executor import run
-        from airflow_provider_mlpipe.executors import ExecutorContext
+        from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
         for folder in (graph, cache, tmp):
             folder.mkdir(parents=True)
@@ -95,7 +95,7 @@ def profile(examples: str, out: str) -> None:
 
     from airflow_provider_mlpipe.artifacts import Examples, Schema
     from airflow_provider_mlpipe.components.transform import kernel, materialize, saved_graph, tft_nodes
-    from airflow_provider_mlpipe.executors import ExecutorContext
+    from airflow_provider_mlpipe.execution.contract import ExecutorContext
     from airflow_provider_mlpipe.records.chunks import SidecarChunk, example_sources
     from airflow_provider_mlpipe.records.inputs import read_schema
     from airflow_provider_mlpipe.records.sidecar import SidecarWriter

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from tables import table
 
-from airflow_provider_mlpipe import warm
-from airflow_provider_mlpipe.launcher import Launcher
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.execution import warm
+from airflow_provider_mlpipe.execution.launcher import Launcher
+from airflow_provider_mlpipe.execution.warm import WarmParent
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
-from airflow_provider_mlpipe.warm import WarmParent
 
 DAGS = Path(__file__).parent.parent / "dags"
 COMPONENTS = ("statistics_gen", "transform", "trainer", "evaluator")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 
 def run(*, module: str, said: Artifact, context: ExecutorContext) -> None:

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 from airflow.sdk import DAG
 
-from airflow_provider_mlpipe import planner
 from airflow_provider_mlpipe.artifacts import Artifact, Model
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import OptionalInput, Value
-from airflow_provider_mlpipe.dag_factory import create_dag
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.metadata.store import MetadataStore
-from airflow_provider_mlpipe.plan_task import PLAN_TASK_ID
-from airflow_provider_mlpipe.preview import preview_context
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.dag_factory import create_dag
+from airflow_provider_mlpipe.pipeline.spec import OptionalInput, Value
+from airflow_provider_mlpipe.planning import planner
+from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID
+from airflow_provider_mlpipe.planning.preview import preview_context
 
 COMPONENTS = 10
 DAG_ID = "ten_components"

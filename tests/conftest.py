@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
 # Before anything imports airflow, which makes its configuration there: not the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlpipe-airflow-home-")

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar
 
-from airflow_provider_mlpipe.artifacts import (
-    ARTIFACT_TYPES,
-    Artifact,
-    ArtifactState,
-    FileSummary,
-    PropertyType,
-    PropertyValue,
-)
+from airflow_provider_mlpipe.artifacts import Artifact, PropertyValue
+from airflow_provider_mlpipe.forms import from_row
 from airflow_provider_mlpipe.metadata import values
 
 Row = Mapping[str, Any]
@@ -110,6 +103,11 @@ class Execution:
     heartbeat_at: datetime
     ended_at: datetime | None
 
+    @property
+    def has_executor(self) -> bool:
+        """Whether an executor does its work; an Importer or Resolver only looks something up."""
+        return "executor" in self.fingerprint_parts
+
     @classmethod
     def from_row(cls, row: Row) -> Execution:
         """Make one of a row of `execution` with its type's name."""
@@ -201,41 +199,10 @@ class Lineage:
     truncated: bool
 
 
-def artifact_from_row(row: Row) -> Artifact:
-    """Make an artifact, of its own class where this package has one, of a row of the view `typed_artifact`."""
-    cls = _artifact_class(row["type"], tuple(sorted(row["declared"].items())))
-    return cls(
-        id=row["id"],
-        uri=row["uri"],
-        digest=row["digest"],
-        state=ArtifactState(row["state"]),
-        files=_files(row),
-        properties=values.decode(row["properties"]),
-        custom_properties=values.decode(row["custom_properties"]),
-    )
-
-
-def _files(row: Row) -> FileSummary | None:
-    if row["files_digest"] is None:
-        return None
-    return FileSummary(count=row["file_count"], bytes=row["byte_count"], digest=row["files_digest"])
-
-
 def artifacts_by_key(rows: Sequence[Row]) -> dict[str, list[Artifact]]:
     """Group rows of events with their artifacts, in order; a row without an artifact counts for nothing."""
     grouped: dict[str, list[Artifact]] = {}
     for row in rows:
         if row["id"] is not None:
-            grouped.setdefault(row["key"], []).append(artifact_from_row(row))
+            grouped.setdefault(row["key"], []).append(from_row(row))
     return grouped
-
-
-@functools.cache
-def _artifact_class(type_name: str, declared: tuple[tuple[str, str], ...]) -> type[Artifact]:
-    """Find the class of a stored type; one to which newer code gave properties is widened, so old code reads it."""
-    known = ARTIFACT_TYPES.get(type_name, Artifact)
-    properties = {name: PropertyType(kind) for name, kind in declared}
-    if type_name == known.TYPE_NAME and not properties.keys() - known.PROPERTIES.keys():
-        return known
-    attributes = {"TYPE_NAME": type_name, "PROPERTIES": {**properties, **known.PROPERTIES}, "__doc__": known.__doc__}
-    return cast(type[Artifact], type(type_name, (known,), attributes))

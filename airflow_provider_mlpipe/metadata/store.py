@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, PropertyType, PropertyValue
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, PropertyValue
 from airflow_provider_mlpipe.exceptions import (
     InProgressError,
     InvalidInputError,
@@ -17,6 +17,7 @@ from airflow_provider_mlpipe.exceptions import (
     LostClaimError,
     TransientError,
 )
+from airflow_provider_mlpipe.forms import declared_properties, from_row, to_row
 from airflow_provider_mlpipe.metadata import schema, sql
 from airflow_provider_mlpipe.metadata.connection import Connection, Row
 from airflow_provider_mlpipe.metadata.rows import (
@@ -32,10 +33,9 @@ from airflow_provider_mlpipe.metadata.rows import (
     LineageNode,
     Page,
     PlannedTask,
-    artifact_from_row,
     artifacts_by_key,
 )
-from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, encoded, printable, to_json
+from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, printable, to_json
 
 __all__ = [
     "CachedExecution",
@@ -342,7 +342,7 @@ class MetadataStore:
         """Return a page of artifacts that have all of what is given; `properties` looks at the custom ones, too."""
         return self._page(
             "artifacts",
-            artifact_from_row,
+            from_row,
             artifact_type=artifact_type,
             state=state and state.value,
             uri=uri,
@@ -440,7 +440,7 @@ class MetadataStore:
         return self._connection.run(_STATEMENTS[statement], parameters)
 
     def _artifacts(self, statement: str, /, **parameters: Any) -> list[Artifact]:
-        return [artifact_from_row(row) for row in self._run(statement, **parameters)]
+        return [from_row(row) for row in self._run(statement, **parameters)]
 
     def _page(self, statement: str, from_row: Callable[[Row], T], /, *, limit: int, **parameters: Any) -> Page[T]:
         rows = self._run(statement, limit=limit + 1, **parameters)
@@ -455,7 +455,7 @@ class MetadataStore:
         self._run("ensure_contexts", component_type=start.component_type, **_context_names(start))
 
     def _ensure_artifact_types(self, outputs: Outputs) -> None:
-        wanted = {artifact.TYPE_NAME: _declared(artifact) for _, _, artifact in _flat(outputs)}
+        wanted = {artifact.TYPE_NAME: declared_properties(artifact) for _, _, artifact in _flat(outputs)}
         types = [{"name": name, "properties": properties} for name, properties in wanted.items()]
         for row in self._run("ensure_artifact_types", types=to_json(types)) if types else []:
             for name, kind in wanted[row["name"]].items():
@@ -574,30 +574,9 @@ def _flat(outputs: Outputs) -> Iterable[tuple[str, int, Artifact]]:
     return ((key, index, artifact) for key, artifacts in outputs.items() for index, artifact in enumerate(artifacts))
 
 
-def _declared(artifact: Artifact) -> dict[str, str]:
-    return {name: kind.value for name, kind in artifact.PROPERTIES.items()}
-
-
 def _output(key: str, index: int, artifact: Artifact) -> dict[str, Any]:
     where = f"{check_text(key, 'an output key')}[{index}]"
-    for name, value in artifact.properties.items():
-        # Checked when the artifact was made; but a dict can have been changed since.
-        declared = artifact.PROPERTIES.get(name)
-        if not isinstance(declared, PropertyType) or not declared.admits(value):
-            raise InvalidValueError(f"{where}.properties.{name}: {artifact.TYPE_NAME} does not declare it so")
-    return {
-        "key": key,
-        "index": index,
-        "id": artifact.id,
-        "type": artifact.TYPE_NAME,
-        "uri": check_text(artifact.uri, f"{where}.uri"),
-        "digest": None if artifact.digest is None else check_text(artifact.digest, f"{where}.digest"),
-        "file_count": artifact.files and artifact.files.count,
-        "byte_count": artifact.files and artifact.files.bytes,
-        "files_digest": artifact.files and artifact.files.digest,
-        "properties": encoded(artifact.properties, f"{where}.properties"),
-        "custom_properties": encoded(artifact.custom_properties, f"{where}.custom_properties"),
-    }
+    return {"key": key, "index": index, **to_row(artifact, where)}
 
 
 def _first(items: Sequence[T]) -> T | None:

@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+from airflow_provider_mlpipe.nested import DROPPED, mapped
 
 M = TypeVar("M", bound=Message)
 
@@ -27,7 +28,7 @@ def config_dict(message: type[M], given: M | Mapping[str, Any] | None, *, parame
     if not isinstance(given, Mapping):
         raise PipelineError(f"{parameter} takes {message.__name__} or a dict, got {type(given).__name__}")
     try:
-        json_format.ParseDict(_known_now(given), message())
+        json_format.ParseDict(mapped(given, _known_now), message())
     except json_format.ParseError as error:
         raise PipelineError(f"{parameter} does not fit {message.__name__}: {error}") from error
     return dict(given)
@@ -41,15 +42,8 @@ def parse_config(message: type[M], value: Mapping[str, Any] | None, *, parameter
         raise InvalidInputError(f"{parameter} does not fit {message.__name__}: {error}") from error
 
 
-_LATER = object()
-
-
 def _known_now(value: Any) -> Any:
-    """`value` without what only a run will know."""
-    if isinstance(value, Mapping):
-        return {key: known for key, item in value.items() if (known := _known_now(item)) is not _LATER}
-    if isinstance(value, (list, tuple)):
-        return [known for item in value if (known := _known_now(item)) is not _LATER]
-    if isinstance(value, str) and "{{" in value:
-        return _LATER
-    return value if value is None or isinstance(value, (str, int, float, bool)) else _LATER
+    """The leaf, unless only a run will know it."""
+    is_template = isinstance(value, str) and "{{" in value
+    is_plain = value is None or isinstance(value, (str, int, float, bool))
+    return value if is_plain and not is_template else DROPPED

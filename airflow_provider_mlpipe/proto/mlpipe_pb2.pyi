@@ -45,7 +45,7 @@ class MapValue(_message.Message):
     def __init__(self, fields: _Optional[_Mapping[str, Value]] = ...) -> None: ...
 
 class ComponentSpec(_message.Message):
-    __slots__ = ("component_type", "executor", "inputs", "parameters", "outputs", "libraries")
+    __slots__ = ("component_type", "executor", "inputs", "parameters", "outputs")
     class ParameterKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PARAMETER_KIND_UNSPECIFIED: _ClassVar[ComponentSpec.ParameterKind]
@@ -102,33 +102,40 @@ class ComponentSpec(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-    LIBRARIES_FIELD_NUMBER: _ClassVar[int]
     component_type: str
     executor: str
     inputs: _containers.MessageMap[str, ComponentSpec.Input]
     parameters: _containers.MessageMap[str, ComponentSpec.Parameter]
     outputs: _containers.ScalarMap[str, str]
-    libraries: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, component_type: _Optional[str] = ..., executor: _Optional[str] = ..., inputs: _Optional[_Mapping[str, ComponentSpec.Input]] = ..., parameters: _Optional[_Mapping[str, ComponentSpec.Parameter]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., libraries: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, component_type: _Optional[str] = ..., executor: _Optional[str] = ..., inputs: _Optional[_Mapping[str, ComponentSpec.Input]] = ..., parameters: _Optional[_Mapping[str, ComponentSpec.Parameter]] = ..., outputs: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Artifact(_message.Message):
-    __slots__ = ("type", "uri", "id", "digest", "properties", "custom_properties")
+    __slots__ = ("type", "uri", "id", "digest", "properties", "custom_properties", "declared")
+    class DeclaredEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TYPE_FIELD_NUMBER: _ClassVar[int]
     URI_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PROPERTIES_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    DECLARED_FIELD_NUMBER: _ClassVar[int]
     type: str
     uri: str
     id: int
     digest: str
     properties: MapValue
     custom_properties: MapValue
-    def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ...) -> None: ...
+    declared: _containers.ScalarMap[str, str]
+    def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., declared: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ExecutorInvocation(_message.Message):
-    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "code_roots", "max_memory_mb")
+    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "max_memory_mb")
     class InputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -152,7 +159,6 @@ class ExecutorInvocation(_message.Message):
     TMP_DIR_FIELD_NUMBER: _ClassVar[int]
     BEAM_PIPELINE_ARGS_FIELD_NUMBER: _ClassVar[int]
     ABSENT_INPUTS_FIELD_NUMBER: _ClassVar[int]
-    CODE_ROOTS_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
     executor: str
     component_id: str
@@ -163,9 +169,8 @@ class ExecutorInvocation(_message.Message):
     tmp_dir: str
     beam_pipeline_args: _containers.RepeatedScalarFieldContainer[str]
     absent_inputs: _containers.RepeatedScalarFieldContainer[str]
-    code_roots: _containers.RepeatedScalarFieldContainer[str]
     max_memory_mb: int
-    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., code_roots: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ...) -> None: ...
+    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ...) -> None: ...
 
 class ExecutorResult(_message.Message):
     __slots__ = ("success", "error", "user_files")

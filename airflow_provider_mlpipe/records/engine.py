@@ -26,9 +26,9 @@ from typing import Any, Protocol, TypeVar, cast
 import pandas  # noqa: F401  (pyarrow imports it when first used, and then each fork would)
 import pyarrow as pa
 
-from airflow_provider_mlpipe import linux
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution import linux
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 A = TypeVar("A")
 R = TypeVar("R")

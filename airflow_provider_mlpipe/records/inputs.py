@@ -8,21 +8,27 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema, split_dir
+from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.storage.layout import folder_of, split_folder
 
 SCHEMA_FILE = "schema.pbtxt"
 
 
 def read_schema(schema: Schema) -> schema_pb2.Schema:
     """Read a Schema artifact; raises InvalidInputError that names the file when it is missing or no schema."""
-    path = Path(schema.uri, SCHEMA_FILE)
+    path = folder_of(schema) / SCHEMA_FILE
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path} does not exist; run the producer of this schema anew") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} is no text tensorflow.metadata.v0.Schema: {error}") from error
+
+
+def write_schema(schema: Schema, content: schema_pb2.Schema) -> None:
+    """Write what `read_schema` reads; equal schemas are equal bytes."""
+    (folder_of(schema) / SCHEMA_FILE).write_text(text_format.MessageToString(content), encoding="utf-8")
 
 
 def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) -> list[str]:
@@ -42,7 +48,7 @@ def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) ->
 
 def split_files(examples: Examples, split: str) -> list[Path]:
     """List the record files of a split in the order of their names; raises InvalidInputError when there is none."""
-    folder = split_dir(examples, split)
+    folder = split_folder(examples, split)
     files = sorted(path for path in folder.glob("*.gz") if path.is_file())
     if not files:
         raise InvalidInputError(f"{folder} holds no record files (*.gz); run the producer of these examples anew")

@@ -29,6 +29,7 @@ import pyarrow as pa
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter, columns_of, of_columns
+from airflow_provider_mlpipe.storage.layout import sidecar_folder, sidecar_folder_beside
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ FILE_NAME = "data-00000-of-00001.arrow"
 
 def sidecar_path(examples: Examples, split: str) -> Path:
     """Return where the sidecar of a split is, if there is one."""
-    return Path(examples.uri, f"Arrow-{split}", FILE_NAME)
+    return sidecar_folder(examples, split) / FILE_NAME
 
 
 def sidecar_of(records: Path) -> Path | None:
@@ -45,10 +46,11 @@ def sidecar_of(records: Path) -> Path | None:
 
     One that was written with other records is none; the log names it.
     """
-    folder = records.parent
-    path = folder.with_name(f"Arrow-{folder.name.removeprefix('Split-')}") / FILE_NAME
-    is_ours = folder.name.startswith("Split-") and list(folder.glob("*.gz")) == [records]
-    if not (is_ours and path.exists() and _checksums_path(path).exists()):
+    folder = sidecar_folder_beside(records.parent)
+    if folder is None or list(records.parent.glob("*.gz")) != [records]:
+        return None
+    path = folder / FILE_NAME
+    if not (path.exists() and _checksums_path(path).exists()):
         return None
     if _checksums_path(path).read_bytes().startswith(_records_line(records)):
         return path

@@ -7,16 +7,17 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from airflow_provider_mlpipe.artifacts import Examples, split_dir
+from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.records.sidecar import SidecarWriter, sidecar_path
 from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, record_sizes
+from airflow_provider_mlpipe.storage.layout import split_folder
 
 
 class SplitWriter:
     """Writes a split of `examples`; errors of the disk come from `write` or the end of the `with` block as OSError."""
 
     def __init__(self, examples: Examples, split: str) -> None:
-        folder = split_dir(examples, split)
+        folder = split_folder(examples, split)
         folder.mkdir(parents=True)
         self._records_path, self._sidecar_path = folder / FILE_NAME, sidecar_path(examples, split)
         self._open = ExitStack()

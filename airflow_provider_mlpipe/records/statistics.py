@@ -5,8 +5,9 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from airflow_provider_mlpipe.artifacts import ExampleStatistics, split_dir
+from airflow_provider_mlpipe.artifacts import ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.storage.layout import split_folder
 
 STATISTICS_FILE = "FeatureStats.pb"
 
@@ -16,7 +17,7 @@ def read_statistics(statistics: ExampleStatistics, split: str) -> statistics_pb2
 
     Raises InvalidInputError that names the file when it is missing, no statistics, or without a single example.
     """
-    path = split_dir(statistics, split) / STATISTICS_FILE
+    path = split_folder(statistics, split) / STATISTICS_FILE
     try:
         found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
     except FileNotFoundError as error:
@@ -36,6 +37,6 @@ def write_statistics(
         features = sorted(dataset.features, key=lambda feature: (list(feature.path.step), feature.name))
         del dataset.features[:]
         dataset.features.extend(features)
-    folder = split_dir(statistics, split)
+    folder = split_folder(statistics, split)
     folder.mkdir()
     (folder / STATISTICS_FILE).write_bytes(found.SerializeToString(deterministic=True))

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlpipe.demo import run_demo
+from airflow_provider_mlpipe.local.demo import run_demo
 
 pytestmark = pytest.mark.airflow
 
 PARTS = Path(__file__).parent.parent / "parts"
 DAG_FILE = """
 import parts
-from airflow_provider_mlpipe.dag_factory import create_dag
+from airflow_provider_mlpipe.pipeline.dag_factory import create_dag
 
 make = parts.MakeOperator(files=1234)
 dag = create_dag("small", [make, parts.UseOperator(examples=make.outputs["examples"]), {more}])
@@ -72,7 +72,7 @@ def test_a_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
     write_dag(root)
     # A shell starts what runs in its background, perhaps these tests, deaf to SIGINT, and children inherit that.
     heed_ctrl_c = ["env", "--default-signal=INT"]
-    command = [*heed_ctrl_c, sys.executable, "-m", "airflow_provider_mlpipe.demo", "--dag-id=small"]
+    command = [*heed_ctrl_c, sys.executable, "-m", "airflow_provider_mlpipe.local.demo", "--dag-id=small"]
     folders = [f"--dags-folder={root / 'dags'}", f"--state-dir={root / 'state'}"]
     with subprocess.Popen([*command, *folders], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

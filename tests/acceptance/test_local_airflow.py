@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from processes import assert_nothing_left, processes_of
 
-from airflow_provider_mlpipe.airflow_client import TaskInstance
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
-from airflow_provider_mlpipe.local_airflow import LocalAirflow, _reserve_port
+from airflow_provider_mlpipe.local.airflow import LocalAirflow, _reserve_port
+from airflow_provider_mlpipe.local.client import TaskInstance
 
 pytestmark = pytest.mark.airflow
 
@@ -56,7 +56,7 @@ raise RuntimeError("this dag is broken on purpose")
 STARTER = """
 import sys
 from pathlib import Path
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 
 with LocalAirflow(Path(sys.argv[1]), Path(sys.argv[2]), port=0, durable=False) as airflow:
     run_id = airflow.trigger("endless")

@@ -27,8 +27,8 @@ LOOK_AROUND = """
 import json
 from pathlib import Path
 
-from airflow_provider_mlpipe.airflow_client import _request
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.client import _request
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 
 with LocalAirflow(Path("state"), Path("dags"), port=0, durable=False) as airflow:
     run_id = airflow.trigger("penguins")
@@ -76,7 +76,7 @@ class Place:
 
     def demo(self, dag_id: str) -> str:
         folders = ["--dags-folder", "dags", "--state-dir", "state"]
-        return self.run("python", "-m", "airflow_provider_mlpipe.demo", "--dag-id", dag_id, *folders, "--once")
+        return self.run("python", "-m", "airflow_provider_mlpipe.local.demo", "--dag-id", dag_id, *folders, "--once")
 
     def airflow_version(self) -> str:
         return self.run("airflow", "version").split()[-1]

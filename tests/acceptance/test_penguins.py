@@ -17,10 +17,10 @@ from held import Held
 from processes import task_of
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
-from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, examples_digest
+from airflow_provider_mlpipe.storage.digests import tree_digest
 
 pytestmark = [pytest.mark.airflow, pytest.mark.heavy]
 

@@ -17,7 +17,7 @@ import pytest
 from held import Held
 from waiting import wait_for
 
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
 
 pytestmark = pytest.mark.airflow

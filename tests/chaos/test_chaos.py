@@ -20,10 +20,10 @@ from chaos import DAG_FILE, DAG_ID, IMPATIENT, Chaos, DoubleWatch
 from processes import assert_nothing_left
 from waiting import wait_for
 
-from airflow_provider_mlpipe import orphans
-from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import ExecutionState
+from airflow_provider_mlpipe.storage import orphans
+from airflow_provider_mlpipe.storage.digests import tree_digest
 
 pytestmark = pytest.mark.airflow
 

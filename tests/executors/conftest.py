@@ -21,7 +21,7 @@ from airflow_provider_mlpipe.artifacts import (
     TransformCache,
     TransformGraph,
 )
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 
 PENGUIN_MODULE = Path(__file__).with_name("penguin_module.py")
 FLOATS = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")

@@ -15,8 +15,8 @@ from fresh import run_executor
 from transforms import DEFAULTS, EVERY_ANALYZER_SCHEMA, write_schema, write_splits
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
-from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.storage.digests import tree_digest
 
 pytestmark = [
     pytest.mark.heavy,

@@ -23,7 +23,7 @@ from tfx_bsl.coders import csv_decoder
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.example_gen.executor import run
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.binary import values_buffer
 from airflow_provider_mlpipe.records.csv import CsvSplit, infer, infer_type, typed
 from airflow_provider_mlpipe.records.examples import encode_examples

@@ -28,8 +28,8 @@ from airflow_provider_mlpipe.components.example_gen import executor as example_g
 from airflow_provider_mlpipe.components.schema_gen import executor as schema_gen
 from airflow_provider_mlpipe.components.statistics_gen import executor as statistics_gen
 from airflow_provider_mlpipe.components.transform import executor as transform
-from airflow_provider_mlpipe.digests import tree_digest
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.storage.digests import tree_digest
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 digests = {}
 

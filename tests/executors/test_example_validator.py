@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 
 pytestmark = [
     pytest.mark.heavy,

@@ -21,9 +21,9 @@ from airflow_provider_mlpipe.components.importer.operator import ImporterOperato
 from airflow_provider_mlpipe.components.pusher import executor
 from airflow_provider_mlpipe.components.pusher.operator import PusherOperator
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.storage.digests import tree_digest
 
 
 @pytest.fixture

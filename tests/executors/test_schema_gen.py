@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mlpipe.artifacts import ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 pytestmark = [
     pytest.mark.heavy,
@@ -61,7 +61,7 @@ def import_file(
     """Runs ImportSchemaGen on a file of these bytes; returns the text it wrote."""
 
     def run(content: bytes) -> str:
-        from airflow_provider_mlpipe.components.schema_gen.executor import import_schema
+        from airflow_provider_mlpipe.components.import_schema_gen.executor import run as import_schema
 
         path = tmp_path / "curated.pbtxt"
         path.write_bytes(content)
@@ -147,7 +147,7 @@ def test_a_file_that_is_no_schema_names_the_line(
 
 
 def test_a_missing_schema_file(tmp_path: Path, context: Callable[[], ExecutorContext]) -> None:
-    from airflow_provider_mlpipe.components.schema_gen.executor import import_schema
+    from airflow_provider_mlpipe.components.import_schema_gen.executor import run as import_schema
 
     with pytest.raises(InvalidInputError, match=r"schema_file .*none\.pbtxt cannot be read: No such file"):
         import_schema(schema_file=str(tmp_path / "none.pbtxt"), schema=Schema(uri=str(tmp_path)), context=context())

@@ -30,7 +30,7 @@ from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics
 from airflow_provider_mlpipe.components.statistics_gen.executor import run
 from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 pytestmark = [
     pytest.mark.heavy,

@@ -27,7 +27,7 @@ from transforms import (
 )
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 pytestmark = [
     pytest.mark.heavy,

@@ -26,10 +26,10 @@ from airflow_provider_mlpipe.artifacts import (
     TransformCache,
     TransformGraph,
 )
-from airflow_provider_mlpipe.launcher import Launcher
+from airflow_provider_mlpipe.execution.launcher import Launcher
+from airflow_provider_mlpipe.execution.warm import WarmParent
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
-from airflow_provider_mlpipe.warm import WarmParent
 
 pytestmark = pytest.mark.heavy
 
@@ -106,8 +106,8 @@ def make(parent: WarmParent, empty: Callable[..., Any]) -> Make:
 def test_the_parent_is_fit_to_be_forked() -> None:
     """No operation of TensorFlow has run, of which its forks would inherit a half, and Keras is the pinned one."""
     code = """
-from airflow_provider_mlpipe.warm import PRELOADED
-from airflow_provider_mlpipe.warm_parent import import_all
+from airflow_provider_mlpipe.execution.warm import PRELOADED
+from airflow_provider_mlpipe.execution.warm_parent import import_all
 imports = import_all(PRELOADED)
 import keras
 import sys

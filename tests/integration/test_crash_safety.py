@@ -16,7 +16,7 @@ from processes import kill_postgres
 from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
-from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.metadata.store import ExecutionState
 

@@ -9,7 +9,7 @@ import pytest
 import run_part
 
 from airflow_provider_mlpipe import triggers
-from airflow_provider_mlpipe.driver import decide
+from airflow_provider_mlpipe.caching.driver import decide
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
 
 PAUSE = 0.5

@@ -16,8 +16,8 @@ import run_part
 from held import Held
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
-from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
+from airflow_provider_mlpipe.storage.digests import tree_digest
 
 
 class Task:

@@ -20,7 +20,7 @@ from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.exceptions import TransientError
-from airflow_provider_mlpipe.local_airflow import LocalAirflow
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.rows import Page
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
 
@@ -36,7 +36,7 @@ from airflow_provider_mlpipe import RuntimeParameter, create_dag
 
 
 class UseOperator(parts.UseOperator):
-    LIBRARIES = ("tensorflow",)  # so that its executors are forks of a warm parent
+    EXECUTOR = "heavy_executors:use"  # so that its executors are forks of a warm parent
 
 
 make = parts.MakeOperator(text=RuntimeParameter("text", str, "hello"), files=2)

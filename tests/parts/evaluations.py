@@ -12,7 +12,7 @@ from typing import Any
 from fresh import Lines, in_fresh_process
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 
 def evaluate(folder: Path, config: Mapping[str, Any], *, beam: tuple[str, ...] = (), **given: Any) -> Evaluated:

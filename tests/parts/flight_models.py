@@ -14,7 +14,7 @@ from fresh import run_executor
 from transforms import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelRun, Schema, TransformCache, TransformGraph
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 
 FLIGHTS = Path(__file__).parents[2] / "dags" / "flights"
 

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mlpipe.executors import Produced
+from airflow_provider_mlpipe.execution.contract import Produced
 
 _FRESH = multiprocessing.get_context("forkserver")
 _FRESH.set_forkserver_preload(

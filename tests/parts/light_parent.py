@@ -10,8 +10,8 @@ from pathlib import Path
 
 from waiting import wait_for
 
-from airflow_provider_mlpipe import warm
-from airflow_provider_mlpipe.warm import ParentState, WarmParent
+from airflow_provider_mlpipe.execution import warm
+from airflow_provider_mlpipe.execution.warm import ParentState, WarmParent
 
 PRELOAD = ("packaging.version", "asyncio")
 

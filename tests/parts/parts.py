@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.node import Published
-from airflow_provider_mlpipe.components.spec import Content, Ignored, IgnoredInput, Input, OptionalInput, Value
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.node import Published
+from airflow_provider_mlpipe.pipeline.spec import Content, Ignored, IgnoredInput, Input, OptionalInput, Value
 
 
 class MakeOperator(ComponentOperator):

@@ -11,8 +11,8 @@ from pathlib import Path
 from airflow_provider_mlpipe.artifacts import Examples, Model
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
-from airflow_provider_mlpipe.user_code import load_function
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.user_code import load_function
 
 
 def make(

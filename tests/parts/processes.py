@@ -9,7 +9,7 @@ from pathlib import Path
 
 from waiting import wait_for
 
-from airflow_provider_mlpipe.embedded import EmbeddedPostgres
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
 
 def processes_of(state_dir: Path) -> list[str]:

@@ -15,11 +15,13 @@ import parts
 from light_parent import light_parent
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.node import Published, plain_value
-from airflow_provider_mlpipe.driver import ComponentRun
+from airflow_provider_mlpipe.caching.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import MlpipeError
+from airflow_provider_mlpipe.forms import to_dict
 from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.node import Published
+from airflow_provider_mlpipe.pipeline.parameters import plain_value
 
 
 def component(name: str, dsn: str, root: str, **arguments: Any) -> ComponentOperator:
@@ -68,7 +70,7 @@ def main(dsn: str, root: str, request: str) -> int:
     except MlpipeError as error:
         print(f"{type(error).__name__}: {error}")
         return 3
-    print(json.dumps({key: [artifact.to_dict() for artifact in found] for key, found in published.items()}))
+    print(json.dumps({key: [to_dict(artifact) for artifact in found] for key, found in published.items()}))
     return 0
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from fresh import run_executor
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
-from airflow_provider_mlpipe.executors import ExecutorContext
-from airflow_provider_mlpipe.user_code import load_function
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.execution.user_code import load_function
 
 Row = Mapping[str, Sequence[Any]]
 """Lists of values by feature; a feature that is not there has none."""

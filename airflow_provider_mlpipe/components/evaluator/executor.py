@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
+from airflow_provider_mlpipe.storage.layout import folder_of, serving_model
 
 # isort: split
 import tensorflow_model_analysis as tfma
@@ -31,7 +32,7 @@ from airflow_provider_mlpipe.components.evaluator.results import write_results
 from airflow_provider_mlpipe.components.evaluator.summary import Slice, slices
 from airflow_provider_mlpipe.components.evaluator.verdict import Verdict
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import fork_aside, names_runner, run_kernels
@@ -79,13 +80,13 @@ def run(
         schema=known_schema.SerializeToString(deterministic=True) if known_schema else None,
     )
     counts = {split: _count(examples, split) for split in splits}
-    if reason := _evaluate(task, models, examples, counts, evaluation.uri, context):
+    if reason := _evaluate(task, models, examples, counts, str(folder_of(evaluation)), context):
         log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
         files = [path for split in splits for path in split_files(examples, split)]
         with _explained(reason, context):
-            _evaluate_by_tfma(files, known_schema, models, config, evaluation.uri, context)
+            _evaluate_by_tfma(files, known_schema, models, config, str(folder_of(evaluation)), context)
 
-    verdict = Verdict.of(tfma.load_validation_result(evaluation.uri), skipped_change_thresholds=first)
+    verdict = Verdict.of(tfma.load_validation_result(str(folder_of(evaluation))), skipped_change_thresholds=first)
     log.info("%s: %s", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
     _write_summary(evaluation, verdict, config, counts)
     return {"blessing": _bless(blessing, verdict, model)}
@@ -152,7 +153,7 @@ def _shared_model(
 ) -> tfma.EvalSharedModel:
     assert model is not None  # _complete keeps the baseline's spec only when there is a baseline
     return tfma.default_eval_shared_model(
-        eval_saved_model_path=str(Path(model.uri, "Format-Serving")),
+        eval_saved_model_path=str(serving_model(model)),
         model_name=spec.name,
         eval_config=config,
         rubber_stamp=rubber_stamp and not spec.is_baseline,
@@ -243,7 +244,7 @@ def _count(examples: Examples, split: str) -> int:
 
 
 def _write_summary(evaluation: ModelEvaluation, verdict: Verdict, config: EvalConfig, records: dict[str, int]) -> None:
-    metrics = list(tfma.load_metrics(evaluation.uri))
+    metrics = list(tfma.load_metrics(str(folder_of(evaluation))))
     by_role: dict[bool, list[Slice]] = {
         spec.is_baseline: slices(metrics, model_name=spec.name) for spec in config.model_specs
     }
@@ -255,11 +256,11 @@ def _write_summary(evaluation: ModelEvaluation, verdict: Verdict, config: EvalCo
         "counts": {"records": records, "slices": len(candidate), "failures": len(verdict.failures)},
     }
     text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
-    Path(evaluation.uri, "summary.json").write_text(text + "\n", encoding="utf-8")
+    (folder_of(evaluation) / "summary.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _bless(blessing: ModelBlessing, verdict: Verdict, model: Model) -> Produced:
-    Path(blessing.uri, "BLESSED" if verdict.blessed else "NOT_BLESSED").touch()
+    (folder_of(blessing) / ("BLESSED" if verdict.blessed else "NOT_BLESSED")).touch()
     properties: dict[str, Any] = {"blessed": int(verdict.blessed), "reason": verdict.reason}
     if model.digest is not None:
         properties["model_digest"] = model.digest

@@ -9,8 +9,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelBlessing, ModelEvaluation, Schema
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Config, Input, OptionalInput, Value
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, Input, OptionalInput, Value
 
 
 class EvaluatorOperator(ComponentOperator):
@@ -38,7 +38,6 @@ class EvaluatorOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-model-analysis", "tfx-bsl", "apache-beam")
 
     def __init__(
         self,

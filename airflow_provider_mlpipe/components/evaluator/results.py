@@ -31,7 +31,7 @@ from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
     with_intervals,
     write,
 )
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.engine import map_chunks
 
 Sliced = dict[Any, Metrics]

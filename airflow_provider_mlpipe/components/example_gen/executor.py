@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
 from airflow_provider_mlpipe.records.batches import taken
@@ -26,7 +26,7 @@ from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.splits import HashSplit
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame
-from airflow_provider_mlpipe.sources import input_files
+from airflow_provider_mlpipe.storage.sources import input_files
 
 log = logging.getLogger(__name__)
 

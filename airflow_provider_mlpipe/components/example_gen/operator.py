@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from airflow_provider_mlpipe import sources
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Config, Content
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, Content
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
+from airflow_provider_mlpipe.storage import sources
 
 ONE_SPLIT: dict[str, Any] = {"splits": [{"name": "single_split", "pattern": "*"}]}
 """The default `input_config`."""
@@ -45,7 +45,6 @@ class CsvExampleGenOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("pyarrow", "numpy")
 
     def __init__(
         self,

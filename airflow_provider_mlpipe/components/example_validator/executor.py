@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema, select_splits, split_dir
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.inputs import read_schema
 from airflow_provider_mlpipe.records.statistics import read_statistics
+from airflow_provider_mlpipe.storage.layout import select_splits, split_folder
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def run(
     described: dict[str, Described] = {}
     for split in splits:
         found = tfdv.validate_statistics(read_statistics(statistics, split), expected, environment)
-        folder = split_dir(anomalies, split)
+        folder = split_folder(anomalies, split)
         folder.mkdir()
         (folder / ANOMALIES_FILE).write_bytes(found.SerializeToString(deterministic=True))
         described[split] = _describe(found)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleAnomalies, Examples, ExampleStatistics, Schema
-from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Ignored, Input, Value
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, PipelineError
+from airflow_provider_mlpipe.pipeline.channels import Channel
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
+from airflow_provider_mlpipe.pipeline.spec import Ignored, Input, Value
 
 SEVERITIES: Mapping[str, Sequence[str]] = {"ERROR": ("ERROR",), "WARNING": ("ERROR", "WARNING")}
 """`fail_on`, and the severities that are then too much."""
@@ -39,7 +40,6 @@ class ExampleValidatorOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow-data-validation", "tensorflow-metadata")
 
     def __init__(
         self,

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
-from airflow_provider_mlpipe.components.node import ResolvingOperator
-from airflow_provider_mlpipe.components.spec import Config, Content, Ignored
-from airflow_provider_mlpipe.driver import ComponentRun, Resolution
+from airflow_provider_mlpipe.caching import driver, fingerprint
+from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Ignored
 
 
 class ImporterOperator(ResolvingOperator):

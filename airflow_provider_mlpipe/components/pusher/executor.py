@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
+from airflow_provider_mlpipe.storage.digests import tree_digest
+from airflow_provider_mlpipe.storage.layout import folder_of, serving_model
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def run(
 
     Raises InvalidInputError when the model has no `Format-Serving` or the destination cannot be written.
     """
-    saved_model = Path(model.uri, "Format-Serving")
+    saved_model = serving_model(model)
     if not (saved_model / "saved_model.pb").is_file():
         raise InvalidInputError(f"{saved_model} holds no saved_model.pb: this model cannot be served, so not pushed")
     folder = _serving_folder(push_destination)
@@ -80,5 +80,5 @@ def _digest_of(model: Model) -> dict[str, str]:
 
 
 def _record(pushed_model: PushedModel, properties: dict[str, Any], custom: dict[str, Any]) -> dict[str, Produced]:
-    Path(pushed_model.uri, "push.json").write_text(json.dumps(properties, indent=2, sort_keys=True) + "\n")
+    (folder_of(pushed_model) / "push.json").write_text(json.dumps(properties, indent=2, sort_keys=True) + "\n")
     return {"pushed_model": Produced(properties=properties, custom_properties=custom)}

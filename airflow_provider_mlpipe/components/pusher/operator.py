@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, InfraBlessing, Model, ModelBlessing, PushedModel
-from airflow_provider_mlpipe.components.base import ComponentOperator
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-from airflow_provider_mlpipe.components.spec import Config, GateInput, Input
-from airflow_provider_mlpipe.digests import tree_digest
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, GateInput, Input
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
+from airflow_provider_mlpipe.storage.digests import tree_digest
 
 
 class PusherOperator(ComponentOperator):

@@ -9,18 +9,16 @@ Layout: https://www.tensorflow.org/tfx/serving/serving_basic
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.storage import locks
 
 _LOCK = ".mlpipe-push.lock"
 _TEMPORARY = ".mlpipe.tmp-"
@@ -63,7 +61,7 @@ class ServingFolder:
         """
         try:
             self.base.mkdir(parents=True, exist_ok=True)
-            with self._lock():
+            with locks.exclusively(self.base / _LOCK):
                 return self._publish(saved_model)
         except OSError as error:
             if error.errno not in _NOT_WRITABLE:
@@ -92,12 +90,6 @@ class ServingFolder:
     def _remove_leftovers(self) -> None:
         for leftover in self.base.glob(f"{_TEMPORARY}*"):
             leftover.unlink() if not leftover.is_dir() else shutil.rmtree(leftover)
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        with open(self.base / _LOCK, "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _sync_tree(root: Path) -> None:

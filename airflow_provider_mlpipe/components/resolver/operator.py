@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from airflow_provider_mlpipe import driver, fingerprint
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, Model
-from airflow_provider_mlpipe.components.node import ResolvingOperator
-from airflow_provider_mlpipe.components.spec import Config, OptionalInput
-from airflow_provider_mlpipe.driver import ComponentRun, Resolution
+from airflow_provider_mlpipe.caching import driver, fingerprint
+from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, OptionalInput
 
 Strategy = Literal["LatestArtifact", "LatestBlessedModel"]
 

@@ -1,1 +1,1 @@
-"""SchemaGen and ImportSchemaGen: the schema, inferred or curated."""
+"""SchemaGen: the schema, inferred from statistics."""

@@ -1,4 +1,4 @@
-"""SchemaGenOperator and ImportSchemaGenOperator."""
+"""SchemaGenOperator."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleStatistics, Schema
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Content, Input, Value
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.spec import Input, Value
 
 
 class SchemaGenOperator(ComponentOperator):
@@ -26,7 +26,6 @@ class SchemaGenOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"schema": Schema}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow-data-validation", "tensorflow-metadata")
 
     def __init__(
         self,
@@ -40,26 +39,3 @@ class SchemaGenOperator(ComponentOperator):
         self.statistics = statistics
         self.infer_feature_shape = infer_feature_shape
         self.exclude_splits = exclude_splits
-
-
-class ImportSchemaGenOperator(ComponentOperator):
-    """Publishes a curated schema from a file.
-
-    Reads no artifact. Publishes `schema` (Schema): `schema.pbtxt`, what the file says in its normal form, without
-    comments and spacing.
-
-    :param schema_file: a file that holds a text `tensorflow.metadata.v0.Schema`. For the cache its bytes count and not
-        its path: after an edit of a comment alone this component runs again, and those that read the schema still hit
-    :param kwargs: everything that ComponentOperator and BaseOperator take
-
-    The task raises InvalidInputError, with the line where there is one, when the file is missing, cannot be read, is no
-    schema, or declares no feature.
-    """
-
-    EXECUTOR = "airflow_provider_mlpipe.components.schema_gen.executor:import_schema"
-    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"schema": Schema}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow-metadata",)
-
-    def __init__(self, *, schema_file: Content[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.schema_file = schema_file

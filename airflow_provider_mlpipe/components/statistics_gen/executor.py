@@ -13,7 +13,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from tfx_bsl.public.tfxio import TFExampleRecord
 
-from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema, select_splits
+from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema
 from airflow_provider_mlpipe.components.statistics_gen.kernel import (
     RECORD_COLUMN,
     Features,
@@ -21,7 +21,7 @@ from airflow_provider_mlpipe.components.statistics_gen.kernel import (
     beam_only,
 )
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import MIB, memory_mb, run_kernels
@@ -29,6 +29,7 @@ from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, sp
 from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics import read_statistics, write_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
+from airflow_provider_mlpipe.storage.layout import select_splits
 
 log = logging.getLogger(__name__)
 

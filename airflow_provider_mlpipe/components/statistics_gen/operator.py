@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, ExampleStatistics, Schema
-from airflow_provider_mlpipe.channels import RuntimeParameter
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Input, OptionalInput, Value
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
+from airflow_provider_mlpipe.pipeline.spec import Input, OptionalInput, Value
 
 
 class StatisticsGenOperator(ComponentOperator):
@@ -40,7 +40,6 @@ class StatisticsGenOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"statistics": ExampleStatistics}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow-data-validation", "tfx-bsl", "apache-beam")
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
+from airflow_provider_mlpipe.storage.layout import evaluation_model, folder_of, serving_model, split_folder
 
 # isort: split
 import keras
@@ -18,23 +19,15 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import RecordBatchesOptions, TensorFlowDatasetOptions, TFExampleRecord
 
-from airflow_provider_mlpipe.artifacts import (
-    Examples,
-    HyperParameters,
-    Model,
-    ModelRun,
-    Schema,
-    TransformGraph,
-    split_dir,
-)
+from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
 from airflow_provider_mlpipe.components.trainer.fn_args import DataAccessor, FnArgs
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.user_code import load_function
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import dataset
 from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits
-from airflow_provider_mlpipe.user_code import load_function
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +66,13 @@ def run(
         eval_files=_patterns(examples, evaluation.splits or ["eval"], "eval_args.splits"),
         train_steps=train.num_steps or None,
         eval_steps=evaluation.num_steps or None,
-        schema_path=str(Path(schema.uri, SCHEMA_FILE)) if schema else None,
-        transform_graph_path=transform_graph.uri if transform_graph else None,
+        schema_path=str(folder_of(schema) / SCHEMA_FILE) if schema else None,
+        transform_graph_path=str(folder_of(transform_graph)) if transform_graph else None,
         data_accessor=DataAccessor(tf_dataset_factory=tf_dataset, record_batch_factory=record_batches),
-        serving_model_dir=str(Path(model.uri, _SERVING)),
-        eval_model_dir=str(Path(model.uri, _EVAL)),
-        model_run_dir=model_run.uri,
-        base_model=str(Path(base_model.uri, _SERVING)) if base_model else None,
+        serving_model_dir=str(serving_model(model)),
+        eval_model_dir=str(evaluation_model(model)),
+        model_run_dir=str(folder_of(model_run)),
+        base_model=str(serving_model(base_model)) if base_model else None,
         hyperparameters=_read_hyperparameters(hyperparameters) if hyperparameters else None,
         custom_config=dict(custom_config or {}),
     )
@@ -124,7 +117,7 @@ def _as_list(file_pattern: str | Sequence[str]) -> list[str]:
 
 def _patterns(examples: Examples, splits: Sequence[str], parameter: str) -> list[str]:
     names = named_splits(examples, splits, parameter=parameter)
-    return [f"{_escaped(split_dir(examples, name))}/*.gz" for name in names]
+    return [f"{_escaped(split_folder(examples, name))}/*.gz" for name in names]
 
 
 def _escaped(folder: Path) -> str:
@@ -133,7 +126,7 @@ def _escaped(folder: Path) -> str:
 
 
 def _read_hyperparameters(hyperparameters: HyperParameters) -> dict[str, Any]:
-    path = Path(hyperparameters.uri, _HYPERPARAMETERS_FILE)
+    path = folder_of(hyperparameters) / _HYPERPARAMETERS_FILE
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

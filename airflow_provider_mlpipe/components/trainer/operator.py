@@ -14,9 +14,9 @@ from airflow_provider_mlpipe.artifacts import (
     Schema,
     TransformGraph,
 )
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Config, Content, Function, Input, OptionalInput
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, Input, OptionalInput
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 
@@ -54,7 +54,6 @@ class TrainerOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model, "model_run": ModelRun}
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "tensorflow-transform", "tfx-bsl")
 
     def __init__(
         self,

@@ -31,8 +31,9 @@ import tfx_bsl
 from airflow_provider_mlpipe.artifacts import Examples, TransformCache
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
 from airflow_provider_mlpipe.components.transform.stored_states import decode, encode
-from airflow_provider_mlpipe.digests import file_digest, files_digest, text_digest
 from airflow_provider_mlpipe.records import chunks
+from airflow_provider_mlpipe.storage.digests import file_digest, files_digest, text_digest
+from airflow_provider_mlpipe.storage.layout import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class AnalyzerCache:
 
     def __init__(self, examples: Examples, given: TransformCache | None, kept: TransformCache) -> None:
         self._examples = examples
-        self._given = Path(given.uri) if given else None
-        self._kept = Path(kept.uri)
+        self._given = folder_of(given) if given else None
+        self._kept = folder_of(kept)
         self._readings: dict[str, str] = {}
         self._reused = self._computed = self._not_kept = 0
 

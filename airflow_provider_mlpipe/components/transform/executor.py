@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
+from airflow_provider_mlpipe.storage.layout import folder_of
 
 # isort: split
 import tensorflow_transform as tft
@@ -30,7 +31,7 @@ from airflow_provider_mlpipe.components.transform.saved_graph import GraphPart, 
 from airflow_provider_mlpipe.components.transform.tft_nodes import Analysis
 from airflow_provider_mlpipe.components.transform.user_function import UserPreprocessing
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 from airflow_provider_mlpipe.records.beam import temporary_folder
@@ -73,8 +74,8 @@ def run(
     with fork_aside(context) as aside:  # before TensorFlow runs in this process, as it does from here on
         function = UserPreprocessing(raw.user_module.load(), custom_config)
         over = _Pass(raw, analyzed, cache, aside, context)
-        only_here = _analyze(over, function, Path(transform_graph.uri))
-        output = tft.TFTransformOutput(transform_graph.uri)
+        only_here = _analyze(over, function, folder_of(transform_graph))
+        output = tft.TFTransformOutput(str(folder_of(transform_graph)))
         graph = raw.graph(output.transform_savedmodel_dir)
         transformation = Transformation(graph, output.transformed_metadata.schema.SerializeToString())
         sources = {split: raw.sources([split]) for split in transformed}

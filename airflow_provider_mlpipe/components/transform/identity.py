@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
-from airflow_provider_mlpipe.digests import text_digest
+from airflow_provider_mlpipe.storage.digests import text_digest
 
 # Ops without state, for TensorFlow, that all the same read files or draw random numbers.
 _NOT_PURE = re.compile("Dataset|File|Proto|Vocab|Fractional")

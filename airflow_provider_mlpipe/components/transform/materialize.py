@@ -17,7 +17,7 @@ from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
 from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
 from airflow_provider_mlpipe.components.transform.user_function import named
 from airflow_provider_mlpipe.exceptions import UserCodeError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_splits
 from airflow_provider_mlpipe.records.examples import encode_examples

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema, TransformCache, TransformGraph
-from airflow_provider_mlpipe.components.base import ComponentOperator
-from airflow_provider_mlpipe.components.spec import Config, Content, Function, IgnoredInput, Input, Value
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, IgnoredInput, Input, Value
 from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 
@@ -58,7 +58,6 @@ class TransformOperator(ComponentOperator):
         "transformed_examples": Examples,
         "updated_analyzer_cache": TransformCache,
     }
-    LIBRARIES: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-transform", "tfx-bsl", "apache-beam")
 
     def __init__(
         self,

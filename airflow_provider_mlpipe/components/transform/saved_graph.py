@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapter, TensorAdapterConfig, TFExampleRecord
 
-from airflow_provider_mlpipe.user_code import load_function
+from airflow_provider_mlpipe.execution.user_code import load_function
 
 
 def adapter_config(schema: schema_pb2.Schema) -> TensorAdapterConfig:

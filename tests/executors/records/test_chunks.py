@@ -17,7 +17,7 @@ from tfx_bsl.arrow.table_util import RecordBatchTake
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records import batches
 from airflow_provider_mlpipe.records.chunks import example_sources, files_read
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_chunks

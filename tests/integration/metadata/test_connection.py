@@ -9,7 +9,6 @@ from processes import kill_postgres
 from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import Model
-from airflow_provider_mlpipe.embedded import EmbeddedPostgres
 from airflow_provider_mlpipe.exceptions import (
     InvalidInputError,
     InvalidValueError,
@@ -19,6 +18,7 @@ from airflow_provider_mlpipe.exceptions import (
     StoreUnavailableError,
     TransientError,
 )
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.connection import Connection, create_database
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 

@@ -223,12 +223,12 @@ class TestNodes:
         assert import_(Model(uri="/m", digest="d"), "9").id != first.id
 
 
-class Newer(Artifact):
+class Newer(Artifact, is_known=False):
     TYPE_NAME = "Model"
     PROPERTIES = {"quality": PropertyType.DOUBLE}  # noqa: RUF012
 
 
-class Clashing(Artifact):
+class Clashing(Artifact, is_known=False):
     TYPE_NAME = "Model"
     PROPERTIES = {"quality": PropertyType.STRING}  # noqa: RUF012
 

@@ -8,10 +8,15 @@ import re
 import pytest
 
 import airflow_provider_mlpipe as mlpipe
-from airflow_provider_mlpipe.components.node import NodeOperator
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.node import NodeOperator
 
 PUBLIC = [getattr(mlpipe, name) for name in mlpipe.__all__]
-OPERATORS = [item for item in PUBLIC if inspect.isclass(item) and issubclass(item, NodeOperator)]
+OPERATORS = [
+    item
+    for item in PUBLIC
+    if inspect.isclass(item) and issubclass(item, NodeOperator) and item is not ComponentOperator
+]
 
 
 def described(operator: type[NodeOperator]) -> list[str]:

@@ -13,8 +13,9 @@ import pytest
 from fresh import run_executor
 
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
-from airflow_provider_mlpipe.channels import Channel, RuntimeParameter
-from airflow_provider_mlpipe.executors import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.pipeline.channels import Channel
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 
 ROOT = Path(__file__).parents[3]
 Outputs = dict[str, dict[str, Artifact]]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
-from airflow_provider_mlpipe.executors import ExecutorContext
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.engine import (
     MIB,
     flat_map_chunks,

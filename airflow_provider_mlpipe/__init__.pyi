@@ -1,0 +1,30 @@
+# The public names, each with its home: `from airflow_provider_mlpipe import create_dag`.
+
+from .artifacts import Artifact as Artifact
+from .artifacts import PropertyType as PropertyType
+from .components.evaluator.operator import EvaluatorOperator as EvaluatorOperator
+from .components.example_gen.operator import CsvExampleGenOperator as CsvExampleGenOperator
+from .components.example_validator.operator import ExampleValidatorOperator as ExampleValidatorOperator
+from .components.import_schema_gen.operator import ImportSchemaGenOperator as ImportSchemaGenOperator
+from .components.importer.operator import ImporterOperator as ImporterOperator
+from .components.pusher.operator import PusherOperator as PusherOperator
+from .components.resolver.operator import ResolverOperator as ResolverOperator
+from .components.schema_gen.operator import SchemaGenOperator as SchemaGenOperator
+from .components.statistics_gen.operator import StatisticsGenOperator as StatisticsGenOperator
+from .components.trainer.fn_args import DataAccessor as DataAccessor
+from .components.trainer.fn_args import FnArgs as FnArgs
+from .components.trainer.operator import TrainerOperator as TrainerOperator
+from .components.transform.operator import TransformOperator as TransformOperator
+from .execution.contract import ExecutorContext as ExecutorContext
+from .execution.contract import Produced as Produced
+from .pipeline.channels import Channel as Channel
+from .pipeline.component import ComponentOperator as ComponentOperator
+from .pipeline.dag_factory import create_dag as create_dag
+from .pipeline.parameters import RuntimeParameter as RuntimeParameter
+from .pipeline.spec import Content as Content
+from .pipeline.spec import Input as Input
+from .pipeline.spec import OptionalInput as OptionalInput
+from .pipeline.spec import Value as Value
+from .settings import default_pipeline_root as default_pipeline_root
+
+__version__: str

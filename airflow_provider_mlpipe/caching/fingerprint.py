@@ -1,0 +1,203 @@
+"""The fingerprint of an execution: what must be equal for an earlier execution's outputs to be this one's.
+
+It is made of named parts, each a short text. Equal parts, equal fingerprint; the parts that differ are the reasons for
+a miss. Neither the pipeline, the component's id, the run nor any artifact id is a part: after a rename, or from another
+pipeline, it hits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.caching.user_code import Source, dotted_source, executor_source, module_source
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
+from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
+
+# An input's digest says what it holds, its declared properties how it is to be read; but for these.
+_PROPERTIES_THAT_DO_NOT_MATTER = ("record_counts", "reason", "model_id")
+_ENTRY = "user code of "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """`parts` by name, and the local source files (absolute paths) that were hashed into them."""
+
+    parts: Mapping[str, str]
+    source_files: frozenset[str]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the parts, in hex."""
+        return text_digest(canonical_json(dict(self.parts)))
+
+
+def compute(
+    spec: ComponentSpec,
+    *,
+    inputs: Mapping[str, Artifact | None],
+    parameters: Mapping[str, Any],
+    external: Mapping[str, str],
+    cache_files: Sequence[str] = (),
+) -> Fingerprint:
+    """The fingerprint of one execution.
+
+    `external` holds the digests of inputs outside the store by name (`content_digests`, or an operator's own
+    `external_inputs`). Raises InvalidInputError or UserCodeError when a file cannot be read, or a library is missing.
+    """
+    parts = {"component": spec.component_type}
+    sources = [executor_source(spec.executor)] if spec.executor else []  # a node has none
+    for executor in sources:
+        parts |= {"executor": executor.entry}
+        parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
+        parts |= {f"library {name}": version for name, version in executor.libraries.items()}
+    ignored = {key for key, declared in spec.inputs.items() if declared.ignored}
+    parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items() if key not in ignored}
+    parts |= {f"content of {name}": digest for name, digest in external.items()}
+    parts |= {
+        f"file {number} {Path(path).name}": _path_digest("cache_files", path) for number, path in enumerate(cache_files)
+    }
+    for name, parameter in spec.parameters.items():
+        more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
+        parts |= more
+        sources += [source] if source else []
+    return Fingerprint(parts=parts, source_files=frozenset().union(*(source.paths for source in sources)))
+
+
+def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of what each Content parameter's file or folder holds; modules (`.py`) count as code instead."""
+    return {
+        name: _path_digest(name, parameters[name])
+        for name, parameter in spec.parameters.items()
+        if parameter.kind == ComponentSpec.CONTENT and parameters.get(name) and not _is_code(parameters[name])
+    }
+
+
+def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
+    """In words, how `new` differs from the parts of an earlier execution of that component; empty if it does not."""
+    if old is None:
+        return "first run"
+    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in _changed(old, new))
+
+
+def nearest(earlier: Sequence[Mapping[str, str]], new: Mapping[str, str]) -> Mapping[str, str] | None:
+    """The parts that differ least from `new`, the first of them if several do; None if there are none."""
+    return min(earlier, key=lambda old: len(_changed(old, new)), default=None)
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: keys sorted, no spaces, NaN and infinities by their JavaScript names.
+
+    Raises InvalidValueError for what JSON has no form for, e.g. a set.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except TypeError as error:
+        raise InvalidValueError(f"{value!r} cannot be a parameter: {error}; use lists, dicts and scalars") from error
+
+
+def _parameter_parts(name: str, kind: int, value: Any) -> tuple[dict[str, str], Source | None]:
+    if kind == ComponentSpec.VALUE or value is None:
+        return ({} if kind == ComponentSpec.IGNORED else {f"parameter {name}": canonical_json(value)}), None
+    if kind == ComponentSpec.FUNCTION:
+        source = dotted_source(str(value).rpartition(".")[0], f"{name}={value!r}")
+        return {f"parameter {name}": canonical_json(value)} | _source_parts(name, source), source
+    if kind == ComponentSpec.CONTENT and _is_code(value):
+        source = module_source(Path(value))
+        return _source_parts(name, source), source
+    return {}, None
+
+
+def _is_code(value: Any) -> bool:
+    return str(value).endswith(".py") and not Path(value).is_dir()
+
+
+def _source_parts(name: str, source: Source) -> dict[str, str]:
+    return (
+        {f"{_ENTRY}{name}": source.entry}
+        | {f"{_ENTRY}{name}, {file}": digest for file, digest in source.files.items()}
+        | {f"library {library}": version for library, version in source.libraries.items()}
+    )
+
+
+def _path_digest(name: str, value: str) -> str:
+    try:
+        return path_digest(Path(value))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"{name}: {value} does not exist") from error
+    except OSError as error:
+        raise InvalidInputError(f"{name}: {value} cannot be read: {error}") from error
+
+
+def _input_part(artifact: Artifact | None) -> str:
+    if artifact is None:
+        return "none"
+    matters = {key: value for key, value in artifact.properties.items() if key not in _PROPERTIES_THAT_DO_NOT_MATTER}
+    return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters})
+
+
+def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
+
+
+def _change(name: str, old: str | None, new: str | None, parameters: Mapping[str, Any]) -> str:
+    if name.startswith(_ENTRY):
+        parameter, _, file = name.removeprefix(_ENTRY).partition(", ")
+        return f"user code changed: {file or Path(str(parameters.get(parameter))).name}"
+    if name.startswith("parameter ") and old and new:
+        return "; ".join(_value_changes(name, json.loads(old), json.loads(new)))
+    if name.startswith("input ") and old and new:
+        return _input_change(name, old, new)
+    for prefix, words in _DIGESTS.items():
+        if name.startswith(prefix):
+            return f"{words}{name.removeprefix(prefix)} changed"
+    return f"{name} {_short(old or 'unset')} → {_short(new or 'unset')}"
+
+
+def _value_changes(path: str, old: Any, new: Any) -> Iterator[str]:
+    """The leaves that differ, such as `parameter train_args.num_steps 200 → 400`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if key not in old or key not in new or _differ(old[key], new[key]):
+                yield from _value_changes(f"{path}.{key}", old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (before, after) in enumerate(zip(old, new, strict=True)):
+            if _differ(before, after):
+                yield from _value_changes(f"{path}[{place}]", before, after)
+    else:
+        yield f"{path} {_short(canonical_json(old))} → {_short(canonical_json(new))}"
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """In type, too: 1 is not 1.0."""
+    return canonical_json(old) != canonical_json(new)
+
+
+def _input_change(name: str, old: str, new: str) -> str:
+    if "none" in (old, new):
+        return f"{name}: {'there was none' if old == 'none' else 'there is none any more'}"
+    before, after = json.loads(old), json.loads(new)
+    span = after["properties"].get("span")
+    if span != before["properties"].get("span"):
+        return f"{name}: span {span} is new"
+    if before["properties"] != after["properties"]:
+        return "; ".join(_value_changes(name, before["properties"], after["properties"]))
+    return f"{name} changed"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+_SHOWN = 60
+_DIGESTS: Mapping[str, str] = {
+    "executor": "executor",
+    "content of ": "content of ",
+    "file ": "file ",
+}
+"""Parts whose values are digests: only that they changed is worth saying."""

@@ -1,0 +1,94 @@
+"""What is installed: the distributions that provide a module, with their versions, and the files that pip put there."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.metadata
+import inspect
+import sys
+import sysconfig
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.metadata import Distribution
+from pathlib import Path
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = PACKAGE_ROOT.name
+"""This package: its folder and its name."""
+
+
+def library_versions(names: Collection[str]) -> dict[str, str]:
+    """The distributions that provide the modules of these dotted names, with their versions.
+
+    Several may share a namespace: those count that have the module, all if it is the namespace itself. Modules of the
+    standard library, and those that nobody installed, have none.
+    """
+    versions: dict[str, str] = {}
+    for name in {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names}:
+        for library, version in map(_name_and_version, _of_module(name)):
+            versions.setdefault(library, version)  # the first on the path is the one that counts
+    return dict(sorted(versions.items()))
+
+
+def missing_libraries(names: Iterable[str]) -> list[str]:
+    """The top-level names that are neither of the standard library nor of something that is installed."""
+    tops = {name.partition(".")[0] for name in names}
+    return sorted(tops - sys.stdlib_module_names - _providers().keys())
+
+
+def _of_module(name: str) -> list[Distribution]:
+    providers = _providers().get(name.partition(".")[0], [])
+    if len(providers) < 2 or "." not in name:
+        return providers
+    return [provider for provider in providers if _has_module(provider, name)] or providers
+
+
+@functools.cache
+def _name_and_version(provider: Distribution) -> tuple[str, str]:
+    metadata = provider.metadata
+    return metadata["Name"], metadata["Version"]
+
+
+@functools.cache
+def _has_module(provider: Distribution, name: str) -> bool:
+    path = name.replace(".", "/")
+    return any(str(file).startswith((f"{path}/", f"{path}.")) for file in provider.files or ())
+
+
+@functools.cache
+def _providers() -> Mapping[str, list[Distribution]]:
+    """The distributions by top-level module.
+
+    `importlib.metadata.packages_distributions` finds the same in ten times the time, which every task would take: it
+    looks for each file, and parses the metadata of all.
+    """
+    found: dict[str, list[Distribution]] = {}
+    for distribution in importlib.metadata.distributions():
+        for name in set(_top_levels(distribution)):
+            found.setdefault(name, []).append(distribution)
+    return found
+
+
+def _top_levels(distribution: Distribution) -> Iterator[str]:
+    if declared := (distribution.read_text("top_level.txt") or "").split():
+        yield from declared
+        return
+    record = distribution.read_text("RECORD")
+    paths = (row[0] for row in csv.reader(record.splitlines())) if record else map(str, distribution.files or ())
+    for path in paths:
+        top, is_below, _ = path.partition("/")
+        module = top if is_below and path.endswith(".py") else inspect.getmodulename(top)
+        if module:
+            yield module
+
+
+def is_installed(path: Path) -> bool:
+    """Whether pip or Python put it there; a DAGs folder may well lie below `sys.prefix`."""
+    below = any(path == root or root in path.parents for root in _installation())
+    return below or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
+@functools.cache
+def _installation() -> tuple[Path, ...]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({Path(sysconfig.get_paths()[key]).resolve() for key in keys})

@@ -1,0 +1,240 @@
+"""Code as content: which source files a module consists of.
+
+What a module *is* for the cache: its source, the source of its local imports (transitively), and the versions of the
+distributions it imports. Imports are read from the syntax tree, so nothing runs and no heavy library loads.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_mlpipe.caching.libraries import (
+    PACKAGE,
+    PACKAGE_ROOT,
+    is_installed,
+    library_versions,
+    missing_libraries,
+)
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.storage.digests import file_digest
+
+_OURS = (PACKAGE_ROOT.parent,)
+# Only names things lazily; hashing it would make every cached result stale at every release.
+_NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The code a module consists of: {display name: sha256} of local files, {distribution: version} of the rest.
+
+    `imports` are the dotted names of what it imports from the rest, `paths` the absolute paths of the local files.
+    """
+
+    entry: str
+    files: dict[str, str]
+    libraries: dict[str, str]
+    imports: frozenset[str]
+    paths: frozenset[str]
+
+
+def module_source(
+    entry: Path, *, roots: Sequence[Path] | None = None, dotted: str = "", is_ours: bool = False
+) -> Source:
+    """The code that `entry` consists of. `roots` are where local imports are looked for (default: `local_roots`).
+
+    A module that is imported as `dotted` consists of its packages' `__init__` files, too. A module of this package
+    (`is_ours`) consists of modules of this package, and user code of everything that is local, but them.
+
+    Raises UserCodeError when the file is missing or has a syntax error.
+    """
+    roots = local_roots(entry) if roots is None else roots
+    files, imports = _closure([entry.resolve(), *_files(dotted, roots, is_ours)], roots, is_ours)
+    return Source(
+        entry=file_digest(entry),
+        files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
+        libraries=library_versions(imports | _loaded_with(imports)),
+        imports=imports,
+        paths=frozenset(str(path) for path in files),
+    )
+
+
+def _loaded_with(imports: Collection[str]) -> frozenset[str]:
+    """`tf.keras`, which TensorFlow imports when it is first used, and with which TFMA loads models."""
+    uses_tensorflow = any(name.partition(".")[0] == "tensorflow" for name in imports)
+    return frozenset({"keras", "tf_keras"}) if uses_tensorflow else frozenset()
+
+
+def package_source(path: Path) -> Source:
+    """The code that a module of this package consists of."""
+    return module_source(path, roots=_OURS, is_ours=True)
+
+
+def dotted_source(module: str, what: str) -> Source:
+    """The code of a module that is imported by its name: an installed one's version speaks for its source.
+
+    Raises UserCodeError, which begins with `what`, when there is none.
+    """
+    roots = local_roots(Path.cwd() / "_")
+    path = find_module(module, roots)
+    if path is not None:
+        return module_source(path, roots=roots, dotted=module)
+    libraries = library_versions([module.partition(".")[0]])
+    if not libraries:
+        raise UserCodeError(f"{what}: no module {module!r} on the import path")
+    entry = json.dumps(libraries, sort_keys=True)
+    return Source(entry=entry, files={}, libraries={}, imports=frozenset(), paths=frozenset())
+
+
+def executor_source(executor: str) -> Source:
+    """The code of a "package.module:function" executor.
+
+    Raises UserCodeError without such a module, and InvalidInputError when one of this package's lacks a library.
+    """
+    module = executor.partition(":")[0]
+    path = _package_module(module)
+    if path is None:
+        return dotted_source(module, f"executor {executor}")
+    source = package_source(path)
+    if missing := missing_libraries(source.imports):
+        raise InvalidInputError(
+            f"this worker lacks the library {', '.join(missing)}: install what components run with, on every worker: "
+            "pip install 'airflow-provider-mlpipe[executor]'"
+        )
+    return source
+
+
+def imported_first(executor: str) -> frozenset[str]:
+    """The top-level names of what is imported from elsewhere before the executor begins; none if it is not found."""
+    module = executor.partition(":")[0]
+    ours = _package_module(module)
+    roots = _OURS if ours else local_roots(Path.cwd() / "_")
+    entry = ours or find_module(module, roots)
+    if entry is None:
+        return frozenset()
+    _, imports = _closure([entry, *_files(module, roots, ours is not None)], roots, ours is not None, only_first=True)
+    return frozenset(name.partition(".")[0] for name in imports)
+
+
+def _package_module(module: str) -> Path | None:
+    return find_module(module, _OURS) if module.split(".")[0] == PACKAGE else None
+
+
+def local_roots(entry: Path) -> list[Path]:
+    """Where a user module's own imports live: its folder and the import path outside the Python installation."""
+    folders = [entry.resolve().parent, *(Path(item).resolve() for item in sys.path if item)]
+    return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not is_installed(folder)))
+
+
+def find_module(dotted: str, roots: Sequence[Path]) -> Path | None:
+    """The file of a module below one of the roots, or None."""
+    for root in roots:
+        base = root.joinpath(*dotted.split("."))
+        for candidate in (base / "__init__.py", base.with_suffix(".py")):
+            if candidate.is_file():
+                return candidate.resolve()
+    return None
+
+
+def _closure(
+    entries: Sequence[Path], roots: Sequence[Path], is_ours: bool, *, only_first: bool = False
+) -> tuple[frozenset[Path], frozenset[str]]:
+    """All local files reached from `entries`, and the dotted names of what is imported from elsewhere.
+
+    With `only_first` it follows what is imported when a module is, and not what its functions import.
+    """
+    files: set[Path] = set()
+    names: set[str] = set()
+    external: set[str] = set()
+    queue = list(entries)
+    while queue:
+        path = queue.pop()
+        if path in files or path in _NOT_CODE:
+            continue
+        files.add(path)
+        for name in set(_imports(path, roots, only_first)) - names:
+            names.add(name)
+            found = _files(name, roots, is_ours)
+            queue.extend(found)
+            if not found:
+                external.add(name)
+    return frozenset(files), frozenset(external)
+
+
+def _files(dotted: str, roots: Sequence[Path], is_ours: bool) -> list[Path]:
+    """The files that importing `dotted` runs: its packages' `__init__` and itself, where they are local."""
+    parts = dotted.split(".") if dotted else []
+    # Seen from user code this package is a library, even in a checkout that is on the import path; seen from this
+    # package everything else is one, even installed beside it.
+    if (parts[:1] == [PACKAGE]) != is_ours:
+        return []
+    names = (".".join(parts[: i + 1]) for i in range(len(parts)))
+    return [path for name in names if (path := find_module(name, roots))]
+
+
+@dataclass(frozen=True)
+class _Import:
+    """An import statement: from so many folders up, of this module, these names. `is_first`: in no function."""
+
+    level: int
+    module: str
+    names: tuple[str, ...]
+    is_first: bool
+
+
+def _imports(path: Path, roots: Sequence[Path], only_first: bool) -> Iterator[str]:
+    """The dotted names a file imports; `from a import b` gives both a and a.b."""
+    try:
+        stat = path.stat()
+        found = _import_statements(path, stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError as error:
+        raise UserCodeError(f"module file {path} does not exist") from error
+    for one in found:
+        if one.is_first or not only_first:
+            base = _absolute(one, path, roots)
+            yield from ([base] if base else [])
+            yield from (f"{base}.{name}" if base else name for name in one.names)
+
+
+@functools.lru_cache(maxsize=4096)
+def _import_statements(path: Path, mtime_ns: int, size: int) -> list[_Import]:
+    """Kept by the file's last change: components share most of their files, and parsing takes longest."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise UserCodeError(f"{path}{f', line {line}' if line else ''}: not valid Python: {error}") from error
+    return list(_found_below(tree, is_first=True))
+
+
+def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:
+    """Goes through statements, not expressions, which are most of a tree and import nothing."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (_Import(0, alias.name, (), is_first) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield _Import(child.level, child.module or "", tuple(alias.name for alias in child.names), is_first)
+        elif isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            is_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+            yield from _found_below(child, is_first=is_first and not is_function)
+
+
+def _absolute(found: _Import, path: Path, roots: Sequence[Path]) -> str:
+    """The dotted name that an import refers to, relative ones resolved against the file's place."""
+    if not found.level:
+        return found.module
+    folder = path.parents[found.level - 1]
+    root = next((root for root in roots if folder == root or root in folder.parents), folder)
+    package = ".".join(folder.relative_to(root).parts)
+    return ".".join(part for part in (package, found.module) if part)
+
+
+def _display(path: Path, roots: Sequence[Path]) -> str:
+    """A file's name as its imports spell it: relative to the root it was found under."""
+    root = next((root for root in roots if root in path.parents), path.parent)
+    return path.relative_to(root).as_posix()

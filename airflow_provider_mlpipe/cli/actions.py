@@ -1,0 +1,316 @@
+"""`airflow mlpipe …`: what the commands do."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from datetime import datetime
+from functools import wraps
+from typing import Any, NoReturn
+
+from airflow.cli.simple_table import AirflowConsole
+from airflow.sdk.exceptions import AirflowException
+from airflow.utils.cli import get_bagged_dag
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
+from airflow_provider_mlpipe.execution import warm
+from airflow_provider_mlpipe.local import demo as demos
+from airflow_provider_mlpipe.metadata import schema
+from airflow_provider_mlpipe.metadata.connection import create_database
+from airflow_provider_mlpipe.metadata.hook import MlpipeHook
+from airflow_provider_mlpipe.metadata.store import Execution, InvalidatedExecution, LineageNode, MetadataStore
+from airflow_provider_mlpipe.metadata.values import printable
+from airflow_provider_mlpipe.planning import planner
+from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID
+from airflow_provider_mlpipe.planning.preview import preview_context
+from airflow_provider_mlpipe.settings import airflow_home, default_pipeline_root
+from airflow_provider_mlpipe.storage import orphans as orphan_files
+from airflow_provider_mlpipe.storage.orphans import Orphan
+from airflow_provider_mlpipe.times import from_iso
+
+Row = dict[str, object]
+
+_FOR_PROGRAMS = ("json", "yaml")
+
+
+def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
+    """An error of this package is one line and exit code 1, not a traceback."""
+
+    @wraps(function)
+    def wrapped(args: Namespace) -> None:
+        try:
+            function(args)
+        except MlpipeError as error:
+            _leave(error)
+
+    return wrapped
+
+
+def _leave(error: MlpipeError) -> NoReturn:
+    sys.exit(f"{type(error).__name__}: {error}")
+
+
+@_command
+def db_upgrade(args: Namespace) -> None:
+    """`airflow mlpipe db upgrade`."""
+    dsn = MlpipeHook(args.conn_id).dsn
+    if args.create_database and create_database(dsn):
+        print("Created the database.")
+    schema.upgrade(dsn)
+    print(f"The metadata schema is at version {schema.newest_version()}.")
+
+
+@_command
+def db_check(args: Namespace) -> None:
+    """`airflow mlpipe db check`; exit code 1 unless the schema is current."""
+    schema.check(MlpipeHook(args.conn_id).dsn)
+    print(f"The metadata schema is at version {schema.newest_version()}, as this code needs it.")
+
+
+@_command
+def runs(args: Namespace) -> None:
+    """`airflow mlpipe runs`."""
+    page = MlpipeHook(args.conn_id).store.executions(pipeline=args.dag_id, run_id=args.run_id, limit=args.limit)
+    _print([_execution(execution) for execution in page.items], args.output)
+
+
+@_command
+def artifacts(args: Namespace) -> None:
+    """`airflow mlpipe artifacts`."""
+    store = MlpipeHook(args.conn_id).store
+    context_id = None if args.dag_id is None else _context_id(store, args.dag_id)
+    page = store.artifacts(artifact_type=args.type, context_id=context_id, limit=args.limit)
+    _print([_artifact(artifact) for artifact in page.items], args.output)
+
+
+@_command
+def lineage(args: Namespace) -> None:
+    """`airflow mlpipe lineage`."""
+    store = MlpipeHook(args.conn_id).store
+    _check_artifact(store, args.artifact_id)
+    found = store.lineage(artifact_id=args.artifact_id, direction="down" if args.down else "up", max_depth=args.depth)
+    _print([_node(node) for node in found.nodes], args.output)
+    if found.truncated:
+        print(f"Only the nearest {len(found.nodes)} are shown.", file=sys.stderr)
+
+
+@_command
+def plan(args: Namespace) -> None:
+    """`airflow mlpipe plan`; the exit code says whether anything would run."""
+    try:
+        dag = get_bagged_dag(None, args.dag_id)
+    except AirflowException as error:
+        raise InvalidInputError(
+            f"{error} `airflow dags list-import-errors` says what was wrong with a file."
+        ) from error
+    context = preview_context(dag, _json_object(args.params))
+    store = MlpipeHook(args.conn_id).store
+    nodes = planner.make_plan(dag, store, context, plan_task_id=PLAN_TASK_ID)
+    _print([_planned(node) for node in nodes], args.output)
+    if not all(node.is_settled for node in nodes):
+        sys.exit(2)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(f"--params is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidInputError(f'--params is a JSON object, such as {{"train_steps": 400}}, and not {text}')
+    return value
+
+
+@_command
+def cache_invalidate(args: Namespace) -> None:
+    """`airflow mlpipe cache invalidate`."""
+    _check_choice(args)
+    since, before = _time(args.since, "--since"), _time(args.before, "--before")
+    store = MlpipeHook(args.conn_id).store
+    if args.dag_id is not None:
+        _context_id(store, args.dag_id)
+    if args.artifact_id is not None:
+        _check_artifact(store, args.artifact_id)
+    found = store.invalidate(
+        pipeline=args.dag_id,
+        component=args.component,
+        artifact_id=args.artifact_id,
+        since=since,
+        before=before,
+        reason=f"invalidated by {_os_user()}",
+        dry_run=args.dry_run,
+    )
+    _print_or_say(_counts(found), args.output, "Nothing matched.")
+    if found and args.dry_run:
+        _say("Nothing was changed: this was a dry run.", args.output)
+
+
+def _check_choice(args: Namespace) -> None:
+    """Everything is invalidated only when it is asked for, and nobody who asks for it gets a part."""
+    filters = {
+        "--dag-id": args.dag_id,
+        "--component": args.component,
+        "--artifact-id": args.artifact_id,
+        "--since": args.since,
+        "--before": args.before,
+    }
+    given = [name for name, value in filters.items() if value is not None]
+    if args.all and given:
+        raise InvalidInputError(f"--all and {', '.join(given)} contradict each other; leave one of them out")
+    if not args.all and not given:
+        raise InvalidInputError(f"say which executions: {', '.join(filters)}, or --all for whatever has ever run")
+
+
+@_command
+def orphans(args: Namespace) -> None:
+    """`airflow mlpipe orphans`."""
+    roots = args.pipeline_root or [default_pipeline_root()]
+    found = orphan_files.find(MlpipeHook(args.conn_id).store, roots)
+    if found.abandoned:
+        print(f"Ended without a sign of life: execution {', '.join(map(str, found.abandoned))}.", file=sys.stderr)
+    for words in found.left_alone:
+        print(f"Left alone, for another store may have made it: {words}", file=sys.stderr)
+    _print_or_say([_orphan(orphan) for orphan in found.orphans], args.output, "No orphans were found.")
+    if found.orphans and args.delete:
+        freed, problems = orphan_files.delete(found.orphans)
+        _say(f"Deleted {len(found.orphans) - len(problems)} folders, which freed {freed} bytes.", args.output)
+        if problems:
+            raise InvalidInputError("\n".join(problems))
+
+
+@_command
+def executor_status(args: Namespace) -> None:
+    """`airflow mlpipe executor status`."""
+    _print_or_say(_parents(warm.parents), args.output, "There is no warm parent.")
+
+
+@_command
+def executor_stop(args: Namespace) -> None:
+    """`airflow mlpipe executor stop`."""
+    rows = _parents(warm.stop)
+    _print_or_say(rows, args.output, "There is no warm parent.")
+    if rows:
+        _say("Ended.", args.output)
+
+
+def _parents(act: Callable[[str], list[warm.ParentState]]) -> list[Row]:
+    try:
+        return [asdict(parent) for parent in act(airflow_home())]
+    except OSError as error:
+        raise InvalidInputError(f"the warm parents' folder {warm.default_folder()}: {error}") from error
+
+
+@_command
+def demo(args: Namespace) -> None:
+    """`airflow mlpipe demo`."""
+    sys.exit(demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once))
+
+
+def _print(rows: list[Row], output: str) -> None:
+    AirflowConsole().print_as(data=rows, output=output)
+
+
+def _print_or_say(rows: list[Row], output: str, nothing: str) -> None:
+    if not rows:
+        _say(nothing, output)
+    if rows or output in _FOR_PROGRAMS:
+        _print(rows, output)
+
+
+def _say(words: str, output: str) -> None:
+    """A remark beside the rows, out of the way of a program that reads them."""
+    print(words, file=sys.stderr if output in _FOR_PROGRAMS else sys.stdout)
+
+
+def _context_id(store: MetadataStore, dag_id: str) -> int:
+    found = store.contexts(context_type="pipeline", name=dag_id).items
+    if not found:
+        raise InvalidInputError(f"no DAG {dag_id!r} has run with this store; `airflow mlpipe runs` lists runs")
+    return found[0].id
+
+
+def _check_artifact(store: MetadataStore, artifact_id: int) -> None:
+    if store.artifact(artifact_id) is None:
+        raise InvalidInputError(f"there is no artifact {artifact_id}; `airflow mlpipe artifacts` lists them")
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    try:
+        return None if text is None else from_iso(text)
+    except ValueError:
+        raise InvalidInputError(f"{option} {text!r} is no time; write it like 2026-01-31T18:30:00+01:00") from None
+
+
+def _os_user() -> str:
+    """Who runs this, whatever the environment says; in a container that may be a number without a name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
+
+
+def _orphan(orphan: Orphan) -> Row:
+    return {
+        "execution_id": orphan.execution_id,
+        "state": orphan.state.value,
+        "component": orphan.component_id,
+        "bytes": orphan.size,
+        "path": printable(str(orphan.path)),
+    }
+
+
+def _counts(found: Iterable[InvalidatedExecution]) -> list[Row]:
+    counts = Counter((execution.pipeline, execution.component_id, execution.type) for execution in found)
+    return [
+        {"dag_id": pipeline, "component": component_id, "type": component_type, "executions": count}
+        for (pipeline, component_id, component_type), count in sorted(counts.items())
+    ]
+
+
+def _execution(execution: Execution) -> Row:
+    seconds = (execution.ended_at - execution.started_at).total_seconds() if execution.ended_at else None
+    return {
+        "id": execution.id,
+        "dag_id": execution.pipeline,
+        "run_id": execution.run_id,
+        "component": execution.component_id,
+        "try": execution.try_number,
+        "state": execution.state.value,
+        "cached_from": execution.cached_from or "",
+        "started": execution.started_at.isoformat(timespec="seconds"),
+        "seconds": "" if seconds is None else f"{seconds:.1f}",
+        "error": (execution.error or "").partition("\n")[0],
+    }
+
+
+def _planned(node: planner.PlannedNode) -> Row:
+    return {"component": node.component_id, "verdict": node.verdict.value, "reason": node.reason}
+
+
+def _artifact(artifact: Artifact) -> Row:
+    return {
+        "id": artifact.id,
+        "type": artifact.TYPE_NAME,
+        "state": artifact.state.value,
+        "digest": (artifact.digest or "")[:12],
+        "properties": ", ".join(f"{key}={value}" for key, value in sorted(artifact.properties.items())),
+        "uri": artifact.uri,
+    }
+
+
+def _node(node: LineageNode) -> Row:
+    return {
+        "depth": node.depth,
+        "kind": node.kind,
+        "id": node.id,
+        "type": node.type,
+        "state": node.state,
+        "what": node.label,
+    }

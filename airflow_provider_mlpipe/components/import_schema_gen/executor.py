@@ -1,0 +1,37 @@
+"""A curated file of a schema, brought into its normal form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from airflow_provider_mlpipe.artifacts import Schema
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.inputs import write_schema
+
+
+def run(*, schema_file: str, schema: Schema, context: ExecutorContext) -> dict[str, Produced]:
+    """Write what `schema_file` says, without its comments and spacing, so that only a change of content counts.
+
+    Raises InvalidInputError that names the file, and the line that is no schema.
+    """
+    write_schema(schema, _parse(Path(schema_file)))
+    return {}
+
+
+def _parse(path: Path) -> schema_pb2.Schema:
+    try:
+        parsed = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+    except text_format.ParseError as error:
+        line = f"line {error.GetLine()}: " if error.GetLine() else ""
+        raise InvalidInputError(f"schema_file {path}: {line}no tensorflow.metadata.v0.Schema: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"schema_file {path} is not valid UTF-8: {error}") from error
+    except OSError as error:
+        raise InvalidInputError(f"schema_file {path} cannot be read: {error.strerror}") from error
+    if not parsed.feature:
+        raise InvalidInputError(f"schema_file {path} declares no feature")
+    return parsed

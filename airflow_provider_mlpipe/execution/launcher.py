@@ -1,0 +1,147 @@
+"""Runs an executor in a process of its own, streams its log, and never leaves it behind.
+
+Either a fork of the warm parent, which has everything imported (`warm.py`), or a fresh interpreter. Both are kept as
+`keeper.py` says, so that what follows the start is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.exceptions import PERMANENT_ERRORS, ExecutorDiedError, ExecutorFailedError, TransientError
+from airflow_provider_mlpipe.execution.keeper import Kept
+from airflow_provider_mlpipe.execution.log_lines import LogLines, obituary
+from airflow_provider_mlpipe.execution.request import ExecutorRequest, executor_environment
+from airflow_provider_mlpipe.execution.task_folder import TaskFolder
+from airflow_provider_mlpipe.execution.warm import ColdError, WarmParent
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorInvocation, ExecutorResult
+
+Log = Callable[[str], None]
+
+
+class Launcher:
+    """Launches one executor at a time; `kill` may be called from a signal handler."""
+
+    def __init__(self) -> None:
+        self._kept: Kept | None = None
+        self._was_killed = False
+
+    def launch(self, invocation: ExecutorInvocation, *, log: Log, warm: WarmParent | None = None) -> ExecutorResult:
+        """Runs the executor, in a fork of the parent `warm` if that is given and answers, and returns its result.
+
+        Raises ExecutorDiedError when its process ends without a result, the error that the executor raised when it is
+        one of PERMANENT_ERRORS, ExecutorFailedError for any other, and TransientError without a temporary folder.
+        """
+        with _task_folder() as folder:
+            request = _prepare(folder, invocation)
+            barrier("launcher.start")
+            lines = LogLines(log)
+            with self._start(request, warm, log) as kept:
+                kept.begin()
+                for chunk in kept.stream():
+                    lines.write(chunk)
+            lines.close()
+            self._kept = None
+            barrier("launcher.ended")
+            if not request.answer.exists():
+                raise ExecutorDiedError(obituary(invocation.component_id, kept.code, lines.tail))
+            result = ExecutorResult.FromString(request.answer.read_bytes())
+        _raise_error_of(result)
+        return result
+
+    def kill(self) -> None:
+        """Kills the executor and everything it started, now or as soon as there is one."""
+        self._was_killed = True
+        kept = self._kept
+        if kept is not None:
+            kept.kill()
+
+    def _start(self, request: ExecutorRequest, warm: WarmParent | None, log: Log) -> Kept:
+        """A process that waits to begin."""
+        if warm is not None:
+            try:
+                return self._hold(warm.fork(request), warm.wait_until_ready)
+            except ColdError as why:
+                log(f"the executor starts in a fresh process: {why}")
+        return self._hold(_fresh(request), Kept.wait_until_ready)
+
+    def _hold(self, kept: Kept, wait_until_ready: Callable[[Kept], object]) -> Kept:
+        """Waits for it; meanwhile it may be killed, and is then returned, to be found dead."""
+        self._kept = kept
+        if self._was_killed:
+            kept.kill()
+        try:
+            wait_until_ready(kept)
+        except BaseException as error:
+            if not (kept.was_killed and isinstance(error, ColdError)):
+                kept.close()
+                raise
+        return kept
+
+
+def _fresh(request: ExecutorRequest) -> Kept:
+    files = [str(request.invocation), str(request.answer)]
+    ours, theirs = socket.socketpair()
+    output, theirs_to_write = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow_provider_mlpipe.execution.runner", *files, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs_to_write,
+            stderr=subprocess.STDOUT,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            env=request.environment,
+        )
+    except BaseException:
+        ours.close()
+        os.close(output)
+        raise
+    finally:
+        theirs.close()
+        os.close(theirs_to_write)
+    return Kept(ours, output, process)
+
+
+@contextlib.contextmanager
+def _task_folder() -> Iterator[Path]:
+    try:
+        folder = TaskFolder()
+    except OSError as error:
+        raise _no_temporary_folder(error) from error
+    with folder as path:
+        yield path
+
+
+def _prepare(folder: Path, invocation: ExecutorInvocation) -> ExecutorRequest:
+    try:
+        invocation.tmp_dir = str(folder / "tmp")
+        for name in ("tmp", "scratch"):
+            (folder / name).mkdir()
+        (folder / "invocation.pb").write_bytes(invocation.SerializeToString())
+    except OSError as error:
+        raise _no_temporary_folder(error) from error
+    # What libraries leave in the temporary folder goes when the executor went.
+    environment = executor_environment(sys.path) | {"TMPDIR": str(folder / "scratch")}
+    return ExecutorRequest(
+        invocation=folder / "invocation.pb", answer=folder / "result.pb", path=list(sys.path), environment=environment
+    )
+
+
+def _no_temporary_folder(error: OSError) -> TransientError:
+    folder = tempfile.tempdir or "(there is none)"
+    return TransientError(f"the worker's temporary folder {folder} (TMPDIR) cannot be written: {error}")
+
+
+def _raise_error_of(result: ExecutorResult) -> None:
+    if result.WhichOneof("outcome") == "error":
+        error = PERMANENT_ERRORS.get(result.error.type, ExecutorFailedError)
+        raise error(result.error.message)

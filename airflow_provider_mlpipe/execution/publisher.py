@@ -1,0 +1,79 @@
+"""Records what happened: one transaction makes an execution's outputs LIVE. Files never move; the row publishes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.caching.driver import Decision, Resolution
+from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, ExecutionStart, MetadataStore
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
+from airflow_provider_mlpipe.proto.values import from_map
+
+Recorded = tuple[int, dict[str, list[Artifact]]]
+"""The id of an execution, and its outputs."""
+
+log = logging.getLogger(__name__)
+
+
+def publish(
+    store: MetadataStore,
+    claim: Claim,
+    decision: Decision,
+    pending: Mapping[str, Artifact],
+    result: ExecutorResult,
+    *,
+    changed: str | None,
+) -> dict[str, list[Artifact]]:
+    """Publishes the outputs of an executor that ran; what has `changed` meanwhile keeps later runs from them.
+
+    Raises LostClaimError when this try was superseded: its outputs then stay unpublished.
+    """
+    outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
+    reason = _why_not_reusable(decision, result, changed)
+    if reason:
+        log.warning("this result will not be reused: %s", reason)
+    barrier("publisher.before")
+    published = store.publish(claim, outputs, not_reusable_reason=reason)
+    barrier("publisher.after")
+    return published
+
+
+def publish_hit(store: MetadataStore, start: ExecutionStart, cached_from: int) -> Recorded:
+    """Records a CACHED execution whose outputs are those of the earlier one, `cached_from`."""
+    barrier("publisher.before_hit")
+    recorded = store.publish_cached(start, cached_from)
+    barrier("publisher.after_hit")
+    return recorded
+
+
+def publish_late_hit(store: MetadataStore, claim: Claim, cached: CachedExecution) -> dict[str, list[Artifact]]:
+    """Ends a try that has its claim, but found an equal execution then, as CACHED; raises LostClaimError."""
+    return store.settle(claim, cached.execution_id)
+
+
+def publish_resolution(store: MetadataStore, resolution: Resolution) -> Recorded:
+    """Records what a node without an executor named."""
+    return store.publish_node(resolution.start, resolution.outputs, reuse=resolution.reuse)
+
+
+def _why_not_reusable(decision: Decision, result: ExecutorResult, changed: str | None) -> str | None:
+    if changed:
+        return f"changed while it ran: {changed}"
+    if not decision.is_reusable:
+        return "caching is off"
+    unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
+    return f"imported while it ran, but not hashed: {', '.join(unhashed)}" if unhashed else None
+
+
+def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:
+    return replace(
+        artifact,
+        digest=output.digest,
+        files=FileSummary(count=output.file_count, bytes=output.byte_count, digest=output.files_digest),
+        properties=from_map(output.properties),
+        custom_properties=from_map(output.custom_properties),
+    )

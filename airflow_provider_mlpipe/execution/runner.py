@@ -1,0 +1,177 @@
+"""The executor's process: reads the invocation, calls the executor, writes the result, and leaves.
+
+`python -m airflow_provider_mlpipe.execution.runner REQUEST ANSWER SOCKET`, with the paths of both messages and the
+descriptor of the socket that leads to the launcher, keeps such a process (`keeper.py`) that imports everything itself;
+`warm_parent.py` forks one that finds the libraries imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import importlib
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.exceptions import (
+    PERMANENT_ERRORS,
+    ExecutorFailedError,
+    InvalidInputError,
+    InvalidValueError,
+    PermanentError,
+)
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.keeper import keep
+from airflow_provider_mlpipe.execution.user_code import import_from_source, imported_user_files
+from airflow_provider_mlpipe.forms import from_message
+from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
+from airflow_provider_mlpipe.proto.values import from_map, to_map
+from airflow_provider_mlpipe.storage.digests import tree_summary
+from airflow_provider_mlpipe.storage.layout import folder_of
+
+_WITHOUT_OUTPUT = Produced()
+_MAX_MESSAGE = 1 << 16
+
+
+def main(request: str, answer: str, connection: str) -> NoReturn:
+    """Keeps a process that runs one invocation."""
+    keep(socket.socket(fileno=int(connection)), os.getppid(), functools.partial(_prepare_and_run, request, answer))
+
+
+def prepare() -> None:
+    """How the interpreter is to be before it imports anything heavy."""
+    import_from_source()
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
+
+
+def run(request: str, answer: str) -> NoReturn:
+    """Runs one invocation; the exit code says nothing, the result file does."""
+    result = _run(pb.ExecutorInvocation.FromString(Path(request).read_bytes()))
+    result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
+    barrier("runner.before_result")
+    try:
+        _write_whole(Path(answer), result.SerializeToString())
+    except OSError as error:
+        sys.exit(f"the result cannot be written to {answer}, below the worker's TMPDIR: {error}")
+    barrier("runner.after_result")
+    # Libraries with threads of their own have been seen to crash at interpreter exit, with all outputs complete.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _prepare_and_run(request: str, answer: str) -> NoReturn:
+    prepare()
+    run(request, answer)
+
+
+def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
+    try:
+        return pb.ExecutorResult(success=_execute(invocation))
+    except PermanentError as error:
+        return _failure(_nearest(error), str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, is the result
+        whole = "".join([*traceback.format_exception_only(error), *traceback.format_exception(error)])
+        return _failure(ExecutorFailedError.__name__, _with_space(invocation, whole))
+
+
+def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
+    """What Python says of a full disk names no disk, so this does, below the error's first line."""
+    if os.strerror(errno.ENOSPC) not in error and os.strerror(errno.EDQUOT) not in error:
+        return error
+    outputs = sorted(folder_of(from_message(message)) for message in invocation.outputs.values())
+    places = [place for place in (*outputs, Path(invocation.tmp_dir)) if place.exists()]
+    free = ", ".join(f"{shutil.disk_usage(place).free:,} bytes at {place}" for place in places)
+    first, _, rest = error.partition("\n")
+    remedy = "`airflow mlpipe orphans --delete` frees what failed tries have written"
+    return f"{first}\nThere are left: {free}. {remedy}.\n{rest}"
+
+
+def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
+    module, _, function = invocation.executor.partition(":")
+    run = getattr(importlib.import_module(module), function)
+    outputs = {key: from_message(message) for key, message in invocation.outputs.items()}
+    barrier(f"{invocation.component_id}.executor.before")
+    produced = _checked(invocation.executor, run(**_arguments(invocation), **outputs) or {}, outputs)
+    barrier(f"{invocation.component_id}.executor.after")
+    return pb.ExecutorResult.Outputs(
+        outputs={key: _output(artifact, produced.get(key, _WITHOUT_OUTPUT)) for key, artifact in outputs.items()}
+    )
+
+
+def _checked(executor: str, produced: Any, outputs: Mapping[str, Artifact]) -> Mapping[str, Produced]:
+    """What the executor returned, if it is what `contract.py` asks for; else InvalidValueError."""
+    if not isinstance(produced, Mapping) or not all(isinstance(value, Produced) for value in produced.values()):
+        raise InvalidValueError(f"{executor} must return a dict of Produced by output key, and returned {produced!r}")
+    if unknown := sorted(produced.keys() - outputs.keys()):
+        raise InvalidValueError(
+            f"{executor} returned {', '.join(unknown)}; its outputs are {', '.join(sorted(outputs))}"
+        )
+    for key, artifact in outputs.items():
+        if not folder_of(artifact).is_dir():
+            raise InvalidValueError(f"{executor} left no folder at {artifact.uri}, its output {key!r}")
+    return produced
+
+
+def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:
+    context = ExecutorContext(
+        component_id=invocation.component_id,
+        execution_id=invocation.execution_id,
+        tmp_dir=invocation.tmp_dir,
+        beam_pipeline_args=tuple(invocation.beam_pipeline_args),
+        max_memory_mb=invocation.max_memory_mb or None,
+    )
+    inputs: dict[str, Artifact | None] = {key: from_message(message) for key, message in invocation.inputs.items()}
+    inputs |= dict.fromkeys(invocation.absent_inputs)
+    return {**inputs, **from_map(invocation.parameters), "context": context}
+
+
+def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:
+    type(artifact)(uri=artifact.uri, properties=produced.properties)  # checks the declared properties
+    files = tree_summary(folder_of(artifact))
+    return pb.ExecutorResult.Output(
+        properties=to_map(produced.properties, artifact.TYPE_NAME),
+        custom_properties=to_map(produced.custom_properties, artifact.TYPE_NAME),
+        digest=produced.digest or files.digest,
+        file_count=files.count,
+        byte_count=files.bytes,
+        files_digest=files.digest,
+    )
+
+
+def _nearest(error: PermanentError) -> str:
+    """The name of the nearest of PERMANENT_ERRORS that the error is one of."""
+    known = (cls.__name__ for cls in type(error).__mro__ if cls in PERMANENT_ERRORS.values())
+    return next(known, InvalidInputError.__name__)
+
+
+def _failure(type_name: str, message: str) -> pb.ExecutorResult:
+    text = message.encode(errors="backslashreplace").decode()
+    if len(text) > _MAX_MESSAGE:
+        half = _MAX_MESSAGE // 2
+        text = f"{text[:half]}\n… {len(text) - _MAX_MESSAGE:,} characters left out …\n{text[-half:]}"
+    return pb.ExecutorResult(error=pb.ExecutorResult.Error(type=type_name, message=text))
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """The file is there with all of its bytes, or not at all."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

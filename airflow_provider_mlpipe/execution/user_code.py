@@ -1,0 +1,111 @@
+"""How an executor loads a user's function, and which files of the user's its process has imported."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
+from airflow_provider_mlpipe.exceptions import UserCodeError
+
+_CODE_ENDINGS = (".py", ".pyc", ".so")
+# What Python imports when it starts; a distribution's may be a link to elsewhere, as Debian's to /etc.
+_AT_START = frozenset({"sitecustomize", "usercustomize"})
+
+
+def load_function(module_file: str | None, function: str | None, default_name: str) -> Callable[..., Any]:
+    """The user's function: `default_name` of the file `module_file`, or the dotted `function`.
+
+    Raises UserCodeError, with the user's own line when the import fails.
+    """
+    if (module_file is None) == (function is None):
+        raise UserCodeError(f"give either module_file or {default_name} (module_file={module_file!r}, {function!r})")
+    if module_file is not None:
+        module, name = _import_file(Path(module_file)), default_name
+    else:
+        module_name, _, name = str(function).rpartition(".")
+        module = _import(module_name or str(function), f"{default_name}={function!r}")
+    loaded = getattr(module, name, None)
+    if not callable(loaded):
+        functions = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
+        raise UserCodeError(
+            f"{module.__file__} has no function {name}(); it defines: {', '.join(functions) or 'none'}. "
+            f"Add `def {name}(...)` there."
+        )
+    return loaded  # type: ignore[no-any-return]
+
+
+def imported_user_files(generated: Path | None = None) -> list[str]:
+    """Local source files that this process has imported: neither installed, nor the standard library, nor ours.
+
+    What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
+    """
+    files = ((name, getattr(module, "__dict__", {}).get("__file__")) for name, module in list(sys.modules.items()))
+    code = ((name, file) for name, file in files if isinstance(file, str) and file.endswith(_CODE_ENDINGS))
+    paths = [(name, Path(file)) for name, file in code if not _is_plainly_installed(file)]
+    resolved = {path.resolve() for name, path in paths if not (name in _AT_START and is_installed(path))}
+    ours = {PACKAGE_ROOT, *([generated.resolve()] if generated else [])}
+    return sorted(str(path) for path in resolved if not is_installed(path) and ours.isdisjoint(path.parents))
+
+
+def _is_plainly_installed(file: str) -> bool:
+    """Whether it lies in an installed folder and is no link to elsewhere: a quick look, for there are thousands."""
+    return not os.path.islink(file) and _is_installed_folder(os.path.dirname(file))
+
+
+@functools.cache
+def _is_installed_folder(folder: str) -> bool:
+    return is_installed(Path(folder).resolve())
+
+
+def import_from_source() -> None:
+    """Makes this process compile local modules from their source, whatever bytecode lies beside them.
+
+    Python takes bytecode for current when size and whole second agree: a quick edit would run as it was before.
+    """
+    is_installed(PACKAGE_ROOT)  # imports a module when it is first asked for, which the finder could not do for itself
+    sys.path_hooks.insert(0, _source_finder)
+    sys.path_importer_cache.clear()
+
+
+def _source_finder(folder: str) -> FileFinder:
+    if is_installed(Path(folder).resolve()) or not os.path.isdir(folder):
+        raise ImportError(f"{folder} is left to Python's own finder")
+    return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+
+
+class _FromSource(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserCodeError(
+            f"module file {path} does not exist; give its full path, e.g. str(Path(__file__).parent / ...)"
+        )
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = _import(path.stem, f"module file {path}")
+    if Path(module.__file__ or "").resolve() != path.resolve():
+        raise UserCodeError(
+            f"module file {path}: the name {path.stem!r} is already taken by {module.__file__}; rename the file"
+        )
+    return module
+
+
+def _import(name: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise UserCodeError(f"{what} does not import: {error!r}\n{traceback.format_exc()}") from error

@@ -1,0 +1,105 @@
+"""An artifact as a plain dict in XCom, as a message to the executor's process, and as a row of the store; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, FileSummary, PropertyType, artifact_class
+from airflow_provider_mlpipe.exceptions import InvalidValueError
+from airflow_provider_mlpipe.metadata.values import check_text, decode, encoded
+from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
+from airflow_provider_mlpipe.proto.values import from_map, to_map
+
+
+def to_dict(artifact: Artifact) -> dict[str, Any]:
+    """The plain form that XCom, template rendering and foreign tasks see."""
+    return {
+        "id": artifact.id,
+        "type": artifact.TYPE_NAME,
+        "uri": artifact.uri,
+        "digest": artifact.digest,
+        "properties": dict(artifact.properties),
+        "custom_properties": dict(artifact.custom_properties),
+    }
+
+
+def from_dict(plain: Mapping[str, Any]) -> Artifact:
+    """The published artifact of which `to_dict` made `plain`."""
+    declared = {name: PropertyType.of(value) for name, value in plain["properties"].items()}
+    return artifact_class(plain["type"], declared)(
+        **{key: value for key, value in plain.items() if key != "type"}, state=ArtifactState.LIVE
+    )
+
+
+def to_message(artifact: Artifact) -> pb.Artifact:
+    """What crosses to the executor's process, with what the type declares: its class may be the DAG file's alone."""
+    return pb.Artifact(
+        type=artifact.TYPE_NAME,
+        declared=declared_properties(artifact),
+        uri=artifact.uri,
+        id=artifact.id or 0,
+        digest=artifact.digest or "",
+        properties=to_map(artifact.properties),
+        custom_properties=to_map(artifact.custom_properties),
+    )
+
+
+def from_message(message: pb.Artifact) -> Artifact:
+    """The artifact of which `to_message` made the message; PENDING if it has no id."""
+    return _class(message.type, message.declared)(
+        uri=message.uri,
+        id=message.id or None,
+        digest=message.digest or None,
+        state=ArtifactState.LIVE if message.id else ArtifactState.PENDING,
+        properties=from_map(message.properties),
+        custom_properties=from_map(message.custom_properties),
+    )
+
+
+def to_row(artifact: Artifact, where: str) -> dict[str, Any]:
+    """Its columns, as the query `publish` reads them; raises InvalidValueError that begins with `where`."""
+    for name, value in artifact.properties.items():
+        # Checked when the artifact was made; but a dict can have been changed since.
+        declared = artifact.PROPERTIES.get(name)
+        if not isinstance(declared, PropertyType) or not declared.admits(value):
+            raise InvalidValueError(f"{where}.properties.{name}: {artifact.TYPE_NAME} does not declare it so")
+    return {
+        "id": artifact.id,
+        "type": artifact.TYPE_NAME,
+        "uri": check_text(artifact.uri, f"{where}.uri"),
+        "digest": None if artifact.digest is None else check_text(artifact.digest, f"{where}.digest"),
+        "file_count": artifact.files and artifact.files.count,
+        "byte_count": artifact.files and artifact.files.bytes,
+        "files_digest": artifact.files and artifact.files.digest,
+        "properties": encoded(artifact.properties, f"{where}.properties"),
+        "custom_properties": encoded(artifact.custom_properties, f"{where}.custom_properties"),
+    }
+
+
+def from_row(row: Mapping[str, Any]) -> Artifact:
+    """The artifact in a row of the view `typed_artifact`."""
+    return _class(row["type"], row["declared"])(
+        id=row["id"],
+        uri=row["uri"],
+        digest=row["digest"],
+        state=ArtifactState(row["state"]),
+        files=_files(row),
+        properties=decode(row["properties"]),
+        custom_properties=decode(row["custom_properties"]),
+    )
+
+
+def declared_properties(artifact: Artifact) -> dict[str, str]:
+    """What its type declares, by name, as the store and messages name it."""
+    return {name: kind.value for name, kind in artifact.PROPERTIES.items()}
+
+
+def _class(type_name: str, declared: Mapping[str, str]) -> type[Artifact]:
+    return artifact_class(type_name, {name: PropertyType(kind) for name, kind in declared.items()})
+
+
+def _files(row: Mapping[str, Any]) -> FileSummary | None:
+    if row["files_digest"] is None:
+        return None
+    return FileSummary(count=row["file_count"], bytes=row["byte_count"], digest=row["files_digest"])

@@ -1,0 +1,1 @@
+"""An Airflow and a Postgres on this machine, for the demo and the tests."""

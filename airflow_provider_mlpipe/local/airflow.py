@@ -1,0 +1,255 @@
+"""A real Airflow on this machine, for the demo and the tests: four processes, one Postgres, one state folder.
+
+Everything is in the state folder: `postgres/` (Airflow's database and `mlpipe`), `airflow/` (AIRFLOW_HOME, task logs
+too), `logs/` (one file per process) and `secrets.json`. The processes end with the one that started them, however it
+dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
+from airflow_provider_mlpipe.local.client import AirflowClient
+from airflow_provider_mlpipe.local.postgres import USER, EmbeddedPostgres
+from airflow_provider_mlpipe.metadata.schema import upgrade
+from airflow_provider_mlpipe.storage import locks
+
+_KILLED_STARTERS = 20.0  # seconds: the processes of a starter that was killed are about to end
+
+
+class LocalAirflow(AirflowClient):
+    """An Airflow that serves the DAGs of `dags_folder` on 127.0.0.1, on `port`, or a free one if that is taken.
+
+    `environment` is added to what the processes, tasks included, see; AIRFLOW* variables of this process are not. With
+    `durable=False` Postgres is faster and loses data when the machine crashes: for tests only. With `restart=True` a
+    process that dies is started again, as systemd or Docker would; else the others end with it.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        dags_folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        port: int = 8080,
+        parallelism: int = 4,
+        durable: bool = True,
+        restart: bool = False,
+    ) -> None:
+        super().__init__(url="", username="admin", password="")  # the latter are known when it starts
+        self.state_dir = Path(state_dir).absolute()
+        self.dags_folder = Path(dags_folder).absolute()
+        self.home = self.state_dir / "airflow"
+        self.logs = self.state_dir / "logs"
+        self.postgres = EmbeddedPostgres(self.state_dir / "postgres", durable=durable)
+        self._environment = dict(environment or {})
+        self._parallelism = parallelism
+        self._options = ["--restart"] if restart else []
+        self._process: subprocess.Popen[str] | None = None
+        self._preferred_port = port
+        self._port_mark: socket.socket | None = None
+
+    def __enter__(self) -> LocalAirflow:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def mlpipe_dsn(self) -> str:
+        """The address of the metadata store."""
+        return self.postgres.dsn("mlpipe")
+
+    def start(self) -> None:
+        """Start Postgres and Airflow; return when every process is healthy.
+
+        Raises:
+            InvalidInputError: a folder cannot be used, or another process uses the state folder; says which.
+            TransientError: a process died or did not become healthy; the message ends with its log.
+        """
+        if not self.dags_folder.is_dir():
+            raise InvalidInputError(f"the DAGs folder {self.dags_folder} does not exist")
+        self.parsed_after = datetime.now(timezone.utc)
+        self.postgres.start()
+        try:
+            self._start_processes()
+            self.wait_until(self.is_healthy, "Airflow did not become healthy", lambda: f"Its logs are in {self.logs}.")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop every process. Tasks that still run after some seconds are killed."""
+        process, self._process = self._process, None
+        if process is not None:
+            with process:  # closes its standard input, which tells it to leave, and waits for it
+                pass
+        if self._port_mark is not None:
+            self._port_mark.close()
+        self.postgres.stop()
+
+    def wait_until_stopped(self) -> None:
+        """Block for as long as Airflow runs.
+
+        Raises:
+            TransientError: one of its processes died; the message ends with its log.
+        """
+        if self._process is not None:
+            self._process.wait()
+        self.check_alive()
+
+    def _start_processes(self) -> None:
+        for folder in (self.home, self.logs):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for database in ("airflow", "mlpipe"):
+            if not self.postgres.has_database(database):
+                self.postgres.create_database(database)
+        upgrade(self.mlpipe_dsn)
+        port, self._port_mark = _reserve_port(self._preferred_port)
+        self.url, self.password = f"http://127.0.0.1:{port}", self._secrets["admin_password"]
+        passwords = _open_private(self.home / "simple_auth_manager_passwords.json.generated", "w")
+        with passwords:
+            json.dump({self.username: self.password}, passwords)
+        with self._lock() as lock, (self.logs / "starter.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "airflow_provider_mlpipe.local.processes", str(self.logs), *self._options],
+                env=self._process_environment(),
+                cwd=self.home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                pass_fds=[lock.fileno()],
+                start_new_session=True,  # Ctrl-C is for this process; it then stops them
+            )
+
+    def _lock(self) -> IO[str]:
+        """Lock the state folder; the processes inherit the lock, so it is free when the last of them has ended."""
+        lock = (self.state_dir / "in-use").open("a")
+        if locks.take_within(_KILLED_STARTERS, lock):
+            return lock
+        lock.close()
+        raise InvalidInputError(
+            f"another Airflow uses the state folder {self.state_dir}: stop it, or name another folder"
+        )
+
+    @property
+    def _secrets(self) -> dict[str, str]:
+        """The secrets of this state folder, made at first use."""
+        path = self.state_dir / "secrets.json"
+        if not path.exists():
+            values = {
+                "admin_password": secrets.token_urlsafe(12),
+                "fernet_key": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+                "jwt_secret": secrets.token_hex(48),
+                "secret_key": secrets.token_hex(32),
+            }
+            with _open_private(path, "w") as file:
+                json.dump(values, file)
+        return dict(json.loads(path.read_text()))
+
+    def _process_environment(self) -> dict[str, str]:
+        """Return what the processes see: this environment without its Airflow and Python settings, and ours."""
+        unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+        no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY", os.environ.get("no_proxy")), "127.0.0.1")))
+        return (
+            inherited
+            | {f"AIRFLOW__{key}": value for key, value in self._configuration().items()}
+            | {
+                "AIRFLOW_HOME": str(self.home),
+                "AIRFLOW_CONN_MLPIPE_DEFAULT": json.dumps(self._connection()),
+                "NO_PROXY": no_proxy,
+                "no_proxy": no_proxy,
+            }
+            | self._environment
+        )
+
+    def _connection(self) -> dict[str, Any]:
+        return {
+            "conn_type": "mlpipe",
+            "host": "127.0.0.1",
+            "port": self.postgres.port,
+            "login": USER,
+            "password": self.postgres.password,
+            "schema": "mlpipe",
+        }
+
+    def _configuration(self) -> dict[str, str]:
+        bundle = {
+            "name": "dags-folder",
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(self.dags_folder), "refresh_interval": 2},
+        }
+        own = self._secrets
+        return {
+            "API__BASE_URL": self.url,
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(urlsplit(self.url).port),
+            "API__SECRET_KEY": own["secret_key"],
+            "API_AUTH__JWT_SECRET": own["jwt_secret"],
+            "CORE__DAGS_FOLDER": str(self.dags_folder),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__FERNET_KEY": own["fernet_key"],
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__PARALLELISM": str(self._parallelism),
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.username}:admin",
+            "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+            "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+            "DATABASE__SQL_ALCHEMY_CONN": self.postgres.dsn("airflow").replace("://", "+psycopg2://"),
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+
+    def check_alive(self) -> None:
+        """Raise TransientError if one of its processes ended; the message ends with its log."""
+        if self._process is None:
+            raise TransientError("this Airflow was not started: call start() first")
+        if self._process.poll() is None:
+            return
+        assert self._process.stdout is not None
+        name = self._process.stdout.read().strip() or "starter"
+        lines = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()
+        raise TransientError("\n".join([f"Airflow's {name} ended (its log: {self.logs / name}.log)", *lines[-30:]]))
+
+
+def _open_private(path: Path, mode: str) -> IO[str]:
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _reserve_port(preferred: int) -> tuple[int, socket.socket]:
+    """Choose a port and the mark that keeps others of us off it until Airflow listens, as long as that is open."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(port))
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found = int(probe.getsockname()[1])
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0airflow-provider-mlpipe-port-{found}")  # in no file system, gone with its process
+        except OSError:
+            mark.close()
+            continue
+        return found, mark
+    raise TransientError("no port is free on 127.0.0.1")

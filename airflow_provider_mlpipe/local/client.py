@@ -1,0 +1,269 @@
+"""An Airflow as its REST API shows it: trigger runs, wait for them, look at their tasks and logs.
+
+Needs no Airflow beside it, so that a script can drive one that runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
+from airflow_provider_mlpipe.times import from_iso
+
+FINISHED = frozenset({"success", "failed"})
+_PATIENCE = 300.0  # of a machine that is busy with other things; alone it takes some 20 seconds
+_POLL = 0.5  # an answer takes the server some 0.03 s of CPU time, of which tasks want the rest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One task of a run, as the REST API tells it. `state` is None until the scheduler looked at it."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    seconds: float | None
+    started: datetime | None
+    hostname: str | None
+
+
+class AirflowClient:
+    """The Airflow at `url`, for one of its users. Waits for a server that does not answer, for some minutes."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self.username = username
+        self.password = password
+        # What was parsed earlier is of an earlier life of this Airflow, whose DAGs may have been others.
+        self.parsed_after = datetime.fromtimestamp(0, timezone.utc)
+        self._token: str | None = None
+        # Not through a proxy; and no connection is kept, since the server may be restarted between two calls.
+        self._http = httpx.Client(trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+
+    def check_alive(self) -> None:
+        """Raise TransientError if this Airflow is known to be gone; one that is only asked for is never known to be."""
+
+    def is_healthy(self) -> bool:
+        """Whether all of its processes are."""
+        try:
+            # The API that tasks use builds itself at its first request, which takes longer than they wait for it.
+            self._ask("GET", f"{self.url}/execution/health")
+            health = self._ask("GET", f"{self.url}/api/v2/monitor/health")
+        except _NoAnswerError:
+            return False
+        return all(
+            health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        )
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Unpause a DAG and start a run with `conf` as its parameters; return the run's id.
+
+        Waits until the DAG's file was parsed by this Airflow.
+
+        Raises:
+            TransientError: it did not appear; the message ends with the import errors.
+        """
+        self.wait_until(
+            lambda: self._is_parsed(dag_id),
+            f"the DAG {dag_id} did not appear",
+            lambda: "\n".join(f"{file}: {trace}" for file, trace in self.import_errors().items()),
+        )
+        self._call("PATCH", f"dags/{_quote(dag_id)}?update_mask=is_paused", {"is_paused": False})
+        run = self._call("POST", f"dags/{_quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
+        return str(run["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: queued, running, success or failed."""
+        return str(self._call("GET", _run(dag_id, run_id))["state"])
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        timeout: float = 600.0,
+        on_change: Callable[[list[TaskInstance]], None] | None = None,
+    ) -> str:
+        """Wait for the end of a run and return its state; call `on_change` with all tasks whenever one changed.
+
+        Raises:
+            TransientError: it still runs after `timeout` seconds, or this Airflow is gone.
+        """
+        if on_change is not None:
+            seen: list[TaskInstance] = []
+            for tasks in self.watch(dag_id, run_id, timeout):
+                if tasks != seen:
+                    on_change(tasks)
+                seen = tasks
+        *_, state = self._states(dag_id, run_id, timeout)
+        return state
+
+    def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
+        """Yield the tasks of a run now and then until it has ended; raises what `wait` raises."""
+        for _ in self._states(dag_id, run_id, timeout):
+            yield self.task_instances(dag_id, run_id)
+
+    def _states(self, dag_id: str, run_id: str, timeout: float) -> Iterator[str]:
+        """Yield the state of a run now and then, the last time when it has ended."""
+        deadline = time.monotonic() + timeout
+        while True:
+            yield (state := self.state(dag_id, run_id))
+            if state in FINISHED:
+                return
+            if time.monotonic() > deadline:
+                raise TransientError(f"the run {run_id} of {dag_id} did not end within {timeout:.0f} seconds")
+            time.sleep(_POLL)
+
+    def runs(self, dag_id: str, states: tuple[str, ...] = ()) -> list[str]:
+        """Return the ids of a DAG's runs, oldest first; `states` chooses some. A DAG that is unknown has none."""
+        path = f"dags/{_quote(dag_id)}/dagRuns?order_by=run_after&{'&'.join(f'state={state}' for state in states)}"
+        try:
+            return [run["dag_run_id"] for run in self._all(path, "dag_runs")]
+        except _NotFoundError:
+            return []
+
+    def cancel_runs(self, dag_id: str) -> None:
+        """Mark every unfinished run of a DAG as failed, which ends its tasks."""
+        for run_id in self.runs(dag_id, ("running", "queued")):
+            self._call("PATCH", _run(dag_id, run_id), {"state": "failed"})
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """Return the tasks of a run, in the order in which they started, those that did not at the end."""
+        tasks = self._all(f"{_run(dag_id, run_id)}/taskInstances?", "task_instances")
+        return [
+            TaskInstance(
+                task_id=task["task_id"],
+                state=task["state"],
+                try_number=task["try_number"],
+                seconds=task["duration"],
+                started=task["start_date"] and from_iso(task["start_date"]),
+                hostname=task["hostname"],
+            )
+            for task in sorted(tasks, key=lambda task: (task["start_date"] or "~", task["task_id"]))
+        ]
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """Return the log of one try of a task, a line per message."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task_id)}/logs/{try_number}?full_content=true"
+        content = self._call("GET", path)["content"]
+        return "\n".join(_log_line(line) for line in content)
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the traceback of each DAG file that could not be parsed."""
+        errors = self._all("importErrors?", "import_errors")
+        return {error["filename"]: error["stack_trace"] for error in errors}
+
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        failure: str,
+        details: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Wait for a condition.
+
+        Raises:
+            TransientError: it did not come true within five minutes (`failure`, then `details`), or this Airflow is
+                gone.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise TransientError(f"{failure} within {_PATIENCE:.0f} seconds\n{details()}")
+            time.sleep(_POLL)
+
+    def _is_parsed(self, dag_id: str) -> bool:
+        try:
+            parsed_at = self._call("GET", f"dags/{_quote(dag_id)}")["last_parsed_time"]
+        except _NotFoundError:
+            return False
+        return parsed_at is not None and from_iso(parsed_at) > self.parsed_after
+
+    def _all(self, path: str, key: str) -> list[Any]:
+        """Return the items of a listing, all pages of it."""
+        items: list[Any] = []
+        while True:
+            page = self._call("GET", f"{path}&limit=100&offset={len(items)}")
+            items += page[key]
+            if not page[key] or len(items) >= page["total_entries"]:
+                return items
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        """Call the REST API and return what it answers.
+
+        A server that does not answer is asked again, and so is one whose database chose this call to end a deadlock.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._request(method, path, body)
+            except _NoAnswerError as error:
+                self.check_alive()
+                if method == "POST" or time.monotonic() > deadline:  # a run must not start twice
+                    raise TransientError(str(error)) from error
+            time.sleep(_POLL)
+
+    def _request(self, method: str, path: str, body: object) -> Any:
+        url, known = f"{self.url}/api/v2/{path}", self._token
+        try:
+            return self._ask(method, url, body, self._login())
+        except _UnauthorizedError:
+            if known is None:
+                raise
+            self._token = None  # it has expired, or the server has a new secret
+            return self._ask(method, url, body, self._login())
+
+    def _login(self) -> str:
+        if self._token is None:
+            who = {"username": self.username, "password": self.password}
+            self._token = str(self._ask("POST", f"{self.url}/auth/token", who)["access_token"])
+        return self._token
+
+    def _ask(self, method: str, url: str, body: object = None, token: str | None = None) -> Any:
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            response = self._http.request(method, url, json=body, headers=headers)
+            message = f"{method} {url}: {response.status_code} {response.text}"
+            if response.is_success:
+                return response.json()
+        except (httpx.HTTPError, ValueError) as error:  # the latter: no JSON
+            raise _NoAnswerError(f"{method} {url}: {error!r}") from error
+        if response.is_server_error:
+            raise _NoAnswerError(message)
+        raise _ERRORS.get(response.status_code, InvalidInputError)(message)
+
+
+class _NoAnswerError(Exception):
+    """Nobody answers at this address, or the server has an error."""
+
+
+class _NotFoundError(InvalidInputError):
+    """The server does not know this."""
+
+
+class _UnauthorizedError(InvalidInputError):
+    """The server does not know who asks, or not any more."""
+
+
+_ERRORS = {401: _UnauthorizedError, 403: _UnauthorizedError, 404: _NotFoundError}
+
+
+def _log_line(line: str | Mapping[str, Any]) -> str:
+    if isinstance(line, str):
+        return line
+    errors = (f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ())
+    return "\n".join([line["event"], *errors])
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}"
+
+
+def _quote(name: str) -> str:
+    return quote(name, safe="")

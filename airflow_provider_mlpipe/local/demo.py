@@ -1,0 +1,116 @@
+"""The demo: runs an example DAG through a real Airflow and shows what happens, what came out and where it went.
+
+`make demo`, `airflow mlpipe demo`, or `python -m airflow_provider_mlpipe.local.demo`. State is kept: a second run finds
+the work of every component done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
+from airflow_provider_mlpipe.local.airflow import LocalAirflow
+from airflow_provider_mlpipe.local.progress import Lines, Table, steps
+from airflow_provider_mlpipe.local.report import report
+from airflow_provider_mlpipe.metadata.store import MetadataStore
+
+DAG_ID = "flight_delays"
+CHECKOUT = PACKAGE_ROOT.parent
+_TIMEOUT = 3600.0
+
+
+def run_demo(
+    *,
+    dag_id: str = DAG_ID,
+    dags_folder: Path | None = None,
+    state_dir: Path | None = None,
+    once: bool = False,
+    out: TextIO | None = None,
+) -> int:
+    """Run the DAG and report; return 0 if it succeeded, 1 if not, 130 if Ctrl-C or SIGTERM came before its end.
+
+    Stays up until Ctrl-C unless `once`. By default, `dags_folder` and `state_dir` are `dags` and `.state` of this
+    checkout; for root, when Postgres' user may not enter the checkout, the state is below /var/tmp.
+
+    Raises:
+        InvalidInputError: a folder is missing or cannot be used; the message names it and the remedy.
+        TransientError: Airflow did not start, or went away.
+    """
+    dags_folder = dags_folder or CHECKOUT / "dags"
+    if not dags_folder.is_dir():
+        raise InvalidInputError(f"there is no folder {dags_folder}: run the demo in a checkout, or name --dags-folder")
+    say = functools.partial(print, file=out or sys.stdout, flush=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    status = 130
+    try:
+        state_dir = state_dir or default_state_dir()
+        say(f"Starting Postgres and Airflow; all state is in {state_dir} …")
+        with LocalAirflow(state_dir, dags_folder) as airflow:
+            say(f"Airflow: {airflow.url}  user {airflow.username}, password {airflow.password}")
+            status = _run(airflow, dag_id, out or sys.stdout)
+            if not once:
+                say("Airflow stays up; Ctrl-C stops it.")
+                airflow.wait_until_stopped()
+    except KeyboardInterrupt:
+        say("\nStopped.")
+    return status
+
+
+def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
+    airflow.cancel_runs(dag_id)  # of a demo that was killed
+    with closing(MetadataStore(airflow.mlpipe_dsn)) as store:
+        run_id = airflow.trigger(dag_id)
+        print(f"\n{dag_id}, {run_id}", file=out)
+        view = Table(out) if out.isatty() else Lines(out)
+        try:
+            for tasks in airflow.watch(dag_id, run_id, _TIMEOUT):
+                view.show(steps(tasks, store, dag_id, run_id))
+        except KeyboardInterrupt:
+            airflow.cancel_runs(dag_id)
+            raise
+        state = airflow.state(dag_id, run_id)
+        for line in report(state, airflow, store, dag_id, run_id):
+            print(line, file=out, flush=True)
+    return 0 if state == "success" else 1
+
+
+def default_state_dir() -> Path:
+    """Return the folder that holds the state of this checkout's demo."""
+    inside = CHECKOUT / ".state"
+    if LocalAirflow(inside, CHECKOUT).postgres.closed_folder() is None:
+        return inside
+    name = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]  # one per checkout
+    return Path(f"/var/tmp/mlpipe-{name}")
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo from the command line; return its exit status."""
+    parser = argparse.ArgumentParser(prog="demo", description="Run an example pipeline through a real Airflow.")
+    parser.add_argument("--dag-id", default=DAG_ID)
+    parser.add_argument("--dags-folder", type=Path)
+    parser.add_argument("--state-dir", type=Path)
+    parser.add_argument("--once", action="store_true", help="exit with the run's status instead of staying up")
+    options = parser.parse_args(arguments)
+    try:
+        return run_demo(**vars(options))
+    except MlpipeError as error:
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""How far a run is: what the demo shows while it waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TextIO
+
+from airflow_provider_mlpipe.local.client import TaskInstance
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+
+PUBLISHED = {ExecutionState.COMPLETE: "run", ExecutionState.CACHED: "cached"}
+_STATES = {None: "waiting", "scheduled": "queued", "success": "done", "upstream_failed": "not run"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One line of the progress: a component, its state, whether it ran, how long, and what it produced."""
+
+    component: str
+    state: str
+    how: str = ""
+    seconds: float | None = None
+    produced: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its seconds no longer grow."""
+        return self.state in ("done", "failed", "skipped", "not run")
+
+    def line(self, width: int) -> str:
+        """Itself as a line of a table whose components' names have this width."""
+        seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
+        return f"  {self.component:<{width}} {self.state:<9} {self.how:<8} {seconds:>8}  {self.produced}".rstrip()
+
+
+def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_id: str) -> list[Step]:
+    """Say how far each task of a run is: the store knows of components, Airflow of every task."""
+    executions = newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
+    return [_step(store, task, executions.get(task.task_id)) for task in tasks]
+
+
+def newest(executions: Sequence[Execution]) -> dict[str, Execution]:
+    """The newest execution of each component, by its id."""
+    return {execution.component_id: execution for execution in sorted(executions, key=lambda one: one.id)}
+
+
+def _step(store: MetadataStore, task: TaskInstance, execution: Execution | None) -> Step:
+    step = Step(component=task.task_id, state=_STATES.get(task.state, str(task.state)), seconds=task.seconds)
+    if execution is None:
+        return step
+    seconds = ((execution.ended_at or datetime.now(timezone.utc)) - execution.started_at).total_seconds()
+    if not step.is_over or execution.state not in PUBLISHED:
+        return replace(step, seconds=seconds)
+    outputs = store.execution_artifacts(execution.id, "OUTPUT").values()
+    return replace(
+        step,
+        seconds=seconds,
+        how=PUBLISHED[execution.state] if execution.has_executor else "resolved",
+        produced="; ".join(filter(None, (artifact.summary() for group in outputs for artifact in group))),
+    )
+
+
+def _width(now: Sequence[Step]) -> int:
+    return max((len(step.component) for step in now), default=0)
+
+
+class Lines:
+    """Progress as plain text: one line whenever a component starts or ends."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown: dict[str, tuple[str, str]] = {}
+
+    def show(self, now: Sequence[Step]) -> None:
+        """Print what changed."""
+        width = _width(now)
+        for step in now:
+            state = (step.state, step.how)
+            if self._shown.get(step.component) != state and step.state not in ("waiting", "queued", "not run"):
+                line = step.line(width) if step.is_over else f"  {step.component:<{width}} {step.state}"
+                print(line, file=self._out, flush=True)
+            self._shown[step.component] = state
+
+
+class Table:
+    """Progress on a terminal: one line per component, redrawn in place."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._height = 0
+
+    def show(self, now: Sequence[Step]) -> None:
+        """Draw over what was drawn before."""
+        columns, width = os.get_terminal_size(self._out.fileno()).columns, _width(now)
+        up = f"\x1b[{self._height}F" if self._height else ""
+        shown = [(_COLOURS.get(step.how or step.state, ""), step.line(width)[: columns - 1]) for step in now]
+        lines = [f"\x1b[2K{colour}{line}\x1b[0m" for colour, line in shown]
+        print(up + "\n".join(lines), file=self._out, flush=True)
+        self._height = len(now)
+
+
+_COLOURS = {
+    "run": "\x1b[32m",
+    "cached": "\x1b[36m",
+    "resolved": "\x1b[36m",
+    "running": "\x1b[33m",
+    "failed": "\x1b[31m",
+}

@@ -1,0 +1,88 @@
+"""Channels: how one component's output becomes another's input.
+
+A `Channel` stands in a template field. At parse time it draws the edge from its producer (in `create_dag` and in plain
+`with DAG(...)` code alike); at run time it resolves to what its producer published in this run, asked from the store
+and not from XCom: skipped tasks push no XCom and cleared ones leave a stale one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+
+from airflow.sdk.definitions._internal.mixins import DependencyMixin, ResolveMixin
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.forms import to_dict
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import Operator
+
+A = TypeVar("A", bound=Artifact)
+
+
+class Producer(Protocol):
+    """What a channel needs of the operator whose output it is."""
+
+    @property
+    def task_id(self) -> str:
+        """The component's id."""
+
+    def input_channels(self) -> Mapping[str, Channel[Any]]:
+        """The channels that it reads, by the input's name."""
+
+    def published_outputs(self, context: Context, key: str) -> list[Artifact]:
+        """What its newest complete or cached execution in the context's run published under `key`."""
+
+    def set_upstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
+        """Has it wait for others."""
+
+    def set_downstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
+        """Has others wait for it."""
+
+
+class Channel(ResolveMixin, DependencyMixin, Generic[A]):
+    """The artifacts that `producer` publishes under `key` in a run. Resolves to a list of plain artifact dicts."""
+
+    def __init__(self, producer: Producer, key: str, artifact_type: type[A]) -> None:
+        self.producer = producer
+        self.key = key
+        self.artifact_type = artifact_type
+
+    def __repr__(self) -> str:
+        return f"{self.producer.task_id}.outputs[{self.key!r}] ({self.artifact_type.TYPE_NAME})"
+
+    def iter_references(self) -> Iterator[tuple[Operator, str]]:
+        """Yields the producing operator: Airflow draws the edge from it."""
+        yield cast("Operator", self.producer), self.key
+
+    def resolve(self, context: Context) -> list[dict[str, Any]]:
+        """What the producer's newest complete or cached execution of this run published."""
+        artifacts = self.producer.published_outputs(context, self.key)
+        return [to_dict(artifact) for artifact in artifacts]
+
+    def serialize(self) -> dict[str, str]:
+        """Deterministic, since it feeds the DAG's version hash."""
+        return {
+            "channel": f"{self.producer.task_id}.{self.key}",
+            "artifact_type": self.artifact_type.TYPE_NAME,
+        }
+
+    @property
+    def roots(self) -> Sequence[Any]:
+        """The producing operator, for `channel >> task`."""
+        return [self.producer]
+
+    @property
+    def leaves(self) -> Sequence[Any]:
+        """The producing operator, for `task >> channel`."""
+        return [self.producer]
+
+    def set_upstream(self, other: DependencyMixin | Sequence[DependencyMixin], edge_modifier: Any = None) -> None:
+        """`channel << task`: the producer waits for `other`."""
+        self.producer.set_upstream(other, edge_modifier)
+
+    def set_downstream(self, other: DependencyMixin | Sequence[DependencyMixin], edge_modifier: Any = None) -> None:
+        """`channel >> task`: `other` waits for the producer."""
+        self.producer.set_downstream(other, edge_modifier)

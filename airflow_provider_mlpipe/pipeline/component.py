@@ -1,0 +1,217 @@
+"""The operator that all components are: a node whose work an executor does, unless it was done before.
+
+Decide (driver) → on a miss start an execution, launch the executor, publish; on a hit record that it was one; while
+another execution makes the same, wait for it without a worker's slot.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.caching import driver
+from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision, Verify
+from airflow_provider_mlpipe.caching.user_code import imported_first
+from airflow_provider_mlpipe.exceptions import InProgressError, InvalidInputError, PipelineError, TransientError
+from airflow_provider_mlpipe.execution import publisher
+from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
+from airflow_provider_mlpipe.execution.launcher import Launcher
+from airflow_provider_mlpipe.execution.warm import HEAVY, WarmParent, is_possible
+from airflow_provider_mlpipe.forms import to_message
+from airflow_provider_mlpipe.metadata.hook import MlpipeHook
+from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
+from airflow_provider_mlpipe.pipeline.node import NodeOperator, Published
+from airflow_provider_mlpipe.pipeline.spec import module_beside
+from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
+from airflow_provider_mlpipe.proto.values import to_map
+from airflow_provider_mlpipe.settings import (
+    airflow_home,
+    default_pipeline_root,
+    max_memory_mb,
+    warm_parent_idle_seconds,
+)
+from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ComponentOperator(NodeOperator):
+    """A node whose work is done by an executor in another process, and may be skipped when it was done before.
+
+    :param cache: True; "refresh" to run, and let later runs hit the new result; False to run for this run alone
+    :param cache_ttl: how old a result may be that is reused (default: any age)
+    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": of any)
+    :param cache_files: further files whose content is part of the fingerprint
+    :param verify: how the files of a result are looked at before it is reused: "exists" (all are there, in size) or
+        "digest" (what they hold, too)
+    :param beam_pipeline_args: for the components that use Beam (default: the DAG's; none is the in-memory runner)
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not cls.EXECUTOR:  # a subclass of a component keeps its executor
+            cls.EXECUTOR = f"{module_beside(cls)}:run"
+        super().__init_subclass__(**kwargs)
+
+    def __init__(
+        self,
+        *,
+        cache: CacheMode | None = None,
+        cache_ttl: timedelta | None = None,
+        cache_scope: CacheScope | None = None,
+        cache_files: Sequence[str] = (),
+        verify: Verify | None = None,
+        beam_pipeline_args: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_cache_settings(self.task_id, cache, cache_ttl, cache_scope, verify)
+        self.cache = cache
+        self.cache_ttl = cache_ttl
+        self.cache_scope = cache_scope
+        self.cache_files = tuple(cache_files)
+        self.verify = verify
+        self.beam_pipeline_args = beam_pipeline_args
+        self._launcher = Launcher()
+
+    def component_run(self, context: Context) -> ComponentRun:
+        """As a node's, with this component's cache settings."""
+        run = super().component_run(context)
+        return replace(run, cache=self.cache_policy)
+
+    @property
+    def cache_policy(self) -> CachePolicy:
+        """The settings, with their defaults."""
+        return CachePolicy(
+            mode=True if self.cache is None else self.cache,
+            ttl=self.cache_ttl,
+            scope=self.cache_scope or "store",
+            verify=self.verify or "exists",
+            files=self.cache_files,
+        )
+
+    def decide(self, store: MetadataStore, run: ComponentRun) -> Decision:
+        """Hit or miss."""
+        return driver.decide(store, run, problem_with=self.cached_outputs_problem)
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """A hit is recorded; a miss runs the executor."""
+        decision = self.decide(self.store, run)
+        if decision.cached is not None:
+            self.log.info("%s: cached, %s", self.task_id, decision.reason)
+            _, outputs = publisher.publish_hit(self.store, decision.start, decision.cached.execution_id)
+            return outputs
+        self.log.info("%s: runs, %s", self.task_id, decision.reason)
+        return self._run_executor(run, decision)
+
+    def cached_outputs_problem(self, outputs: Published) -> str | None:
+        """Why these outputs of an equal execution cannot be used after all, or None."""
+        return None
+
+    def warm_parent(self) -> WarmParent | None:
+        """The process that forks this component's executor; None where it would gain nothing by that, or cannot be."""
+        idle_seconds = warm_parent_idle_seconds()
+        if idle_seconds <= 0 or HEAVY.isdisjoint(imported_first(self.SPEC.executor)) or not is_possible():
+            return None
+        return WarmParent(home=airflow_home(), idle_seconds=idle_seconds)
+
+    def on_kill(self) -> None:
+        """Airflow ends the task: the executor ends with it."""
+        self._launcher.kill()
+
+    def _run_executor(self, run: ComponentRun, decision: Decision) -> Published:
+        barrier("driver.before_start")
+        try:
+            claim = self.store.start_execution(decision.start)
+        except InProgressError as other:
+            self._wait_for(other)
+        barrier("driver.started")
+        try:
+            with Heartbeat(self.store, claim, on_loss=self._launcher.kill) as heart:
+                cached = driver.look_again(self.store, run, decision, problem_with=self.cached_outputs_problem)
+                if cached is not None:
+                    self.log.info("%s: cached after all, equal to execution %s", self.task_id, cached.execution_id)
+                    return publisher.publish_late_hit(self.store, claim, cached)
+                pending = self._make_outputs(claim)
+                with heart.losing_it_is_the_error():
+                    invocation = self._invocation(run, claim, pending)
+                    result = self._launcher.launch(invocation, log=self.log.info, warm=self.warm_parent())
+                changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
+                return publisher.publish(self.store, claim, decision, pending, result, changed=changed)
+        except BaseException as error:
+            self._record_failure(claim, error)
+            raise
+
+    def _wait_for(self, other: InProgressError) -> NoReturn:
+        from airflow_provider_mlpipe.triggers import ExecutionEndedTrigger
+
+        self.log.info("%s: waits, %s", self.task_id, other)
+        trigger = ExecutionEndedTrigger(
+            execution_id=other.execution_id, metadata_conn_id=self.metadata_conn_id or MlpipeHook.default_conn_name
+        )
+        self.defer(trigger=trigger, method_name=self.execute_again.__name__)
+
+    def execute_again(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Looks anew when the execution that this task waited for has ended: it hits that one's result, or runs."""
+        return self.execute(context)
+
+    def _make_outputs(self, claim: Claim) -> dict[str, Artifact]:
+        root = self.pipeline_root or default_pipeline_root()
+        outputs = {
+            key: artifact(uri=output_uri(root, self.task_id, key, claim.execution_id))
+            for key, artifact in self.output_types().items()
+        }
+        for artifact in outputs.values():
+            try:
+                folder_of(artifact).mkdir(parents=True)
+            except FileExistsError as error:
+                raise InvalidInputError(
+                    f"{artifact.uri} exists already: pipeline_root {root} belongs to another metadata store. Give each "
+                    "store a pipeline_root of its own."
+                ) from error
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise TransientError(f"pipeline_root {root} is full: {error}") from error
+                raise InvalidInputError(
+                    f"pipeline_root {root} cannot be written: {error}. Let the Airflow worker's user write there, or "
+                    "give another pipeline_root."
+                ) from error
+        return outputs
+
+    def _invocation(self, run: ComponentRun, claim: Claim, pending: Mapping[str, Artifact]) -> pb.ExecutorInvocation:
+        return pb.ExecutorInvocation(
+            executor=self.SPEC.executor,
+            component_id=self.task_id,
+            execution_id=claim.execution_id,
+            inputs={name: to_message(artifact) for name, artifact in run.inputs.items() if artifact is not None},
+            absent_inputs=[name for name, artifact in run.inputs.items() if artifact is None],
+            parameters=to_map(run.parameters, self.task_id),
+            outputs={key: to_message(artifact) for key, artifact in pending.items()},
+            beam_pipeline_args=self.beam_pipeline_args or (),
+            max_memory_mb=max_memory_mb(),
+        )
+
+    def _record_failure(self, claim: Claim, error: BaseException) -> None:
+        try:
+            self.store.fail(claim, f"{type(error).__name__}: {error}")
+        except TransientError as lost:  # the store is away: the next try finds this execution and ends it
+            self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
+
+
+def check_cache_settings(where: str, cache: object, cache_ttl: object, cache_scope: object, verify: object) -> None:
+    """Raises PipelineError for a cache setting that is none."""
+    for name, value, admitted in (
+        ("cache", cache, (True, False, "refresh", None)),
+        ("cache_scope", cache_scope, ("store", "pipeline", None)),
+        ("verify", verify, ("exists", "digest", None)),
+    ):
+        if value not in admitted or (isinstance(value, int) and not isinstance(value, bool)):
+            known = ", ".join(repr(known) for known in admitted[:-1])
+            raise PipelineError(f"{where}: {name} is one of {known}, not {value!r}")
+    if cache_ttl is not None and not (isinstance(cache_ttl, timedelta) and cache_ttl > timedelta()):
+        raise PipelineError(f"{where}: cache_ttl is a positive timedelta, not {cache_ttl!r}")

@@ -1,0 +1,208 @@
+"""`create_dag`: components in, an Airflow DAG out, wired by who reads whose artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator, TriggerRule
+
+from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope, Verify
+from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.component import check_cache_settings
+from airflow_provider_mlpipe.pipeline.node import NodeOperator
+from airflow_provider_mlpipe.planning import partial_run
+from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID, PlanOperator
+
+
+def create_dag(
+    dag_id: str,
+    components: Iterable[NodeOperator],
+    *,
+    pipeline_root: str | None = None,
+    schedule: Any = None,
+    metadata_conn_id: str | None = None,
+    beam_pipeline_args: Sequence[str] = (),
+    params: Mapping[str, Any] | None = None,
+    cache: CacheMode = True,
+    cache_ttl: timedelta | None = None,
+    cache_scope: CacheScope = "store",
+    verify: Verify = "exists",
+    **dag_kwargs: Any,
+) -> DAG:
+    """A DAG of the components, in any order; what a component sets itself wins over the DAG's settings.
+
+    The task `plan` comes first: it decides what can be skipped, and says why in its log.
+
+    :param pipeline_root: folder below which outputs are written (default `[mlpipe] pipeline_root`)
+    :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
+    :param beam_pipeline_args: for the components that use Beam
+    :param params: further Airflow Params, or other settings for those that RuntimeParameters declare
+    :param cache: True; "refresh" to run, and let later runs hit the new results; False to run for this run alone
+    :param cache_ttl: how old a result may be that is reused (default: any age)
+    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": of any)
+    :param verify: how the files of a result are looked at before it is reused: "exists" (all are there, in size) or
+        "digest" (what they hold, too)
+    :param dag_kwargs: anything else that `airflow.sdk.DAG` takes; to its `doc_md` a table of the components is added
+
+    Other tasks are added afterwards: `with dag: prepare() >> dag.get_task("plan")` for what has to end before anything
+    is decided. Components run also after skipped ones (`trigger_rule` "none_failed"), since those may be hits; below a
+    skipped task of another kind they are skipped.
+    Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
+    """
+    ordered = _in_order(_by_id(dag_id, components))
+    check_cache_settings(dag_id, cache, cache_ttl, cache_scope, verify)
+    settings = _Settings(
+        pipeline_root=pipeline_root,
+        metadata_conn_id=metadata_conn_id,
+        beam_pipeline_args=tuple(beam_pipeline_args),
+        cache=cache,
+        cache_ttl=cache_ttl,
+        cache_scope=cache_scope,
+        verify=verify,
+    )
+    dag = DAG(
+        dag_id,
+        schedule=schedule,
+        params=dict(params or {}),
+        doc_md=f"{dag_kwargs.pop('doc_md', None) or f'# {dag_id}'}\n\n{_doc(ordered)}",
+        **dag_kwargs,
+    )
+    for component in ordered:
+        _apply_defaults(component, settings)
+        _apply_default_args(component, dag.default_args)
+        _run_after_hits(component, dag.default_args)
+        dag.add_task(component)
+    for component in ordered:
+        component.wire()
+    _add_plan(dag, ordered, metadata_conn_id)
+    return dag
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What `create_dag` was given for all components."""
+
+    pipeline_root: str | None
+    metadata_conn_id: str | None
+    beam_pipeline_args: Sequence[str]
+    cache: CacheMode
+    cache_ttl: timedelta | None
+    cache_scope: CacheScope
+    verify: Verify
+
+
+def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: str | None) -> None:
+    partial_run.declare(dag, [component.task_id for component in components])
+    plan = PlanOperator(task_id=PLAN_TASK_ID, metadata_conn_id=metadata_conn_id, dag=dag)
+    for component in components:
+        component.is_planned = True
+        if not component.upstream_task_ids:
+            component.set_upstream(plan)
+
+
+def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOperator]:
+    if isinstance(components, BaseOperator):
+        raise PipelineError(f"{dag_id}: components is a list, and got the operator {components.task_id!r} alone")
+    by_id: dict[str, NodeOperator] = {}
+    for component in components:
+        _check_component(dag_id, component)
+        if component.task_id == PLAN_TASK_ID:
+            raise PipelineError(
+                f"{dag_id}: {PLAN_TASK_ID!r} is the task that plans; give the component another task_id"
+            )
+        if component.task_id in by_id:
+            raise PipelineError(
+                f"{dag_id}: two components have the id {component.task_id!r} "
+                f"({type(by_id[component.task_id]).__name__} and {type(component).__name__}); give one another task_id"
+            )
+        by_id[component.task_id] = component
+    return by_id
+
+
+def _check_component(dag_id: str, component: Any) -> None:
+    if not isinstance(component, NodeOperator):
+        raise PipelineError(
+            f"{dag_id}: {component!r} is no component; add other tasks afterwards: `with dag: ... >> dag.get_task(...)`"
+        )
+    if component.has_dag():  # type: ignore[no-untyped-call]
+        raise PipelineError(
+            f"{dag_id}: {component.task_id} is in the DAG {component.dag_id!r} already; make components outside of "
+            "`with DAG(...)`, and for one DAG only"
+        )
+
+
+def _in_order(by_id: Mapping[str, NodeOperator]) -> list[NodeOperator]:
+    """Producers before consumers, otherwise as given; raises PipelineError naming the ends of what does not fit."""
+    producers = {task_id: _producers(component, by_id) for task_id, component in by_id.items()}
+    ordered: dict[str, NodeOperator] = {}
+    while len(ordered) < len(by_id):
+        ready = [task_id for task_id in by_id if task_id not in ordered and producers[task_id] <= ordered.keys()]
+        if not ready:
+            raise PipelineError(
+                f"the components read each other's outputs in a cycle: "
+                f"{_cycle(producers, ordered)}. Break it, e.g. by a Resolver that reads an earlier run's artifact"
+            )
+        ordered |= {task_id: by_id[task_id] for task_id in ready}
+    return list(ordered.values())
+
+
+def _producers(component: NodeOperator, by_id: Mapping[str, NodeOperator]) -> set[str]:
+    for name, channel in component.input_channels().items():
+        if by_id.get(channel.producer.task_id) is not channel.producer:
+            raise PipelineError(
+                f"{component.task_id}.{name} reads {channel!r}, but {channel.producer.task_id} is not among the "
+                "components given to create_dag; add it to the list"
+            )
+    return {channel.producer.task_id for channel in component.input_channels().values()}
+
+
+def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str:
+    """One cycle among the components that are not in order, as "A → B → A" (A reads B)."""
+    path = [next(task_id for task_id in producers if task_id not in ordered)]
+    while path.count(path[-1]) == 1:
+        path.append(min(producers[path[-1]] - ordered.keys()))
+    return " → ".join(path[path.index(path[-1]) :])
+
+
+def _apply_defaults(component: NodeOperator, settings: _Settings) -> None:
+    for name, value in vars(settings).items():
+        if hasattr(component, name) and getattr(component, name) is None:
+            setattr(component, name, value)
+
+
+def _run_after_hits(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
+    """A skipped component above may be a hit; whoever chose a trigger rule keeps it, and above it no hit is skipped."""
+    given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
+    if "trigger_rule" not in {*given, *default_args}:
+        component.trigger_rule = TriggerRule.NONE_FAILED
+        component.is_skipped_with_others = True
+
+
+def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
+    """What Airflow does when an operator is made inside its DAG: these were made before theirs."""
+    given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
+    for name, value in default_args.items():
+        if name not in given and hasattr(component, name):
+            is_callback = name.startswith("on_") and callable(value)
+            setattr(component, name, [value] if is_callback else value)
+
+
+def _doc(components: Sequence[NodeOperator]) -> str:
+    """A table of the components with what they read and write, for the DAG's page in the UI."""
+    rows = "\n".join(
+        f"| {component.task_id} | {type(component).__name__} | {_inputs(component)} | {_outputs(component)} |"
+        for component in components
+    )
+    return f"| component | operator | reads | writes |\n|---|---|---|---|\n{rows}\n"
+
+
+def _inputs(component: NodeOperator) -> str:
+    channels = component.input_channels().items()
+    return ", ".join(f"{name} ← {channel.producer.task_id}.{channel.key}" for name, channel in channels)
+
+
+def _outputs(component: NodeOperator) -> str:
+    return ", ".join(f"{key} ({channel.artifact_type.TYPE_NAME})" for key, channel in component.outputs.items())

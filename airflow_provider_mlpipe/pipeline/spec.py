@@ -1,0 +1,128 @@
+"""How an operator declares itself: the annotations of its `__init__` are its spec.
+
+::
+
+    class StatisticsGenOperator(ComponentOperator):
+        OUTPUTS = {"statistics": ExampleStatistics}
+
+        def __init__(self, *, examples: Input[Examples], schema: OptionalInput[Schema] = None,
+                     exclude_splits: Value[Sequence[str]] = (), **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.examples = examples
+            ...
+
+`Input` and `OptionalInput` are channels; the others are parameters and say what they mean for the fingerprint. Nothing
+is declared twice: `component_spec` reads the signature, and the template fields follow from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.pipeline.channels import Channel
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
+
+A = TypeVar("A", bound=Artifact)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class InputRole:
+    """Marks an annotation as an input."""
+
+    optional: bool
+    required_when_wired: bool = False
+    ignored: bool = False
+
+
+Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
+"""Exactly one artifact of type A; without one in this run the task is skipped."""
+
+OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)]
+"""One artifact of type A, or None."""
+
+GateInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, required_when_wired=True)]
+"""None, or a channel that must bring its artifact: no verdict is no positive verdict, so the task is skipped."""
+
+IgnoredInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, ignored=True)]
+"""As OptionalInput, for what cannot change the output, but spares work: no part of the fingerprint."""
+
+Value: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
+"""A parameter whose value is part of the fingerprint."""
+
+Config: TypeAlias = Annotated[T, ComponentSpec.VALUE]
+"""As Value, for messages and dicts: only what is in them may be a RuntimeParameter."""
+
+Content: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.CONTENT]
+"""A path whose content is part of the fingerprint, and the path is not. A `.py` file counts with its local imports."""
+
+Function: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.FUNCTION]
+"""A dotted name of a function: the name counts, and its module's source with its local imports."""
+
+Ignored: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.IGNORED]
+"""A parameter that cannot change the output."""
+
+
+def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[Artifact]]) -> ComponentSpec:
+    """Reads the spec of an operator class off its `__init__` and those it inherits.
+
+    Arguments without a marker are Airflow's own.
+    """
+    spec = ComponentSpec(
+        component_type=operator.__name__.removesuffix("Operator"),
+        executor=executor,
+        outputs={key: artifact.TYPE_NAME for key, artifact in outputs.items()},
+    )
+    for cls in reversed(operator.__mro__):
+        init = cls.__dict__.get("__init__")
+        if init is not None and hasattr(cls, "OUTPUTS"):
+            hints = get_type_hints(init, include_extras=True)
+            for name, argument in inspect.signature(init).parameters.items():
+                _add_argument(spec, name, hints.get(name), argument.default is inspect.Parameter.empty)
+    return spec
+
+
+def module_beside(operator: type) -> str:
+    """The name by which `executor.py` in the operator's folder is imported.
+
+    A DAG file is no module of a package: its folder is found on the import path.
+    """
+    package = operator.__module__.rpartition(".")[0]
+    file = getattr(sys.modules.get(operator.__module__), "__file__", None)
+    if package or file is None:
+        return f"{package}.executor".removeprefix(".")
+    folder = Path(file).resolve().parent
+    above = [root for root in map(Path.resolve, map(Path, filter(None, sys.path))) if root in (folder, *folder.parents)]
+    nearest = max(above, key=lambda root: len(root.parts), default=folder)
+    return ".".join([*folder.relative_to(nearest).parts, "executor"])
+
+
+def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> None:
+    if get_origin(hint) is not Annotated:
+        return
+    declared, marker = get_args(hint)[:2]
+    if isinstance(marker, InputRole):
+        spec.inputs[name].CopyFrom(
+            ComponentSpec.Input(
+                artifact_type=_channel_type(declared).TYPE_NAME,
+                optional=marker.optional,
+                required_when_wired=marker.required_when_wired,
+                ignored=marker.ignored,
+            )
+        )
+    else:
+        spec.parameters[name].CopyFrom(ComponentSpec.Parameter(kind=marker, required=required))
+
+
+def _channel_type(declared: Any) -> type[Artifact]:
+    """The artifact type A of `Channel[A]` or `Channel[A] | None`."""
+    channel = declared if get_origin(declared) is Channel else get_args(declared)[0]
+    artifact_type: type[Artifact] = get_args(channel)[0]
+    return artifact_type

@@ -1,0 +1,151 @@
+"""A node in its pipeline: the inputs and outputs of its spec, the edges that follow, the Params that it declares."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.channels import Channel
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter, declare_params, runtime_parameters
+from airflow_provider_mlpipe.pipeline.spec import component_spec
+from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class WiredOperator(BaseOperator):
+    """A task with artifacts as inputs and outputs. `task_id`, the component's id, is its type unless given.
+
+    :param pipeline_root: folder below which outputs are written (default: the DAG's, then `[mlpipe] pipeline_root`)
+    :param metadata_conn_id: Airflow connection of type `mlpipe` (default: the DAG's, then `mlpipe_default`)
+    """
+
+    OUTPUTS: ClassVar[Mapping[str, type[Artifact]]] = {}
+    EXECUTOR: ClassVar[str] = ""
+    SPEC: ClassVar[pb.ComponentSpec]
+
+    ui_color = "#e8f0fe"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.SPEC = component_spec(cls, executor=cls.EXECUTOR, outputs=cls.OUTPUTS)
+        # Sorted, since a protobuf map has no order and Airflow's version of a DAG depends on this one.
+        cls.template_fields = (*sorted(cls.SPEC.inputs), *sorted(cls.SPEC.parameters), "pipeline_root")
+
+    def __init__(
+        self,
+        *,
+        task_id: str | None = None,
+        pipeline_root: str | None = None,
+        metadata_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(task_id=task_id or self.SPEC.component_type, **kwargs)
+        self.pipeline_root = pipeline_root
+        self.metadata_conn_id = metadata_conn_id
+        self._is_wired = False
+
+    @functools.cached_property
+    def outputs(self) -> Mapping[str, Channel[Any]]:
+        """A channel per output; an unknown key is a PipelineError that lists the known ones."""
+        return _Outputs(self, {key: Channel(self, key, artifact) for key, artifact in self.output_types().items()})
+
+    def output_types(self) -> Mapping[str, type[Artifact]]:
+        """The artifact type per output key."""
+        return self.OUTPUTS
+
+    def input_channels(self) -> dict[str, Channel[Any]]:
+        """The channels given as inputs, by input name; raises PipelineError when one does not fit."""
+        given = {name: getattr(self, name, None) for name in sorted(self.SPEC.inputs)}
+        for name, channel in given.items():
+            self._check_input(name, channel)
+        return {name: channel for name, channel in given.items() if channel is not None}
+
+    def gated_channels(self) -> list[Channel[Any]]:
+        """Channels whose other readers must wait for this node, since `check_gate` may find them unfit."""
+        return []
+
+    def wire(self) -> None:
+        """Checks the inputs, draws this task's edges and declares its parameters on the DAG.
+
+        Called once, after its producers were wired: by Airflow in `with DAG(...)`, else by `create_dag`.
+        """
+        self.input_channels()
+        self._check_functions()
+        super()._set_xcomargs_dependencies()
+        declare_params(self.dag, list(self.runtime_parameters()))
+        self._is_wired = True
+        wired = [task for task in self.dag.tasks if isinstance(task, WiredOperator) and task._is_wired]
+        _check_one_meaning(self, wired)
+        _order_by_gates(wired)
+
+    def runtime_parameters(self) -> Iterator[RuntimeParameter]:
+        """The RuntimeParameters among this task's parameters, nested ones too."""
+        return runtime_parameters([getattr(self, name) for name in self.template_fields])
+
+    def _set_xcomargs_dependencies(self) -> None:
+        """Airflow calls this when an operator has been constructed; without a DAG yet, `create_dag` wires it later."""
+        if self.has_dag():  # type: ignore[no-untyped-call]
+            self.wire()
+
+    def _set_xcomargs_dependency(self, field: str, newvalue: Any) -> None:
+        """Airflow calls this when a field is set later on."""
+        if self.has_dag():  # type: ignore[no-untyped-call]
+            super()._set_xcomargs_dependency(field, newvalue)
+
+    def _check_input(self, name: str, channel: Any) -> None:
+        declared = self.SPEC.inputs[name]
+        end = f"{self.task_id}.{name} ({declared.artifact_type})"
+        if channel is None:
+            if declared.optional:
+                return
+            raise PipelineError(f"{end} needs a channel and got None; pass e.g. {name}=producer.outputs[...]")
+        if not isinstance(channel, Channel):
+            raise PipelineError(f"{end} needs a channel and got {channel!r}; pass e.g. {name}=producer.outputs[...]")
+        if declared.artifact_type not in channel.artifact_type.type_names():
+            raise PipelineError(f"{end} cannot take {channel!r}; pass a channel of {declared.artifact_type}")
+
+    def _check_functions(self) -> None:
+        for name, parameter in self.SPEC.parameters.items():
+            if parameter.kind == pb.ComponentSpec.FUNCTION and callable(given := getattr(self, name)):
+                raise PipelineError(f"{self.task_id}.{name} takes a dotted name, 'module.function', and got {given!r}")
+
+    def published_outputs(self, context: Context, key: str) -> list[Artifact]:
+        """What its newest complete or cached execution in the context's run published under `key`."""
+        raise NotImplementedError
+
+
+def _check_one_meaning(node: WiredOperator, others: Sequence[WiredOperator]) -> None:
+    """Two RuntimeParameters of one name would share a Param, and one of their defaults would silently win."""
+    for mine in node.runtime_parameters():
+        for theirs in (parameter for other in others for parameter in other.runtime_parameters()):
+            if mine.name == theirs.name and mine.serialize() != theirs.serialize():
+                raise PipelineError(
+                    f"{node.dag_id}: {theirs} and {mine} share a name and differ; share one, or rename one"
+                )
+
+
+def _order_by_gates(nodes: Sequence[WiredOperator]) -> None:
+    """A gate that may fail holds back everything else that reads what it vouches for."""
+    for gate in nodes:
+        for channel in gate.gated_channels():
+            above = gate.get_flat_relative_ids(upstream=True)
+            for node in nodes:
+                if node is not gate and node.task_id not in above and channel in node.input_channels().values():
+                    node.set_upstream(gate)
+
+
+class _Outputs(dict[str, Channel[Any]]):
+    def __init__(self, operator: WiredOperator, channels: Mapping[str, Channel[Any]]) -> None:
+        super().__init__(channels)
+        self._operator = operator
+
+    def __missing__(self, key: str) -> NoReturn:
+        known = ", ".join(sorted(self)) or "none"
+        raise PipelineError(f"{self._operator.task_id} has no output {key!r}; it has: {known}")

@@ -1,0 +1,173 @@
+"""Which components a partial run runs, what it takes from an earlier run, and what it leaves out.
+
+Three Params choose: `from_components` (these and what is below them), `to_components` (these and what is above them)
+and `skip_components` (not these). What is above the chosen ones is taken from the latest run that has what they need,
+or from the run that `base_run_id` names; all else is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
+from airflow_provider_mlpipe.caching.driver import Verify, usable_problem
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.node import NodeOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+FROM, TO, SKIP, BASE = "from_components", "to_components", "skip_components", "base_run_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """An earlier run's result that stands for a component's in this one."""
+
+    run_id: str
+    start: ExecutionStart
+    cached_from: int
+    outputs: Mapping[str, Sequence[Artifact]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a partial run takes from an earlier run, by component, and what it leaves out; neither in a whole run."""
+
+    taken: Mapping[str, Taken] = field(default_factory=dict)
+    left_out: Collection[str] = ()
+
+
+def declare(dag: DAG, component_ids: Sequence[str]) -> None:
+    """Adds the Params to the DAG, so that the trigger form asks for them."""
+    choice = {"type": "array", "items": {"type": "string", "enum": list(component_ids)}, "section": "Partial run"}
+    dag.params[FROM] = Param([], description="Only these and what is below them.", **_form(choice))
+    dag.params[TO] = Param([], description="Only these and what is above them.", **_form(choice))
+    dag.params[SKIP] = Param([], description="Not these.", **_form(choice))
+    dag.params[BASE] = Param(
+        None,
+        type=["null", "string"],
+        section="Partial run",
+        description="Run to take the results of the others from (default: the latest that has them).",
+    )
+
+
+def _form(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """With `examples` Airflow's form shows a list to choose from."""
+    return dict(choice) | {"examples": choice["items"]["enum"]}
+
+
+def select(dag: DAG, store: MetadataStore, context: Context) -> Selection:
+    """What the run's Params choose.
+
+    Raises InvalidInputError for an unknown component, a choice of nothing, and when what is needed is in no run.
+    """
+    params = context["params"]
+    first, last, without = (list(params.get(name) or ()) for name in (FROM, TO, SKIP))
+    nodes = {task.task_id: task for task in dag.topological_sort() if isinstance(task, NodeOperator)}
+    _check_known([*first, *last, *without], nodes)
+    if not (first or last or without):
+        return Selection()
+    runs = _chosen(nodes, first, last, without)
+    read = {channel.producer.task_id for task_id in runs for channel in nodes[task_id].input_channels().values()}
+    above = set[str]().union(*(nodes[task_id].get_flat_relative_ids(upstream=True) for task_id in runs))
+    rest = [task_id for task_id in nodes if task_id in above - runs and (task_id in read or task_id not in without)]
+    needed = [task_id for task_id in rest if task_id in _required(nodes, runs)]
+    taken = _take([nodes[task_id] for task_id in rest], needed, store, context)
+    return Selection(taken=taken, left_out=nodes.keys() - runs - taken.keys())
+
+
+def _check_known(given: Iterable[str], nodes: Mapping[str, NodeOperator]) -> None:
+    if unknown := sorted(set(given) - nodes.keys()):
+        raise InvalidInputError(
+            f"no component {', '.join(unknown)} to run from, to or without; there are: {', '.join(nodes)}"
+        )
+
+
+def _chosen(
+    nodes: Mapping[str, NodeOperator], first: Sequence[str], last: Sequence[str], without: Sequence[str]
+) -> set[str]:
+    def in_line(task_id: str, ends: Sequence[str], *, upstream: bool) -> bool:
+        return not ends or not {task_id, *nodes[task_id].get_flat_relative_ids(upstream=upstream)}.isdisjoint(ends)
+
+    below = {task_id for task_id in nodes if in_line(task_id, first, upstream=True)}
+    above = {task_id for task_id in nodes if in_line(task_id, last, upstream=False)}
+    chosen = (below & above) - set(without)
+    if not chosen:
+        raise InvalidInputError(
+            f"nothing is left to run: from {', '.join(first) or 'the start'} to {', '.join(last) or 'the end'} without "
+            f"{', '.join(without) or 'any exception'}"
+        )
+    return chosen
+
+
+def _required(nodes: Mapping[str, NodeOperator], runs: Collection[str]) -> set[str]:
+    """Whose outputs the chosen components cannot do without."""
+    return {
+        channel.producer.task_id
+        for task_id in runs
+        for name, channel in nodes[task_id].input_channels().items()
+        if not nodes[task_id].SPEC.inputs[name].optional
+    }
+
+
+def _take(
+    nodes: Sequence[NodeOperator], needed: Sequence[str], store: MetadataStore, context: Context
+) -> dict[str, Taken]:
+    ti = context["ti"]
+    wanted = needed or [node.task_id for node in nodes]
+    run_id = context["params"].get(BASE) or (
+        store.latest_run_with(wanted, pipeline=ti.dag_id, other_than=ti.run_id) if wanted else None
+    )
+    taken = {}
+    for node in nodes:
+        result, problem = _result(node, store, ti, run_id) if run_id else (None, "no run has all that is needed")
+        if result is not None:
+            taken[node.task_id] = result
+        elif node.task_id in needed:
+            raise InvalidInputError(f"{node.task_id} cannot be taken: {problem}. Run it, too, or name another run")
+    return taken
+
+
+def _result(node: NodeOperator, store: MetadataStore, ti: Any, run_id: str) -> tuple[Taken | None, str]:
+    """What a run has of a component; None, and why, if it cannot be used."""
+    found = store.executions(pipeline=ti.dag_id, run_id=run_id, component_id=node.task_id).items
+    usable = [each for each in found if each.state in (ExecutionState.COMPLETE, ExecutionState.CACHED)]
+    if not usable:
+        return None, f"run {run_id} has no result of it"
+    outputs = store.execution_artifacts(usable[0].id, "OUTPUT")
+    for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
+        problem = None if artifact.state is ArtifactState.LIVE else f"{artifact.uri} is {artifact.state.value}"
+        if problem := problem or usable_problem(artifact, _verify(node)):
+            return None, f"of run {run_id}, {problem}"
+    return _taken(usable[0], outputs, store, ti), ""
+
+
+def _verify(node: NodeOperator) -> Verify:
+    return node.cache_policy.verify if isinstance(node, ComponentOperator) else "exists"
+
+
+def _taken(execution: Execution, outputs: Mapping[str, Sequence[Artifact]], store: MetadataStore, ti: Any) -> Taken:
+    inputs = store.execution_artifacts(execution.id, "INPUT")
+    start = ExecutionStart(
+        component_type=execution.type,
+        pipeline=execution.pipeline,
+        run_id=ti.run_id,
+        component_id=execution.component_id,
+        try_number=0,
+        fingerprint=execution.fingerprint,
+        fingerprint_parts=execution.fingerprint_parts,
+        inputs={key: [artifact.id for artifact in artifacts if artifact.id] for key, artifacts in inputs.items()},
+        properties=execution.properties,
+        triggered_by=execution.triggered_by,
+        environment={"taken_from_run": execution.run_id},
+    )
+    return Taken(
+        run_id=execution.run_id, start=start, cached_from=execution.cached_from or execution.id, outputs=outputs
+    )

@@ -1,0 +1,93 @@
+"""The task `plan`: decides for the whole run before it begins, says why, and skips what need not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+
+from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
+from airflow_provider_mlpipe.execution.warm import ColdError
+from airflow_provider_mlpipe.metadata.hook import MlpipeHook
+from airflow_provider_mlpipe.metadata.store import STALE_AFTER, MetadataStore, PlannedTask
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.planning import planner
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+PLAN_TASK_ID = "plan"
+_MAY_RUN = (planner.Verdict.RUN, planner.Verdict.UNKNOWN)
+_ROUNDS = 3  # of a decision that is overtaken before it is committed, e.g. by outputs that are marked MISSING
+
+
+class PlanOperator(BaseOperator):
+    """Decides, commits what it decided, and only then skips: its retry finds the decisions and goes by them.
+
+    Tasks of this DAG above it have ended when it decides; the components below other tasks are left to decide
+    themselves.
+
+    :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
+    :param kwargs: everything that BaseOperator takes
+    """
+
+    ui_color = "#fef7e0"
+
+    def __init__(self, *, metadata_conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.metadata_conn_id = metadata_conn_id
+
+    def execute(self, context: Context) -> None:
+        """Plans the run; raises DownstreamTasksSkipped with what is to be skipped."""
+        store = MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
+        try:
+            tasks = self._committed(store, context)
+        except PermanentError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        for line in lines(tasks):
+            self.log.info("%s", line)
+        self._warm_up(tasks)
+        barrier("plan.before_skip")
+        if skipped := [task.component_id for task in tasks if task.is_skipped]:
+            raise DownstreamTasksSkipped(tasks=skipped)
+
+    def _warm_up(self, tasks: Iterable[PlannedTask]) -> None:
+        """What the first heavy task would wait for is imported while light ones still run."""
+        to_come = [self.dag.get_task(task.component_id) for task in tasks if task.verdict in _MAY_RUN]
+        components = [task for task in to_come if isinstance(task, ComponentOperator)]
+        parent = next(filter(None, (component.warm_parent() for component in components)), None)
+        try:
+            if parent is not None and parent.start():
+                self.log.info("started a warm parent for executors: %s", parent.log)
+        except ColdError as why:
+            self.log.info("executors start cold: %s", why)
+
+    def _committed(self, store: MetadataStore, context: Context) -> list[PlannedTask]:
+        """This run's plan: the one that an earlier try has committed, or a new one."""
+        ti = context["ti"]
+        key: dict[str, Any] = {"pipeline": ti.dag_id, "run_id": ti.run_id, "clear": ti.max_tries}
+        for rounds_left in reversed(range(_ROUNDS)):
+            try:
+                if (tasks := store.plan(**key)) is not None:
+                    return tasks
+                if dead := store.abandon_stale(STALE_AFTER):
+                    self.log.info("executions %s ended: nothing was heard of their workers", dead)
+                nodes = planner.make_plan(self.dag, store, context, plan_task_id=self.task_id)
+                barrier("plan.before_commit")
+                planner.commit(store, nodes, **key)
+                barrier("plan.committed")
+            except TransientError as error:
+                if not rounds_left:
+                    raise
+                self.log.warning("plans again: %s", error)
+        return store.plan(**key) or []
+
+
+def lines(tasks: Sequence[PlannedTask]) -> Iterable[str]:
+    """The plan in words, a line per component."""
+    width = max((len(task.component_id) for task in tasks), default=0)
+    for task in tasks:
+        yield f"{task.component_id:<{width}}  {task.verdict:<8}  {task.reason}"

@@ -1,0 +1,238 @@
+"""Decides for a whole DAG what a run would do, before anything runs.
+
+In topological order each component is asked what it would do. It can say so only when everything above it is settled:
+its inputs are then known, and its task may be skipped, since a skipped task lets its followers start at once.
+
+- A hit, or a node that only names artifacts, is settled; so is what a partial run takes from an earlier one.
+- A component that runs is not, and what is below it is unknown until then (it may still turn out to be a hit).
+- So is what is below a task that is no component, unless that task is above the plan and has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from airflow.sdk.exceptions import AirflowSkipException
+from jinja2.meta import find_undeclared_variables
+
+from airflow_provider_mlpipe.caching.driver import Decision, Outputs, Resolution
+from airflow_provider_mlpipe.exceptions import PermanentError
+from airflow_provider_mlpipe.execution import publisher
+from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
+from airflow_provider_mlpipe.nested import leaves
+from airflow_provider_mlpipe.pipeline.node import NodeOperator
+from airflow_provider_mlpipe.planning import partial_run
+from airflow_provider_mlpipe.planning.partial_run import Selection, Taken
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG, Context
+
+Outcome = Decision | Resolution | Taken
+
+_OF_ITS_OWN_TASK = {"ti", "task", "task_instance", "task_instance_key_str", "map_index_template"}
+_LETS_SKIPPED_PASS = {"none_failed", "all_done", "always"}
+
+
+class Verdict(str, Enum):
+    """What a plan says of a component."""
+
+    HIT = "hit"
+    RESOLVED = "resolved"
+    TAKEN = "taken"
+    LEFT_OUT = "left out"
+    RUN = "run"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedNode:
+    """A component's verdict, why, what is known of its outcome, and whether its task can be skipped.
+
+    `reads` says whose output each input is: producer and key by the input's name.
+    """
+
+    component_id: str
+    verdict: Verdict
+    reason: str
+    reads: Mapping[str, tuple[str, str]]
+    outcome: Outcome | None = None
+    outputs: Outputs | None = None
+    is_skipped: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing about it is open any more."""
+        return self.outputs is not None
+
+
+def make_plan(dag: DAG, store: MetadataStore, context: Context, *, plan_task_id: str) -> list[PlannedNode]:
+    """What each component of the DAG would do in a run with the context's Params, in topological order.
+
+    Looks into the store, hashes files and marks outputs as MISSING that are found so; records nothing. The DAG's tasks
+    above `plan_task_id` have ended. Raises TransientError when the store is away, and InvalidInputError when a partial
+    run names what there is not.
+    """
+    return _Planner(dag, store, context, partial_run.select(dag, store, context), plan_task_id).plan()
+
+
+def commit(store: MetadataStore, nodes: Sequence[PlannedNode], *, pipeline: str, run_id: str, clear: int) -> bool:
+    """Records every outcome and the plan itself in one transaction; False if another process was quicker."""
+    return store.commit_plan(
+        pipeline=pipeline, run_id=run_id, clear=clear, record=lambda: list(_recorded(store, nodes))
+    )
+
+
+def _recorded(store: MetadataStore, nodes: Sequence[PlannedNode]) -> Iterable[PlannedTask]:
+    published: dict[str, Outputs] = {}
+    for node in nodes:
+        execution_id = None
+        if node.outcome is not None and node.is_settled:
+            execution_id, published[node.component_id] = _record(store, node, published)
+        yield PlannedTask(
+            component_id=node.component_id,
+            verdict=node.verdict.value,
+            reason=node.reason,
+            is_skipped=node.is_skipped,
+            execution_id=execution_id,
+        )
+
+
+def _record(store: MetadataStore, node: PlannedNode, published: Mapping[str, Outputs]) -> tuple[int, Outputs]:
+    """Its inputs are those that were recorded just now: what an Importer registers has its id only since then."""
+    assert node.outcome is not None
+    if isinstance(node.outcome, Taken):
+        return publisher.publish_hit(store, node.outcome.start, node.outcome.cached_from)
+    inputs = {
+        name: [artifact.id for artifact in published.get(producer, {}).get(key, ()) if artifact.id is not None]
+        for name, (producer, key) in node.reads.items()
+    }
+    start = replace(node.outcome.start, inputs=inputs)
+    if isinstance(node.outcome, Resolution):
+        return publisher.publish_resolution(store, replace(node.outcome, start=start))
+    assert node.outcome.cached is not None
+    return publisher.publish_hit(store, start, node.outcome.cached.execution_id)
+
+
+class _Planner:
+    def __init__(
+        self, dag: DAG, store: MetadataStore, context: Context, selection: Selection, plan_task_id: str
+    ) -> None:
+        self._tasks = {task.task_id: task for task in dag.topological_sort()}
+        self._store = store
+        self._context = context
+        self._selection = selection
+        self._ended = self._above(plan_task_id) | {plan_task_id}
+        self._nodes: dict[str, PlannedNode] = {}
+
+    def plan(self) -> list[PlannedNode]:
+        for task_id, task in self._tasks.items():
+            if task_id not in self._ended and _is_node(task):
+                self._nodes[task_id] = self._with_skip(task, self._node(task))
+        return list(self._nodes.values())
+
+    def _node(self, task: Any) -> PlannedNode:
+        if not isinstance(task, NodeOperator):
+            return _open(task, Verdict.UNKNOWN, "it is mapped: each of its tasks decides for itself")
+        if task.task_id in self._selection.left_out:
+            return replace(_open(task, Verdict.LEFT_OUT, "this run is without it"), outputs={})
+        if task.task_id in self._selection.taken:
+            return self._taken(task, self._selection.taken[task.task_id])
+        if waits_for := self._first_open_above(task.task_id):
+            return _open(task, Verdict.UNKNOWN, f"waits for {waits_for}")
+        if own := _what_only_its_task_knows(task):
+            return _open(task, Verdict.UNKNOWN, own)
+        return self._decided(task)
+
+    def _first_open_above(self, task_id: str) -> str | None:
+        """The nearest task above of which it is not known how it ends."""
+        above = self._above(task_id)
+        is_open = (other for other in reversed(self._tasks) if other in above and not self._is_settled(other))
+        return next(is_open, None)
+
+    def _is_settled(self, task_id: str) -> bool:
+        return task_id in self._ended or (task_id in self._nodes and self._nodes[task_id].is_settled)
+
+    def _decided(self, task: NodeOperator) -> PlannedNode:
+        given = {
+            name: self._outputs(channel.producer.task_id).get(channel.key, ())
+            for name, channel in task.input_channels().items()
+        }
+        try:
+            copy = task.rendered(self._context, given)
+            run = replace(copy.component_run(self._context), try_number=0)
+            outcome = copy.decide(self._store, run)
+        except AirflowSkipException as error:
+            return _open(task, Verdict.UNKNOWN, str(error))
+        except (PermanentError, jinja2.TemplateError) as error:
+            return _open(task, Verdict.RUN, f"{type(error).__name__}: {error}")
+        return _gated(copy, _with_outcome(task, outcome))
+
+    def _taken(self, task: NodeOperator, taken: Taken) -> PlannedNode:
+        node = _open(task, Verdict.TAKEN, f"from run {taken.run_id}")
+        copy = task.rendered(self._context, {})
+        return _gated(copy, replace(node, outcome=taken, outputs=taken.outputs))
+
+    def _with_skip(self, task: Any, node: PlannedNode) -> PlannedNode:
+        """A skipped task must be followed by components only: others would be skipped with it.
+
+        Nor may what follows it start before a task above it that is no component has ended.
+        """
+        if not node.is_settled:
+            return node
+        is_left_out = node.verdict is Verdict.LEFT_OUT
+        let_pass = all(_is_node(other) and other.trigger_rule in _LETS_SKIPPED_PASS for other in task.downstream_list)
+        all_known = all(self._is_settled(other) for other in self._above(task.task_id))
+        return replace(node, is_skipped=is_left_out or (let_pass and all_known))
+
+    def _outputs(self, task_id: str) -> Outputs:
+        return self._nodes[task_id].outputs or {}
+
+    def _above(self, task_id: str) -> set[str]:
+        return set(self._tasks[task_id].get_flat_relative_ids(upstream=True))
+
+
+def _is_node(task: Any) -> bool:
+    operator = getattr(task, "operator_class", type(task))  # of a mapped task, what it maps
+    return isinstance(operator, type) and issubclass(operator, NodeOperator)
+
+
+def _open(task: Any, verdict: Verdict, reason: str) -> PlannedNode:
+    channels = task.input_channels() if isinstance(task, NodeOperator) else {}
+    reads = {name: (channel.producer.task_id, channel.key) for name, channel in channels.items()}
+    return PlannedNode(component_id=task.task_id, verdict=verdict, reason=reason, reads=reads)
+
+
+def _with_outcome(task: NodeOperator, outcome: Decision | Resolution) -> PlannedNode:
+    if isinstance(outcome, Resolution):
+        named = [str(artifact.id or artifact.uri) for artifacts in outcome.outputs.values() for artifact in artifacts]
+        reason = f"names {', '.join(named)}" if named else "nothing found"
+        return replace(_open(task, Verdict.RESOLVED, reason), outcome=outcome, outputs=outcome.outputs)
+    if outcome.cached is None:
+        return _open(task, Verdict.RUN, outcome.reason)
+    return replace(_open(task, Verdict.HIT, outcome.reason), outcome=outcome, outputs=outcome.cached.outputs)
+
+
+def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
+    """A shut gate is not passed by a hit: its task runs, finds the hit, and fails."""
+    if node.outputs is None:
+        return node
+    try:
+        task.check_gate(node.outputs)
+    except PermanentError as error:
+        return replace(node, reason=f"{node.reason}; its gate is shut: {error}", outputs=None, outcome=None)
+    return node
+
+
+def _what_only_its_task_knows(task: NodeOperator) -> str | None:
+    if task.params:
+        return "it has Params of its own"
+    environment = task.get_template_env()
+    for name in task.template_fields:
+        for text in leaves(getattr(task, name)):
+            if isinstance(text, str) and _OF_ITS_OWN_TASK & find_undeclared_variables(environment.parse(text)):
+                return f"its {name} is only known in its task: {text}"
+    return None

@@ -1,0 +1,375 @@
+"""One component from decision to published row: real store, real child process."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from run_part import component, component_run, run
+from waiting import wait_for
+
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
+from airflow_provider_mlpipe.caching import driver
+from airflow_provider_mlpipe.exceptions import (
+    AnomaliesFoundError,
+    ExecutorDiedError,
+    ExecutorFailedError,
+    InvalidInputError,
+    InvalidValueError,
+    LostClaimError,
+    UserCodeError,
+)
+from airflow_provider_mlpipe.metadata.connection import Connection
+from airflow_provider_mlpipe.metadata.store import Claim, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.storage.digests import tree_digest
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(database: str, tmp_path: Path) -> Make:
+    return lambda name="Make", **arguments: component(name, database, str(tmp_path / "root"), **arguments)
+
+
+@pytest.fixture
+def store(database: str) -> MetadataStore:
+    return MetadataStore(database)
+
+
+class TaskLog:
+    """What was logged so far."""
+
+    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
+        self._captured = captured
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        self._text += self._captured.readouterr().out
+        return self._text
+
+
+@pytest.fixture
+def task_log(capsys: pytest.CaptureFixture[str]) -> TaskLog:
+    return TaskLog(capsys)
+
+
+def one(published: Any, key: str = "examples") -> Artifact:
+    (artifact,) = published[key]
+    return artifact
+
+
+def states(store: MetadataStore) -> list[ExecutionState]:
+    return [execution.state for execution in reversed(store.executions().items)]
+
+
+def test_a_miss_runs_and_publishes_and_the_same_again_is_a_hit(make: Make, store: MetadataStore) -> None:
+    first = one(run(make()))
+    assert first.state is ArtifactState.LIVE
+    assert first.digest == tree_digest(Path(first.uri))
+    assert Path(first.uri).name == str(store.executions().items[0].id)
+    assert first.properties["record_counts"] == {"train": 3}
+    again = one(run(make(), run_id="second"))
+    assert again.id == first.id
+    assert states(store) == [ExecutionState.COMPLETE, ExecutionState.CACHED]
+
+
+def test_equal_content_stops_there(make: Make) -> None:
+    """Early cutoff: a producer that ran again with equal bytes leaves its consumer cached."""
+    first, second = (one(run(make(cache=cache), run_id=str(cache))) for cache in (True, "refresh"))
+    assert first.id != second.id
+    assert first.digest == second.digest
+    used = [one(run(make("Use", examples=None), inputs={"examples": made}), "model").id for made in (first, second)]
+    assert used[0] == used[1]
+
+
+def test_another_parameter_runs_and_says_why(make: Make, task_log: TaskLog) -> None:
+    run(make(text="a"))
+    run(make(text="b"), run_id="second")
+    assert "Make: runs, first run" in task_log.text
+    assert 'Make: runs, parameter text "a" → "b"' in task_log.text
+
+
+def test_outputs_that_are_gone_are_marked_missing_and_made_again(
+    make: Make, store: MetadataStore, task_log: TaskLog
+) -> None:
+    lost = one(run(make()))
+    for path in Path(lost.uri).iterdir():
+        path.unlink()
+    Path(lost.uri).rmdir()
+    again = one(run(make(), run_id="second"))
+    assert again.id != lost.id
+    assert store.artifact(lost.id or 0).state is ArtifactState.MISSING  # type: ignore[union-attr]
+    assert f"outputs missing: {lost.uri}" in task_log.text
+
+
+@pytest.mark.parametrize(("cache", "later"), [(False, ExecutionState.COMPLETE), ("refresh", ExecutionState.CACHED)])
+def test_what_a_run_without_a_look_leaves_to_later_ones(
+    make: Make, store: MetadataStore, cache: Any, later: ExecutionState
+) -> None:
+    for number in range(2):
+        run(make(cache=cache), run_id=f"run {number}")
+    assert states(store) == [ExecutionState.COMPLETE] * 2
+    run(make(), run_id="later")
+    assert states(store)[-1] is later
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        ("raise", ExecutorFailedError, r"(?s)what the user did wrong.*parts_executors\.py.*in _raise"),
+        ("permanent", InvalidInputError, r"data\.csv, line 7"),
+        ("exit", ExecutorFailedError, "bye"),
+        ("surrogate", InvalidInputError, r"caf\\udce9\.csv is not text"),
+        ("own_error", InvalidInputError, "of a kind of its own"),
+        ("namesake", ExecutorFailedError, "only shares the name"),
+        ("long", ExecutorFailedError, "characters left out"),
+        ("crash", ExecutorDiedError, r"(?s)Make ended without a result, killed by SIGKILL.*last words"),
+    ],
+)
+def test_a_failed_execution_publishes_nothing_and_says_why(
+    make: Make, store: MetadataStore, act: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        run(make(act=act))
+    assert not store.artifacts().items
+    (execution,) = store.executions().items
+    assert execution.state is ExecutionState.FAILED
+    assert execution.error is not None
+    assert execution.error.startswith(error.__name__)
+
+
+def test_what_an_executor_returns_is_checked(
+    make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPIPE_TEST_ROOT", str(tmp_path / "root"))
+    with pytest.raises(InvalidValueError, match="returned exampels; its outputs are examples"):
+        run(make(words=["misspelt"]))
+    with pytest.raises(InvalidValueError, match="left no folder"):
+        run(make(act="no_folder", files=0))
+    assert not store.artifacts().items
+
+
+def test_an_executor_may_close_its_output(make: Make) -> None:
+    assert one(run(make(act="silent"))).state is ArtifactState.LIVE
+
+
+def test_code_that_is_edited_while_it_runs_makes_the_result_not_reusable(
+    make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barriers, module = tmp_path / "barriers", tmp_path / "edited_while_it_runs.py"
+    barriers.mkdir()
+    (barriers / "launcher.start.hold").touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    module.write_text("def make_text(): return 'before'")
+    worker = threading.Thread(target=run, args=[make(module_file=str(module))])
+    worker.start()
+    wait_for(lambda: list(barriers.glob("launcher.start@*")))
+    module.write_text("def make_text(): return 'edited'")
+    (barriers / "launcher.start.hold").unlink()
+    worker.join()
+    (execution,) = store.executions().items
+    assert "changed while it ran: user code changed: edited_while_it_runs.py" in str(execution.not_reusable_reason)
+
+
+def test_outputs_out_of_reach_are_not_given_up(make: Make, store: MetadataStore, tmp_path: Path) -> None:
+    first = one(run(make()))
+    (tmp_path / "root").rename(tmp_path / "not mounted")
+    one(run(make(), run_id="meanwhile"))
+    assert store.artifact(first.id or 0).state is ArtifactState.LIVE  # type: ignore[union-attr]
+
+
+def test_an_output_that_was_emptied_is_missing(make: Make, store: MetadataStore) -> None:
+    first = one(run(make()))
+    for path in Path(first.uri).iterdir():
+        path.unlink()
+    assert one(run(make(), run_id="second")).id != first.id
+    assert store.artifact(first.id or 0).state is ArtifactState.MISSING  # type: ignore[union-attr]
+
+
+def test_a_shut_gate_stays_shut_on_a_hit(make: Make, store: MetadataStore) -> None:
+    for run_id in ("a", "b"):
+        with pytest.raises(AnomaliesFoundError):
+            run(make(shut=True), run_id=run_id)
+    assert states(store) == [ExecutionState.COMPLETE, ExecutionState.CACHED]
+
+
+def test_a_retry_is_a_new_execution_and_a_zombie_cannot_publish(make: Make, store: MetadataStore) -> None:
+    operator = make()
+    decision_run = component_run(operator)
+    zombie = store.start_execution(driver.decide(store, decision_run).start)
+    published = one(run(operator, try_number=2))
+    with pytest.raises(LostClaimError, match="superseded by try 2"):
+        store.publish(zombie, {})
+    assert states(store) == [ExecutionState.FAILED, ExecutionState.COMPLETE]
+    assert store.artifact(published.id or 0) == published
+
+
+def test_an_equal_result_that_the_component_refuses_is_made_again(make: Make, store: MetadataStore) -> None:
+    run(make())
+    operator = make()
+    operator.cached_outputs_problem = lambda outputs: "it is not served any more"
+    run(operator, run_id="second")
+    assert states(store) == [ExecutionState.COMPLETE] * 2
+
+
+def start_elsewhere(make: Make, store: MetadataStore) -> Claim:
+    """What `make` makes by default is being made in another run."""
+    return store.start_execution(driver.decide(store, component_run(make(), run_id="elsewhere")).start)
+
+
+def test_while_another_makes_the_same_a_task_waits_and_then_hits(make: Make, store: MetadataStore) -> None:
+    other = start_elsewhere(make, store)
+    with pytest.raises(TaskDeferred) as deferred:
+        run(make())
+    assert deferred.value.method_name == "execute_again"
+    assert deferred.value.trigger.serialize() == (
+        "airflow_provider_mlpipe.triggers.ExecutionEndedTrigger",
+        {"execution_id": other.execution_id, "metadata_conn_id": "mlpipe_default"},
+    )
+    store.publish(other, {})
+    run(make())
+    assert states(store) == [ExecutionState.COMPLETE, ExecutionState.CACHED]
+
+
+@pytest.mark.parametrize("cache", [False, "refresh"])
+def test_who_does_not_look_does_not_wait(make: Make, store: MetadataStore, cache: Any) -> None:
+    start_elsewhere(make, store)
+    run(make(cache=cache))
+    assert states(store) == [ExecutionState.RUNNING, ExecutionState.COMPLETE]
+
+
+def test_for_a_dead_worker_nobody_waits(make: Make, store: MetadataStore, database: str) -> None:
+    start_elsewhere(make, store)
+    Connection(database).run("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '61 seconds'")
+    run(make())
+    assert states(store) == [ExecutionState.ABANDONED, ExecutionState.COMPLETE]
+
+
+def test_what_is_published_between_the_look_and_the_claim_is_hit(
+    make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    (barriers / "driver.before_start.hold").touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    worker = threading.Thread(target=run, args=[make()])
+    worker.start()
+    wait_for(lambda: list(barriers.glob("driver.before_start@*")))
+    monkeypatch.delenv("MLPIPE_BARRIERS")
+    made = one(run(make(), run_id="elsewhere"))
+    (barriers / "driver.before_start.hold").unlink()
+    worker.join()
+    assert sorted(states(store)) == [ExecutionState.CACHED, ExecutionState.COMPLETE]
+    assert store.run_outputs(pipeline="pipeline", run_id="run", component_id="Make", key="examples") == [made]
+
+
+def test_log_lines_arrive_as_they_are_written(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_log: TaskLog
+) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    held = barriers / "said.one.hold"
+    held.touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    worker = threading.Thread(target=run, args=[make(act="talk")])
+    worker.start()
+    wait_for(lambda: "one  " in task_log.text)
+    assert "two  " not in task_log.text  # the executor is held right after it said "one"
+    held.unlink()
+    worker.join()
+    assert "two  " in task_log.text
+    assert "no newline, \\xff\\xfe bytes" in task_log.text
+
+
+def test_what_an_executor_leaves_running_ends_with_it(make: Make, task_log: TaskLog) -> None:
+    run(make(act="leave_child"))
+    (pid,) = re.findall(r"grandchild (\d+)", task_log.text)
+    wait_for(lambda: not alive(int(pid)))
+
+
+def test_on_kill_ends_the_executor(make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: Any) -> None:
+    barriers = tmp_path / "barriers"
+    barriers.mkdir()
+    (barriers / "executor.inside.0.hold").touch()
+    monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
+    operator = make()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run(operator)
+        except ExecutorDiedError as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    wait_for(lambda: list(barriers.glob("executor.inside.0@*")))
+    operator.on_kill()
+    worker.join()
+    assert len(failures) == 1
+    assert states(store) == [ExecutionState.FAILED]
+
+
+def test_user_code_that_was_not_hashed_makes_the_result_not_reusable(
+    make: Make, store: MetadataStore, tmp_path: Path, task_log: TaskLog
+) -> None:
+    hidden = tmp_path / "hidden_words.py"
+    hidden.write_text("TEXT = 'first'")
+    module = tmp_path / "made_of_hidden_words.py"
+    module.write_text("import importlib\ndef make_text(): return importlib.import_module('hidden_words').TEXT")
+    run(make(module_file=str(module)))
+    hidden.write_text("TEXT = 'other'")
+    again = one(run(make(module_file=str(module)), run_id="second"))
+    assert Path(again.uri, "0.txt").read_text() == "other"
+    execution = store.executions().items[0]
+    assert "hidden_words.py" in str(execution.not_reusable_reason)
+    assert "Make: runs, the earlier result is not reusable: imported while it ran" in task_log.text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "does not exist"), ("x = (", "line 1"), ("x = 1", r"no function make_text\(\)"), ("1 / 0", "ZeroDivision")],
+)
+def test_a_user_module_that_cannot_be_used_is_permanent(
+    make: Make, tmp_path: Path, text: str | None, words: str
+) -> None:
+    module = tmp_path / "user_module_that_fails.py"
+    if text is not None:
+        module.write_text(text)
+    with pytest.raises(UserCodeError, match=words) as error:
+        run(make(module_file=str(module)))
+    assert str(module) in str(error.value)
+
+
+def test_a_path_object_is_as_good_as_its_text(make: Make, tmp_path: Path) -> None:
+    module = tmp_path / "module_given_as_a_path.py"
+    module.write_text("def make_text(): return 'from a path'")
+    assert Path(one(run(make(module_file=module))).uri, "0.txt").read_text() == "from a path"
+
+
+def test_a_root_that_another_store_wrote_to_is_named(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "root" / "Make" / "examples" / "1").mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match=r"exists already: pipeline_root .* belongs to another metadata store"):
+        run(make())
+
+
+def test_a_root_that_cannot_be_written_is_named(database: str, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(InvalidInputError, match=rf"pipeline_root {blocked}/root cannot be written"):
+        run(component("Make", database, str(blocked / "root")))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
