@@ -16,8 +16,8 @@ help: ## show what there is
 install: ## install everything into .venv, from uv.lock
 	@scripts/install
 
-demo: install ## run the flights through a real Airflow; ONCE=1 exits with the run's status
-	@$(RUN)/python -m airflow_provider_mlpipe.local.demo $(if $(filter-out 0,$(ONCE)),--once)
+demo: install ## run the flights through a real Airflow; DAG=id runs another DAG of dags/, ONCE=1 exits with its status
+	@$(RUN)/python -m airflow_provider_mlpipe.local.demo $(if $(DAG),--dag-id=$(DAG)) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: lint ## all checks and all tests
 	$(RUN)/pytest $(IN_PARALLEL)

@@ -33,8 +33,8 @@ from airflow_provider_mlpipe import (
     TrainerOperator,
     TransformOperator,
     create_dag,
+    default_pipeline_root,
 )
-from airflow_provider_mlpipe.settings import default_pipeline_root
 
 CODE = Path(__file__).parent / "flights"
 MODEL = str(CODE / "model.py")

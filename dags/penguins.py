@@ -25,8 +25,8 @@ from airflow_provider_mlpipe import (
     TrainerOperator,
     TransformOperator,
     create_dag,
+    default_pipeline_root,
 )
-from airflow_provider_mlpipe.settings import default_pipeline_root
 
 MODEL = str(Path(__file__).parent / "penguins_code" / "model.py")
 HOME = Path(os.environ.get("MLPIPE_HOME") or default_pipeline_root())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import word_count
 from held import Held
 from waiting import wait_for
 
@@ -121,6 +122,7 @@ def place() -> Iterator[Place]:
     for name in ("barriers", "dags"):
         (root / name).mkdir()
     (root / "dags" / "planned.py").write_text(DAG_FILE.replace("{root}", str(root)))
+    word_count.write(root / "dags", texts=root / "texts", pipeline_root=root / "words")
     environment = {"MLPIPE_BARRIERS": str(root / "barriers"), "PYTHONPATH": str(PARTS)}
     with LocalAirflow(root / "state", root / "dags", port=0, durable=False, environment=environment) as airflow:
         yield Place(root, airflow)
@@ -145,6 +147,19 @@ def test_a_cached_run_costs_one_task_and_a_cleared_one_decides_anew(place: Place
     wait_for(lambda: len(place.executions("planned", again)) == 5)
     place.succeeds("planned", again)
     assert place.states("planned", again) == {"plan": "success", "Make": "skipped", "Use": "skipped"}
+
+
+def test_a_dag_file_has_components_and_types_of_its_own(place: Place) -> None:
+    run_id = place.run("word_count")
+    assert place.states("word_count", run_id)["Second"] == "success"
+    tallies = place.store.latest_artifacts("WordTally", pipeline="word_count", limit=2)
+    assert [tally.properties["words"] for tally in tallies] == [2, 4]
+    code, planned = place.plan_command("word_count")
+    assert code == 2
+    assert [(each["component"], each["verdict"]) for each in planned][:2] == [
+        ("Corpus", "resolved"),
+        ("WordCount", "hit"),
+    ]
 
 
 def test_the_command_shows_the_same_without_running(place: Place) -> None:

@@ -1,6 +1,23 @@
 """A component of one's own, as a user would write it: a DAG file with types of its own, and its executor beside it."""
 
-DAG_FILE = '''
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write(dags: Path, *, texts: Path, pipeline_root: Path) -> Path:
+    """Writes both to a subfolder of the DAGs folder, and a text to count; returns the DAG file."""
+    texts.mkdir()
+    (texts / "a.txt").write_text("to be or not to be")
+    team = dags / "team"
+    team.mkdir(parents=True)
+    (team / "executor.py").write_text(_EXECUTOR)
+    path = team / "words.py"
+    path.write_text(_DAG_FILE.format(source=texts, root=pipeline_root))
+    return path
+
+
+_DAG_FILE = '''
 from typing import Any
 
 from airflow_provider_mlpipe import (
@@ -58,7 +75,7 @@ dag = create_dag("word_count", [corpus, first, last, second], pipeline_root="{ro
 dag.set_dependency("WordCount", "Last")
 '''
 
-EXECUTOR = """
+_EXECUTOR = """
 import json
 from collections import Counter
 from pathlib import Path

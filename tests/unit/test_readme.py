@@ -1,20 +1,24 @@
-"""What the README tells people to type exists, and is run somewhere."""
+"""What the README and docs tell people to type exists, and is run somewhere."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.cli.cli_parser import get_parser
 
+import airflow_provider_mlpipe as mlpipe
+
 CHECKOUT = Path(__file__).parents[2]
-README = (CHECKOUT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+PAGES = {path: path.read_text() for path in (CHECKOUT / "README.md", *sorted(CHECKOUT.glob("docs/*.md")))}
+WORDS = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```sh\n(.*?)```", WORDS, re.DOTALL)
 TYPED = {
     re.sub(r"\s+#.*", "", line).strip()
-    for text in [*BLOCKS, *re.findall(r"`([^`\n]+)`", README)]
+    for text in [*BLOCKS, *re.findall(r"`([^`\n]+)`", WORDS)]
     for line in text.splitlines()
     if re.match(r"(make|airflow|docker|pip) |(scripts|tests|\.uv)/", line) and "…" not in line
 }
@@ -63,3 +67,26 @@ def test_docker_and_package_managers_are_run_by_a_check(command: str) -> None:
 @pytest.mark.parametrize("command", sorted(command for command in TYPED if command.startswith(("scripts/", "tests/"))))
 def test_scripts_are_there_and_can_be_run(command: str) -> None:
     assert (CHECKOUT / command.split()[0]).stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, _, heading in re.findall(r"\]\(([^)#:]*)(#([^)]*))?\)", PAGES[page]):
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings]
+
+
+def test_components_has_every_operator() -> None:
+    operators = {name for name in mlpipe.__all__ if name.endswith("Operator")} - {"ComponentOperator"}
+    listed = set(re.findall(r"^\| `(\w+Operator)` \|", PAGES[CHECKOUT / "docs" / "components.md"], re.MULTILINE))
+    assert listed == operators
+
+
+def test_the_pipeline_with_an_analyzer_cache_is_wired() -> None:
+    (code,) = re.findall(r"```python\n(from .*?)```", PAGES[CHECKOUT / "docs" / "components.md"], re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["dag"].get_task("Transform").upstream_task_ids == {"CsvExampleGen", "ImportSchemaGen", "AnalyzerCache"}

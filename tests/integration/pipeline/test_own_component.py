@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,15 +34,8 @@ def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
 @pytest.fixture
 def dag_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In a subfolder of the DAGs folder, which is on the import path as in Airflow."""
-    source, team = tmp_path / "texts", tmp_path / "dags" / "team"
-    source.mkdir()
-    (source / "a.txt").write_text("to be or not to be")
-    team.mkdir(parents=True)
-    (team / "executor.py").write_text(word_count.EXECUTOR)
-    path = team / "words.py"
-    path.write_text(word_count.DAG_FILE.format(source=source, root=tmp_path / "root"))
     monkeypatch.syspath_prepend(str(tmp_path / "dags"))
-    return path
+    return word_count.write(tmp_path / "dags", texts=tmp_path / "texts", pipeline_root=tmp_path / "root")
 
 
 def parsed(path: Path) -> DAG:
@@ -73,6 +67,23 @@ def test_a_dag_file_has_components_and_types_of_its_own(pipeline: Pipeline, dag_
         "Last": "resolved",
         "Second": "run",  # of what the first had counted it now reads its own
     }
+
+
+def test_the_one_of_the_docs_runs(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (CHECKOUT / "docs" / "components.md").read_text()
+    files = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page, re.DOTALL))
+    assert list(files) == ["corpus.py", "executor.py"]
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.txt").write_text("to be or not to be")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text.replace("/data/corpus", str(tmp_path / "corpus")))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    dag = pipeline.own(parsed(tmp_path / "corpus.py"))
+    dag.get_task("WordCount").pipeline_root = str(tmp_path / "root")
+    pipeline.run(dag)
+    (tally,) = pipeline.store.latest_artifacts("Tally", pipeline="word_count", limit=1)
+    assert tally.properties == {"words": 2}
+    assert json.loads(Path(tally.uri, "counts.json").read_text()) == {"to": 2, "be": 2}
 
 
 def test_its_executor_counts_as_code(pipeline: Pipeline, dag_file: Path) -> None:
