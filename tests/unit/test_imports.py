@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -57,9 +58,14 @@ def room(module: str) -> int:
     return ROOMS.index(max(names, key=len)) if names else -1
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path, *, for_types: bool = True, only_first: bool = False) -> Iterator[str]:
     """The dotted names that a file imports, by default for type checking, too, and in its functions."""
-    for node in _nodes(ast.parse(path.read_text()), for_types, only_first):
+    for node in _nodes(parsed(path), for_types, only_first):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -170,7 +176,7 @@ def test_folders_are_opened_by_the_layout_alone() -> None:
         f"{module}, line {node.lineno}"
         for module, path in MODULES.items()
         if module not in ("storage.layout", "forms")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call)
         for argument in node.args
         if isinstance(argument, ast.Attribute) and argument.attr == "uri"
