@@ -38,9 +38,11 @@ def missing_libraries(names: Iterable[str]) -> list[str]:
 
 def _of_module(name: str) -> list[Distribution]:
     providers = _providers().get(name.partition(".")[0], [])
-    if len(providers) < 2 or "." not in name:
-        return providers
-    return [provider for provider in providers if _has_module(provider, name)] or providers
+    while len(providers) > 1 and "." in name:
+        if having := [provider for provider in providers if _has_module(provider, name)]:
+            return having
+        name = name.rpartition(".")[0]  # it may be a name in a module
+    return providers
 
 
 @functools.cache
@@ -49,10 +51,15 @@ def _name_and_version(provider: Distribution) -> tuple[str, str]:
     return metadata["Name"], metadata["Version"]
 
 
-@functools.cache
 def _has_module(provider: Distribution, name: str) -> bool:
     path = name.replace(".", "/")
-    return any(str(file).startswith((f"{path}/", f"{path}.")) for file in provider.files or ())
+    return any(f"\n{path}{end}" in _record(provider) for end in "/.")
+
+
+@functools.cache
+def _record(provider: Distribution) -> str:
+    """The lines of what it installed, which begin with a path."""
+    return "\n" + (provider.read_text("RECORD") or "")
 
 
 @functools.cache

@@ -23,7 +23,7 @@ def _is_there(name: str) -> bool:
 
 def test_modules_of_a_shared_namespace_are_of_all_that_share_it() -> None:
     assert {"protobuf", "google-auth"} <= library_versions(["google"]).keys()
-    assert library_versions(["google.protobuf.message"]).keys() == {"protobuf"}
+    assert library_versions(["google.protobuf", "google.protobuf.message.Message"]).keys() == {"protobuf"}
 
 
 def test_what_is_missing_is_told_by_its_top_level_name() -> None:
