@@ -1,1 +1,1 @@
-"""One package per component: `operator.py` is what DAGs use, `executor.py` is what does the work."""
+"""One package per component: DAGs use `operator.py`, and `executor.py` does the work."""

@@ -286,7 +286,7 @@ def test_a_partition_feature_keeps_its_values_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("feature", "says"),
-    [("other", "is no column; the columns are i, f, e"), ("f", "holds floats"), ("e", "has no values")],
+    [("other", "is not a column; the columns are i, f, e"), ("f", "holds floats"), ("e", "has no values")],
 )
 def test_a_partition_feature_that_cannot_be_used(tmp_path: Path, feature: str, says: str) -> None:
     config = {"split_config": TRAIN_AND_EVAL["split_config"] | {"partition_feature_name": feature}}

@@ -101,7 +101,9 @@ def test_an_environment_admits_what_it_does_not_expect(validate: Callable[..., A
 
 
 def test_an_unknown_environment_lists_the_known_ones(validate: Callable[..., Any]) -> None:
-    with pytest.raises(InvalidInputError, match=r"environment 'TEST' is no default_environment .*: TRAINING, SERVING"):
+    with pytest.raises(
+        InvalidInputError, match=r"environment 'TEST' is not a default_environment .*: TRAINING, SERVING"
+    ):
         validate({"train": GOOD}, environment="TEST")
 
 

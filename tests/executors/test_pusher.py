@@ -89,7 +89,7 @@ def test_a_blessed_model_becomes_the_highest_version(model: Model, base: Path, t
         (
             blessing(1, digest="e" * 64),
             None,
-            "model_blessing is of another model (digest eeeeeeeeeeee, not dddddddddddd)",
+            "model_blessing belongs to another model (digest eeeeeeeeeeee, not dddddddddddd)",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_only_the_highest_version_is_current(tmp_path: Path) -> None:
 
 def test_a_model_without_saved_model_is_an_error(base: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidInputError, match=r"Format-Serving holds no saved_model\.pb"):
+    with pytest.raises(InvalidInputError, match=r"Format-Serving has no saved_model\.pb"):
         push(Model(uri=str(tmp_path / "empty")), base, tmp_path)
 
 

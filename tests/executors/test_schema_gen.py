@@ -132,7 +132,7 @@ def test_an_imported_schema_is_normalized(import_file: Callable[[bytes], str]) -
     [
         (
             b'feature {\n  name: "n"\n  kind: INT\n}',
-            r"curated\.pbtxt: line 3: no tensorflow.metadata.v0.Schema: .*kind",
+            r"curated\.pbtxt: line 3: not a tensorflow.metadata.v0.Schema: .*kind",
         ),
         (b'feature {\n  name: "n"\n', r"curated\.pbtxt: line \d: no tensorflow"),
         (b"\xff", r"curated\.pbtxt is not valid UTF-8"),

@@ -228,7 +228,7 @@ def test_slices_by_sql_are_tfdvs_where_it_has_them(flights: Examples, folder: Fo
         assert len(found.datasets) == 7
         assert_equal(found, tfdvs(flights, folder(), options))
     else:
-        with pytest.raises(InvalidInputError, match="slice_keys_sql is not known to TFDV"):
+        with pytest.raises(InvalidInputError, match=r"TFDV .* does not support slice_keys_sql"):
             ours(flights, folder(), options)
 
 
@@ -242,7 +242,7 @@ def test_sources_and_engines_give_the_same_bytes(flights: Examples, folder: Fold
 def test_lift_is_said_to_need_beam(flights: Examples, folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     ours(flights, folder(), OPTIONS["lift"])
-    assert "by TFDV's pipeline on Beam, for want of a kernel for LiftStatsGenerator" in caplog.text
+    assert "TFDV's pipeline on Beam does the work, because there is no kernel for LiftStatsGenerator" in caplog.text
 
 
 ROWS = 7

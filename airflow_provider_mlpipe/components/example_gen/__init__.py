@@ -1,1 +1,1 @@
-"""ExampleGen: files in, split and serialized tf.Examples out."""
+"""ExampleGen: converts files to splits of serialized tf.Examples."""

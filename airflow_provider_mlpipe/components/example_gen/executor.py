@@ -1,4 +1,7 @@
-"""CSV files to split, gzipped tf.Examples and sidecars: two streaming passes, one to infer types and one to write."""
+"""Converts CSV files to splits of gzipped tf.Examples with sidecars.
+
+It streams the files twice: the first pass infers the types of the columns, the second one writes the examples.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ def run(
 ) -> dict[str, Produced]:
     """Write every row of every input split to one output split of `examples`.
 
-    Raises InvalidInputError for files that are missing or no proper CSV, and for a partition feature that cannot be
-    used.
+    Raises InvalidInputError for missing files, for files that are not valid CSV, and for a partition feature that
+    cannot be used.
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     deal = parse_config(Output, output_config, parameter="output_config").split_config
@@ -90,7 +93,7 @@ def _no_rows(source: CsvSplit) -> Inferred:
 
 @dataclass(frozen=True)
 class _Dealt:
-    """Rows of one output split, twice: framed records, and what goes to the sidecar."""
+    """The rows of one output split in two forms: framed records, and the batch for the sidecar."""
 
     frames: pa.BinaryArray
     rows: pa.RecordBatch
@@ -98,7 +101,7 @@ class _Dealt:
 
 @dataclass(frozen=True)
 class _Encode:
-    """Serializes the rows of a block and deals them to the output splits."""
+    """Serializes the rows of a block and assigns them to the output splits."""
 
     header: Sequence[str]
     types: Sequence[ColumnType]
@@ -126,7 +129,7 @@ def _check_partition_feature(name: str, kinds: Mapping[str, ColumnType]) -> None
     if not name:
         return
     if name not in kinds:
-        raise InvalidInputError(f"partition_feature_name {name!r} is no column; the columns are {', '.join(kinds)}")
+        raise InvalidInputError(f"partition_feature_name {name!r} is not a column; the columns are {', '.join(kinds)}")
     if kinds[name] not in (ColumnType.INT, ColumnType.STRING):
         found = "holds floats" if kinds[name] is ColumnType.FLOAT else "has no values"
         raise InvalidInputError(f"partition_feature_name {name!r} {found}; an INT or STRING column is needed")
@@ -136,5 +139,5 @@ def _check_counts(rows: int, written: Mapping[str, int]) -> None:
     log.info("%d rows in, records out: %s", rows, dict(written))
     if sum(written.values()) != rows:
         raise InvalidInputError(
-            f"{rows} rows were counted, then {sum(written.values())} read: the input files changed while they were read"
+            f"the first pass read {rows} rows, the second {sum(written.values())}: the input files changed meanwhile"
         )

@@ -1,4 +1,4 @@
-"""CsvExampleGenOperator: CSV files to split, gzipped tf.Examples."""
+"""CsvExampleGenOperator: converts CSV files to splits of gzipped tf.Examples."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ TRAIN_AND_EVAL: dict[str, Any] = {
 
 
 class CsvExampleGenOperator(ComponentOperator):
-    """Turns the CSV files in a folder into tf.Examples, dealt to splits.
+    """Converts the CSV files in a folder to tf.Examples, and divides them into splits.
 
     Reads no artifact. Publishes `examples` (Examples): one gzipped TFRecord file of tf.Examples per output split, at
-    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. A column becomes
-    an INT, FLOAT or STRING feature by all its cells in all files of its input split, as in TFX; an empty cell is a
-    missing value.
+    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. As in TFX, the
+    type of a column (INT, FLOAT or STRING) is inferred from all its cells in all files of its input split; an empty
+    cell is a missing value.
 
-    :param input_base: the folder; for the cache only what the matching files hold counts, in the order of their paths,
-        not where they are or what they are called
+    :param input_base: the folder. The fingerprint covers the content of the matching files, in the order of their
+        paths, but not where they are or what they are called
     :param input_config: an `Input` message or its dict: names the input splits and the glob `pattern` of their files
-        (default: one split, of all files that `*` matches)
-    :param output_config: an `Output` message or its dict: deals the one input split to output splits in proportion to
-        their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
-        train:eval = 2:1). Not for several input splits, which pass through under their own names
+        (default: one split with all files that match `*`)
+    :param output_config: an `Output` message or its dict: divides the one input split into output splits in proportion
+        to their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
+        train:eval = 2:1). Not allowed with several input splits, which are published under their own names
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and a config does not fit its message, or the two do not fit each other.
-    The task raises InvalidInputError when `input_base` is no folder, a pattern matches no file, a file is no proper CSV
-    or changes while it is read, there are no rows, or `partition_feature_name` is no INT or STRING column.
+    Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
+    match each other. The task raises InvalidInputError when `input_base` is not a folder, a pattern matches no file, a
+    file is not valid CSV or changes while it is read, there are no rows, or `partition_feature_name` is not an INT or
+    STRING column.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}
@@ -61,7 +62,7 @@ class CsvExampleGenOperator(ComponentOperator):
         self._check_splits()
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
-        """Only what the matching files hold counts, in the order in which they are read."""
+        """Return a digest per input split: of the content of its files, in the order in which they are read."""
         return {
             f"split {split['name']}": sources.source_digest(
                 sources.input_files(parameters["input_base"], split["pattern"])
@@ -77,12 +78,12 @@ class CsvExampleGenOperator(ComponentOperator):
         if not inputs:
             raise PipelineError(f"{self.task_id}: input_config has no split")
         if not outputs and self.output_config.get("split_config", {}).get("partition_feature_name"):
-            raise PipelineError(f"{self.task_id}: partition_feature_name needs output splits to deal to")
+            raise PipelineError(f"{self.task_id}: partition_feature_name needs splits in output_config")
         if outputs and len(inputs) != 1:
             names = ", ".join(str(split.get("name")) for split in inputs)
             raise PipelineError(
-                f"{self.task_id}: output_config needs exactly one input split, input_config has {names}; leave out "
-                "output_config to pass them through under their own names"
+                f"{self.task_id}: output_config needs exactly one input split, but input_config has {names}; leave out "
+                "output_config to publish them under their own names"
             )
         _check(self.task_id, "input_config", inputs, "pattern")
         _check(self.task_id, "output_config", outputs, "hash_buckets")
@@ -97,7 +98,7 @@ def _check(task_id: str, parameter: str, splits: list[Mapping[str, Any]], field:
     for place, split in enumerate(splits):
         if not split.get("name") or not split.get(field):
             raise PipelineError(
-                f"{task_id}: {parameter} split {place + 1} needs a name and a {field}, has {dict(split)}"
+                f"{task_id}: {parameter} split {place + 1} needs a name and a {field}, but it has {dict(split)}"
             )
         if split["name"] in names[:place]:
             raise PipelineError(f"{task_id}: {parameter} names the split {split['name']!r} twice")

@@ -1,1 +1,1 @@
-"""ExampleValidator: where the data departs from its schema."""
+"""ExampleValidator: finds anomalies, where the data deviates from its schema."""

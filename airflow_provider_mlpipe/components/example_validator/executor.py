@@ -1,4 +1,4 @@
-"""Anomalies: where the statistics of a split depart from the schema, by TensorFlow Data Validation."""
+"""Finds anomalies with TensorFlow Data Validation: where the statistics of a split deviate from the schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 ANOMALIES_FILE = "SchemaDiff.pb"
 WHOLE_SPLIT = "(whole split)"
-"""Stands for the feature where an anomaly is of none, such as too few examples."""
+"""Replaces the feature's name for an anomaly of the whole split, such as too few examples."""
 
 Described = dict[str, list[dict[str, str]]]
 
@@ -34,10 +34,10 @@ def run(
     anomalies: ExampleAnomalies,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Write `Split-<name>/SchemaDiff.pb` for every split but the excluded ones, and describe them as a property.
+    """Write `Split-<name>/SchemaDiff.pb` for every split that is not excluded, and list the anomalies as a property.
 
-    `fail_on` is the task's matter: anomalies are published first. Raises InvalidInputError for an unknown split or
-    environment, and for a split without statistics or examples.
+    The executor ignores `fail_on`: the task checks it after the anomalies are published. Raises InvalidInputError for
+    an unknown split or environment, and for a split without statistics or examples.
     """
     splits = select_splits(statistics, exclude_splits, "exclude_splits")
     expected = read_schema(schema)
@@ -63,7 +63,7 @@ def _check_environment(environment: str | None, schema: schema_pb2.Schema) -> No
     if environment is not None and environment not in known:
         listed = ", ".join(known) or "none"
         raise InvalidInputError(
-            f"environment {environment!r} is no default_environment of the schema; it has: {listed}"
+            f"environment {environment!r} is not a default_environment of the schema; it has: {listed}"
         )
 
 

@@ -13,30 +13,30 @@ from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.pipeline.spec import Ignored, Input, Value
 
 SEVERITIES: Mapping[str, Sequence[str]] = {"ERROR": ("ERROR",), "WARNING": ("ERROR", "WARNING")}
-"""`fail_on`, and the severities that are then too much."""
+"""The severities that fail the task, by `fail_on`."""
 
 
 class ExampleValidatorOperator(ComponentOperator):
-    """Compares statistics with a schema, publishes the anomalies of every split, and may stop the run because of them.
+    """Compares statistics with a schema, publishes the anomalies of every split, and can stop the run if there are any.
 
     Reads `statistics` and `schema`. Publishes `anomalies` (ExampleAnomalies): for each split
     `Split-<name>/SchemaDiff.pb`, a binary `tensorflow.metadata.v0.Anomalies`. The property `blessed` is 1 for a split
-    without anomalies and else 0; the custom property `anomalies` describes them by split and feature.
+    without anomalies, otherwise 0; the custom property `anomalies` lists the anomalies by split and feature.
 
     :param statistics: a channel of ExampleStatistics
     :param schema: a channel of the Schema to compare with
     :param exclude_splits: names of splits to leave out (default: none)
-    :param environment: one of the schema's `default_environment`s; what the schema does not expect there may be missing
-        (default None)
-    :param fail_on: "ERROR" or "WARNING": the anomalies are published, and then the task fails when one is that severe
-        or worse, and everything else that reads the same Examples waits for it (default None: it does not fail). Not
-        part of the fingerprint: the gate looks at cached anomalies, too
+    :param environment: one of the schema's `default_environment`s; features that the schema does not expect in it may
+        be missing (default None)
+    :param fail_on: "ERROR" or "WARNING": after the anomalies are published, the task fails if one has this severity or
+        a worse one. Everything else that reads the same Examples waits for this task (default None: the task does not
+        fail). Not part of the fingerprint: the gate checks cached anomalies, too
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and `fail_on` is none of these (the task does for a RuntimeParameter's
-    value), or an input is no channel of its type. The task raises InvalidInputError for an unknown split or
-    environment, a schema that cannot be read, and a split without statistics or examples; and AnomaliesFoundError,
-    which is not retried, when the gate is shut.
+    Raises PipelineError at DAG parse time when `fail_on` has another value (for a RuntimeParameter, the task raises
+    it), or an input is not a channel of its type. The task raises InvalidInputError for an unknown split or
+    environment, a schema that cannot be read, and a split without statistics or examples. It raises
+    AnomaliesFoundError, which is not retried, when an anomaly fails the gate.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}
@@ -61,21 +61,21 @@ class ExampleValidatorOperator(ComponentOperator):
             self._fatal_severities()
 
     def gated_channels(self) -> list[Channel[Any]]:
-        """Return the Examples that the statistics are of, when anomalies in them shut the gate."""
+        """Return the channels of the Examples whose readers wait for the gate; none without `fail_on`."""
         if self.fail_on is None or not isinstance(self.statistics, Channel):
             return []
         above = self.statistics.producer.input_channels().values()
         return [channel for channel in above if channel.artifact_type is Examples]
 
     def check_gate(self, outputs: Mapping[str, Sequence[Artifact]]) -> None:
-        """Raise AnomaliesFoundError that lists the anomalies at or above `fail_on`."""
+        """Raise AnomaliesFoundError, with the list of anomalies, if any has the severity `fail_on` or a worse one."""
         fatal = self._fatal_severities()
         found = [line for artifact in outputs.get("anomalies", ()) for line in _lines(artifact, fatal)]
         if found:
             raise AnomaliesFoundError(
-                f"{self.task_id}: {len(found)} anomalies are of fail_on={self.fail_on!r} or worse:\n"
+                f"{self.task_id}: {len(found)} anomalies have the severity fail_on={self.fail_on!r} or a worse one:\n"
                 + "\n".join(found)
-                + "\nMend the data, or let the schema admit it; the anomalies are published."
+                + "\nCorrect the data, or change the schema to allow it; the anomalies are published."
             )
 
     def _fatal_severities(self) -> Sequence[str]:
@@ -83,7 +83,7 @@ class ExampleValidatorOperator(ComponentOperator):
             return ()
         severities = SEVERITIES.get(str(self.fail_on))
         if severities is None:
-            raise PipelineError(f"{self.task_id}: fail_on is 'ERROR', 'WARNING' or None, not {self.fail_on!r}")
+            raise PipelineError(f"{self.task_id}: fail_on must be 'ERROR', 'WARNING' or None, not {self.fail_on!r}")
         return severities
 
 

@@ -1,1 +1,1 @@
-"""ImportSchemaGen: a curated schema."""
+"""ImportSchemaGen: publishes a curated schema from a file."""

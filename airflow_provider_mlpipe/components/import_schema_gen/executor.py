@@ -1,4 +1,4 @@
-"""A curated file of a schema, brought into its normal form."""
+"""Reads a curated schema from a file, and writes it in normal form."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from airflow_provider_mlpipe.records.inputs import write_schema
 
 
 def run(*, schema_file: str, schema: Schema, context: ExecutorContext) -> dict[str, Produced]:
-    """Write what `schema_file` says, without its comments and spacing, so that only a change of content counts.
+    """Write the schema of `schema_file` without comments and spacing, so that its digest depends on the content only.
 
-    Raises InvalidInputError that names the file, and the line that is no schema.
+    Raises InvalidInputError, with the file, and with the line of a syntax error.
     """
     write_schema(schema, _parse(Path(schema_file)))
     return {}
@@ -27,7 +27,7 @@ def _parse(path: Path) -> schema_pb2.Schema:
         parsed = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
     except text_format.ParseError as error:
         line = f"line {error.GetLine()}: " if error.GetLine() else ""
-        raise InvalidInputError(f"schema_file {path}: {line}no tensorflow.metadata.v0.Schema: {error}") from error
+        raise InvalidInputError(f"schema_file {path}: {line}not a tensorflow.metadata.v0.Schema: {error}") from error
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"schema_file {path} is not valid UTF-8: {error}") from error
     except OSError as error:

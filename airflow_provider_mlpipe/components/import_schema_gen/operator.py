@@ -12,14 +12,15 @@ from airflow_provider_mlpipe.pipeline.spec import Content
 class ImportSchemaGenOperator(ComponentOperator):
     """Publishes a curated schema from a file.
 
-    Reads no artifact. Publishes `schema` (Schema): `schema.pbtxt`, what the file says in its normal form, without
-    comments and spacing.
+    Reads no artifact. Publishes `schema` (Schema): `schema.pbtxt`, the schema in normal form, without comments and
+    spacing.
 
-    :param schema_file: a file that holds a text `tensorflow.metadata.v0.Schema`. For the cache its bytes count and not
-        its path: after an edit of a comment alone this component runs again, and those that read the schema still hit
+    :param schema_file: a file with a `tensorflow.metadata.v0.Schema` in text format. The fingerprint covers its bytes,
+        not its path: after an edit of a comment this component runs again, but components that read the schema still
+        get cache hits
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    The task raises InvalidInputError, with the line where there is one, when the file is missing, cannot be read, is no
+    The task raises InvalidInputError, with the line if it is known, when the file is missing, cannot be read, is not a
     schema, or declares no feature.
     """
 

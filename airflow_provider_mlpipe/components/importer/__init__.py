@@ -1,1 +1,1 @@
-"""Importer: external content becomes an artifact."""
+"""Importer: registers an existing folder as an artifact."""

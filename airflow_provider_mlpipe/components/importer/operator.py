@@ -1,4 +1,4 @@
-"""ImporterOperator: registers a folder that exists already as an artifact, without copying it."""
+"""ImporterOperator: registers an existing folder as an artifact, without copying it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from airflow_provider_mlpipe.pipeline.spec import Config, Content, Ignored
 
 
 class ImporterOperator(ResolvingOperator):
-    """Registers a folder that exists already as an artifact, without copying it.
+    """Registers an existing folder as an artifact, without copying it.
 
-    Reads no artifact. Publishes `result`, an artifact of the given type whose URI is the folder. It is hashed in every
-    run; while content, type, place and properties are equal, it is the same artifact again.
+    Reads no artifact. Publishes `result`, an artifact of the given type whose URI is the folder. Every run hashes the
+    folder. It publishes the same artifact again if content, type, path and properties are equal.
 
-    :param source_uri: the folder, whose content is the artifact's digest
+    :param source_uri: the folder; the artifact's digest is computed from its content
     :param artifact_type: one of the standard artifact classes, or its name
     :param properties: a dict of properties that the type declares (default None)
-    :param custom_properties: a dict of any others (default None)
-    :param reimport: whether to register a new artifact even where an equal one is there (default False). Its readers
-        hit all the same, since they go by its content
+    :param custom_properties: a dict of other properties (default None)
+    :param reimport: whether to register a new artifact even if an equal one exists (default False). Components that
+        read it still get cache hits, because their fingerprints cover its content only
     :param kwargs: everything that NodeOperator and BaseOperator take
 
-    Raises PipelineError for an unknown `artifact_type`, when its outputs are asked for and thus by `create_dag`. The
-    task raises InvalidInputError when `source_uri` is missing or no folder, and InvalidValueError for a property that
-    the type does not declare, or declares otherwise.
+    Raises PipelineError for an unknown `artifact_type` when its outputs are first used, for example by `create_dag`.
+    The task raises InvalidInputError when `source_uri` is missing or not a folder, and InvalidValueError for a property
+    that the type does not declare, or declares with another type.
     """
 
     def __init__(
@@ -52,15 +52,17 @@ class ImporterOperator(ResolvingOperator):
         self.reimport = reimport
 
     def output_types(self) -> Mapping[str, type[Artifact]]:
-        """`result`, of the given type."""
+        """Return the type of `result`; raises PipelineError for an unknown one."""
         try:
             return {"result": ARTIFACT_TYPES[self.artifact_type]}
         except KeyError:
             known = ", ".join(sorted(ARTIFACT_TYPES))
-            raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}") from None
+            raise PipelineError(
+                f"{self.task_id}: unknown artifact_type {self.artifact_type!r}; known: {known}"
+            ) from None
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
-        """Hashes the content."""
+        """Return the folder as an artifact with its content digest."""
         uri = Path(run.parameters["source_uri"])
         if not uri.is_dir():
             raise InvalidInputError(f"{run.component_id}.source_uri: {uri} is not a folder")

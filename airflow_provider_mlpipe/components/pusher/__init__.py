@@ -1,1 +1,1 @@
-"""Pusher: hands a blessed model to a serving folder."""
+"""Pusher: copies a blessed model into a serving folder."""

@@ -1,4 +1,4 @@
-"""Pusher's executor: asks the blessings, then publishes. No TensorFlow: a SavedModel is a folder."""
+"""Pusher's executor: checks the blessings, then pushes the model. It needs no TensorFlow: a SavedModel is a folder."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def run(
     pushed_model: PushedModel,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Push the model, or say why not. `push.json` in the output repeats the properties.
+    """Push the model, or record why it is not pushed. `push.json` in the output repeats the properties.
 
     Raises InvalidInputError when the model has no `Format-Serving` or the destination cannot be written.
     """
     saved_model = serving_model(model)
     if not (saved_model / "saved_model.pb").is_file():
-        raise InvalidInputError(f"{saved_model} holds no saved_model.pb: this model cannot be served, so not pushed")
+        raise InvalidInputError(f"{saved_model} has no saved_model.pb: this model cannot be served, and is not pushed")
     folder = _serving_folder(push_destination)
     refusal = _refusal(model, model_blessing, infra_blessing)
     if refusal:
@@ -57,13 +57,13 @@ def _serving_folder(push_destination: Mapping[str, Any]) -> ServingFolder:
 
 
 def _refusal(model: Model, model_blessing: ModelBlessing | None, infra_blessing: InfraBlessing | None) -> str | None:
-    """Say why the model must not be pushed, or None."""
+    """Return why the model must not be pushed, or None."""
     for name, blessing in (("model_blessing", model_blessing), ("infra_blessing", infra_blessing)):
         if blessing is not None and blessing.properties.get("blessed") != 1:
             return f"{name} is negative: {blessing.properties.get('reason') or 'it gives no reason'}"
     blessed_digest = model_blessing.properties.get("model_digest") if model_blessing else None
     if blessed_digest and model.digest and blessed_digest != model.digest:
-        return f"model_blessing is of another model (digest {blessed_digest[:12]}, not {model.digest[:12]})"
+        return f"model_blessing belongs to another model (digest {blessed_digest[:12]}, not {model.digest[:12]})"
     return None
 
 
@@ -71,7 +71,7 @@ def _grounds(model_blessing: ModelBlessing | None, infra_blessing: InfraBlessing
     given = [name for name, it in (("model_blessing", model_blessing), ("infra_blessing", infra_blessing)) if it]
     if not given:
         log.warning("Pushing without any blessing: connect an Evaluator's `blessing` to guard this push")
-        return "no blessing was asked for"
+        return "no blessing was required"
     return f"{' and '.join(given)} positive"
 
 

@@ -17,27 +17,27 @@ from airflow_provider_mlpipe.storage.digests import tree_digest
 
 
 class PusherOperator(ComponentOperator):
-    """Copies a model into a serving folder when every blessing that is given is positive.
+    """Copies a model into a serving folder if every given blessing is positive.
 
-    Reads `model`, and the blessings given. The folder has TensorFlow Serving's layout: `Format-Serving/` of the model
-    appears in it, whole or not at all, as its highest version. Publishes `pushed_model` (PushedModel): `push.json`,
-    which repeats the properties `pushed`, `destination`, `version`, `reason` and `model_digest`. A model that is not
-    blessed is no error: `pushed` then is 0, and `reason` says why.
+    Reads `model`, and the given blessings. The folder has TensorFlow Serving's layout: `Format-Serving/` of the model
+    appears in it atomically, as the highest version. Publishes `pushed_model` (PushedModel): `push.json`, which repeats
+    the properties `pushed`, `destination`, `version`, `reason` and `model_digest`. A model that is not blessed is not
+    an error: `pushed` is then 0, and `reason` says why.
 
-    An earlier push is only a hit while its version is still there, unchanged, and the highest in the folder.
+    An earlier push is a cache hit only while its version is in the folder, unchanged, and the highest.
 
     :param model: a channel of the Model to push
     :param push_destination: a `PushDestination` or its dict, such as
-        `{"filesystem": {"base_directory": "/srv/models/penguins"}}`: an absolute path, made if need be. The version is
-        the Unix time in seconds, or one above the highest that is there
-    :param model_blessing: a channel of a ModelBlessing, an Evaluator's `blessing`; one that is of another model refuses
-        the push (default None: none is asked for)
-    :param infra_blessing: a channel of an InfraBlessing (default None: none is asked for)
+        `{"filesystem": {"base_directory": "/srv/models/penguins"}}`: an absolute path, created if it is missing. The
+        version is the Unix time in seconds, or the highest version in the folder plus one if that is greater
+    :param model_blessing: a channel of a ModelBlessing, an Evaluator's `blessing`. The model is not pushed if the
+        blessing belongs to another model (default None: no blessing is required)
+    :param infra_blessing: a channel of an InfraBlessing (default None: no blessing is required)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and `push_destination` does not fit, names no folder, or asks for
-    versioning PATH, or an input is no channel of its type. The task raises InvalidInputError when the model has no
-    SavedModel in `Format-Serving/`, or the folder is no absolute path or cannot be written.
+    Raises PipelineError at DAG parse time when `push_destination` does not match its message type, names no folder, or
+    sets versioning PATH, or an input is not a channel of its type. The task raises InvalidInputError when the model has
+    no SavedModel in `Format-Serving/`, or the folder is not an absolute path or cannot be written.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"pushed_model": PushedModel}
@@ -58,7 +58,7 @@ class PusherOperator(ComponentOperator):
         self.push_destination = _checked(config_dict(PushDestination, push_destination, parameter="push_destination"))
 
     def cached_outputs_problem(self, outputs: Mapping[str, Sequence[Artifact]]) -> str | None:
-        """Say why an earlier push cannot stand for this one; None when it still is what the destination serves."""
+        """Return why an earlier push cannot be reused; None while the destination still serves it."""
         return next(filter(None, map(_push_problem, outputs["pushed_model"])), None)
 
 
@@ -78,7 +78,7 @@ def _push_problem(pushed_model: Artifact) -> str | None:
     if not destination.is_dir():
         return f"the pushed model is gone from {destination}"
     if not ServingFolder(destination.parent).is_current(destination.name):
-        return f"another version than {destination.name} is served from {destination.parent} by now"
+        return f"{destination.parent} now serves another version than {destination.name}"
     if tree_digest(destination) != pushed_model.custom_properties.get("content_digest"):
         return f"the pushed model at {destination} has been changed"
     return None

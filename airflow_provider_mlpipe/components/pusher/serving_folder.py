@@ -1,8 +1,8 @@
-"""A folder in TensorFlow Serving's layout, `<base>/<version>/saved_model.pb`, and how a version gets into it.
+"""A folder in TensorFlow Serving's layout, `<base>/<version>/saved_model.pb`, and how a version is added to it.
 
-The server polls the folder and loads whatever has a numeric name, so a version has to appear whole: it is written
-beside the others under a name that the server ignores, and then renamed. A lock file makes pushers take turns; the
-kernel frees it when its holder dies, so a temporary folder seen by the lock's holder is what a killed push left behind.
+The server polls the folder and loads every subfolder with a numeric name, so a version must appear complete: it is
+written under a name that the server ignores, and then renamed. A lock file lets one push run at a time. The kernel
+releases the lock when its process dies, so any temporary folder that the next holder finds is left from a killed push.
 Layout: https://www.tensorflow.org/tfx/serving/serving_basic
 """
 
@@ -33,7 +33,7 @@ class ServingFolder:
 
     @classmethod
     def of(cls, base_directory: str) -> ServingFolder:
-        """Take a config's `base_directory`; raises InvalidInputError unless it is an absolute path."""
+        """Create it from a config's `base_directory`; raises InvalidInputError unless that is an absolute path."""
         if "://" in base_directory or not os.path.isabs(base_directory):
             raise InvalidInputError(
                 f"push_destination.filesystem.base_directory: {base_directory!r} must be an absolute path "
@@ -49,14 +49,14 @@ class ServingFolder:
         return sorted(number for number in numbers if number < 2**63)  # a version is an int64
 
     def is_current(self, version: str) -> bool:
-        """Tell whether `version` is what a server serves: there, and the highest."""
+        """Tell whether a server serves `version`: it is in the folder, and it is the highest."""
         versions = self.versions()
         return bool(versions) and str(versions[-1]) == version
 
     def publish(self, saved_model: Path) -> Path:
-        """Copy a SavedModel in as the highest version and return the version's folder.
+        """Copy a SavedModel into the folder as the highest version, and return the version's folder.
 
-        The version is the Unix time in seconds, or one above the highest when that is not above it. Raises
+        The version is the Unix time in seconds, or the highest version plus one if that is greater. Raises
         InvalidInputError when the folder cannot be written.
         """
         try:
@@ -67,8 +67,8 @@ class ServingFolder:
             if error.errno not in _NOT_WRITABLE:
                 raise
             raise InvalidInputError(
-                f"cannot push to {self.base}: {error}; make push_destination.filesystem.base_directory a folder that "
-                f"this user can write"
+                f"cannot push to {self.base}: {error}; set push_destination.filesystem.base_directory to a folder that "
+                f"this user can write to"
             ) from error
 
     def _publish(self, saved_model: Path) -> Path:
@@ -93,7 +93,7 @@ class ServingFolder:
 
 
 def _sync_tree(root: Path) -> None:
-    """Put a tree on the disk, so that after a power cut no version is there with half its bytes."""
+    """Flush a folder to disk, so that a power failure leaves no incomplete version."""
     for folder, _, files in os.walk(root):
         for name in files:
             _sync(Path(folder, name))

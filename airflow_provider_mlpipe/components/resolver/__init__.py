@@ -1,1 +1,1 @@
-"""Resolver: an artifact of earlier runs becomes an input of this one."""
+"""Resolver: finds an artifact of an earlier run, as an input for this run."""

@@ -1,4 +1,4 @@
-"""ResolverOperator: finds an artifact of earlier runs in the store. A strategy is one named SQL query."""
+"""ResolverOperator: finds an artifact of an earlier run in the store. A strategy is one named SQL query."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Strategy = Literal["LatestArtifact", "LatestBlessedModel"]
 
 
 class ResolverOperator(ResolvingOperator):
-    """Publishes the newest fitting artifact that this DAG's runs have published so far.
+    """Publishes the newest matching artifact that runs of this DAG have published so far.
 
-    Looks into the store. Publishes, by `strategy`, `model` (Model) or `result` (of `artifact_type`): the artifact that
-    is there, not a copy. Where nothing is found it publishes nothing: an optional input that reads it then is None, and
-    a component that needs it is skipped. Never cached: what is latest changes without any input changing.
+    Searches the store. Depending on `strategy`, publishes `model` (Model) or `result` (of `artifact_type`): the
+    existing artifact, not a copy. If nothing is found, it publishes nothing: an optional input that reads it is then
+    None, and a component that needs it is skipped. Never cached: the latest artifact can change although no input does.
 
     :param strategy: "LatestBlessedModel" for the newest Model that an execution blessed (output `model`), or
         "LatestArtifact" for the newest artifact of `artifact_type` (output `result`)
-    :param other_than: for LatestBlessedModel, a channel of a candidate Model; models with its content are passed over,
-        so that a rerun compares alike (default None)
+    :param other_than: for LatestBlessedModel, a channel of a candidate Model. Models with the same content are ignored,
+        so that a rerun compares the candidate with the same model (default None)
     :param artifact_type: for LatestArtifact, one of the standard artifact classes, or its name (default None)
     :param kwargs: everything that NodeOperator and BaseOperator take
 
-    Raises PipelineError for an unknown `strategy` or `artifact_type`, when its outputs are asked for and thus by
-    `create_dag`, and for an `other_than` that is no channel of a Model.
+    Raises PipelineError for an unknown `strategy` or `artifact_type` when its outputs are first used, for example by
+    `create_dag`, and for an `other_than` that is not a channel of a Model.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class ResolverOperator(ResolvingOperator):
         self.artifact_type = named
 
     def output_types(self) -> Mapping[str, type[Artifact]]:
-        """`model` or `result`, by strategy; raises PipelineError for an unknown strategy or type."""
+        """Return the type of `model` or `result`; raises PipelineError for an unknown strategy or artifact type."""
         if self.strategy == "LatestBlessedModel":
             return {"model": Model}
         if self.strategy != "LatestArtifact":
             raise PipelineError(
-                f"{self.task_id}: no strategy {self.strategy!r}; known: LatestArtifact, LatestBlessedModel"
+                f"{self.task_id}: unknown strategy {self.strategy!r}; known: LatestArtifact, LatestBlessedModel"
             )
         if self.artifact_type not in ARTIFACT_TYPES:
             known = ", ".join(sorted(ARTIFACT_TYPES))
-            raise PipelineError(f"{self.task_id}: no artifact type {self.artifact_type!r}; known: {known}")
+            raise PipelineError(f"{self.task_id}: unknown artifact_type {self.artifact_type!r}; known: {known}")
         return {"result": ARTIFACT_TYPES[self.artifact_type]}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
-        """Asks the store."""
+        """Search the store."""
         computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external={})
         (key,) = self.output_types()
         found = self._find(store, run)

@@ -1,1 +1,1 @@
-"""SchemaGen: the schema, inferred from statistics."""
+"""SchemaGen: infers a schema from statistics."""

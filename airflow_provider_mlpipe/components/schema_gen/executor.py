@@ -1,4 +1,4 @@
-"""The schema: inferred from statistics."""
+"""Infers the schema from statistics, with TensorFlow Data Validation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     schema: Schema,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Infer the schema on the first split, and let the others widen it.
+    """Infer the schema from the first split, then widen it to fit the others.
 
     Raises InvalidInputError for an unknown split, and for a split without statistics or examples.
     """

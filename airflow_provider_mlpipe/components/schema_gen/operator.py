@@ -11,9 +11,9 @@ from airflow_provider_mlpipe.pipeline.spec import Input, Value
 
 
 class SchemaGenOperator(ComponentOperator):
-    """Infers a schema from statistics: from the first split, then widened until the others fit too.
+    """Infers a schema from the statistics of the first split, then widens it to fit the other splits.
 
-    Reads `statistics`. Publishes `schema` (Schema): `schema.pbtxt`, a text `tensorflow.metadata.v0.Schema`.
+    Reads `statistics`. Publishes `schema` (Schema): `schema.pbtxt`, a `tensorflow.metadata.v0.Schema` in text format.
 
     :param statistics: a channel of ExampleStatistics
     :param infer_feature_shape: whether a feature that has the same number of values in every example gets a fixed shape
@@ -21,8 +21,9 @@ class SchemaGenOperator(ComponentOperator):
     :param exclude_splits: names of splits to leave out (default: none)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and `statistics` is no channel of its type. The task raises
-    InvalidInputError for an unknown split, when no split is left, and for a split without statistics or examples.
+    Raises PipelineError at DAG parse time when `statistics` is not a channel of its type. The task raises
+    InvalidInputError for an unknown split, when every split is excluded, and for a split without statistics or
+    examples.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"schema": Schema}

@@ -1,4 +1,4 @@
-"""The statistics of every split, by TensorFlow Data Validation."""
+"""Computes the statistics of every split with TensorFlow Data Validation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from airflow_provider_mlpipe.storage.layout import select_splits
 log = logging.getLogger(__name__)
 
 BATCH = 1000
-"""Records that Beam decodes at a time. Left to itself it chooses by the clock, and last digits would differ."""
+"""Records that Beam decodes at a time. Beam's own choice depends on timing, and the last digits would vary with it."""
 
 
 def run(
@@ -47,16 +47,16 @@ def run(
     statistics: ExampleStatistics,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Write `Split-<name>/FeatureStats.pb` for every split but the excluded ones.
+    """Write `Split-<name>/FeatureStats.pb` for every split that is not excluded.
 
-    Raises InvalidInputError for an unknown split or option, a schema given twice, a split without examples, allowed
-    features none of which is in the examples, and a weight that is not one number in every example.
+    Raises InvalidInputError for an unknown split or option, a schema given twice, a split without examples, a
+    `feature_allowlist` without any feature of the examples, and a weight without exactly one number in every example.
     """
     splits = select_splits(examples, exclude_splits, "exclude_splits")
     options = {split: _options(stats_options, schema) for split in splits}
     rates = _rates(examples, sample_rate_by_split, options)
     if others := beam_only(options[splits[0]]):
-        log.info("by TFDV's pipeline on Beam, for want of a kernel for %s", ", ".join(others))
+        log.info("TFDV's pipeline on Beam does the work, because there is no kernel for %s", ", ".join(others))
         found = _on_beam(examples, options, rates, context)
     else:
         found = _by_kernel(examples, options, rates, context)
@@ -69,7 +69,7 @@ def run(
 def _rates(
     examples: Examples, by_split: Mapping[str, float] | None, options: Mapping[str, tfdv.StatsOptions]
 ) -> dict[str, float | None]:
-    """Return the sample rate of each split, and take it from the options: TFDV would draw whole batches."""
+    """Return the sample rate of each split, and remove it from the options: TFDV would sample whole batches."""
     if by_split:
         named_splits(examples, list(by_split), parameter="sample_rate_by_split")
     rates = {split: (by_split or {}).get(split, option.sample_rate) for split, option in options.items()}
@@ -138,14 +138,14 @@ def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tf
 
 
 def _look_for(allowed: Sequence[str], found: Mapping[str, DatasetFeatureStatisticsList]) -> None:
-    """Say which allowed features are in no split; an error if that is all of them, though there are examples."""
+    """Warn about allowed features that no split has; raise InvalidInputError if the examples have none of them."""
     datasets = [dataset for statistics in found.values() for dataset in statistics.datasets]
     there = {feature.path.step[0] for dataset in datasets for feature in dataset.features}
     unknown = ", ".join(repr(name) for name in allowed if name not in there)
     if unknown and not there and any(dataset.num_examples for dataset in datasets):
         raise InvalidInputError(
-            f"stats_options: feature_allowlist names nothing but features that no split has: {unknown}; correct the "
-            "names, or leave feature_allowlist out for all features"
+            f"stats_options: feature_allowlist names only features that no split has: {unknown}; correct the names, or "
+            "leave feature_allowlist out to use all features"
         )
     if unknown:
         log.warning("stats_options: feature_allowlist names features that no split has: %s", unknown)
@@ -165,5 +165,5 @@ def _publish(
     if rate is None and known not in (None, dataset.num_examples):
         raise InvalidInputError(
             f"the split {split!r} of {examples.uri} has {known} records, but {dataset.num_examples} were read; "
-            "make the examples anew"
+            "create the examples again"
         )

@@ -1,6 +1,6 @@
-"""TFDV's statistics as a kernel: its own generators, and the most frequent values, which TFDV counts on Beam alone.
+"""TFDV's statistics as a kernel: TFDV's own generators, and a generator for the most frequent values.
 
-What is used of TFDV beyond its public interface is used here and nowhere else.
+TFDV counts the most frequent values on Beam only. This is the only module that uses private parts of TFDV.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from airflow_provider_mlpipe.records.sample import sample_rows
 
 RECORD_COLUMN = "__serialized_example__"
 
-_SLICES_BY_SQL = hasattr(slicing_util, "GenerateSlicesSqlDoFn")  # TFDV 1.21 has none
+_SLICES_BY_SQL = hasattr(slicing_util, "GenerateSlicesSqlDoFn")  # not in TFDV 1.21
 
 _Accumulator: TypeAlias = dict[str, list[Any]]
-"""By slice, an accumulator of each generator."""
+"""By slice, one accumulator per generator."""
 
 
 def beam_only(options: tfdv.StatsOptions) -> list[str]:
-    """Return the names of the generators that are asked for and run on Beam alone, and so not in a StatisticsKernel.
+    """Return the names of the requested generators that run on Beam only, so that a StatisticsKernel lacks them.
 
-    Raises InvalidInputError with what TFDV finds wrong with the options and their schema.
+    Raises InvalidInputError, with TFDV's message, when the options or their schema are invalid.
     """
     specs = options.slicing_config.slicing_specs if options.slicing_config else ()
     if not _SLICES_BY_SQL and any(spec.slice_keys_sql for spec in specs):
         raise InvalidInputError(
-            f"stats_options: slice_keys_sql is not known to TFDV {tfdv.__version__}; slice by feature_keys or "
+            f"stats_options: TFDV {tfdv.__version__} does not support slice_keys_sql; slice by feature_keys or "
             "feature_values"
         )
     try:
@@ -60,15 +60,15 @@ def beam_only(options: tfdv.StatsOptions) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """The features that are wanted, all of them when `allowed` is empty, as TFDV has it, and those that are weights."""
+    """Which features to use, and which of them are weights. As in TFDV, an empty `allowed` means all features."""
 
     allowed: Sequence[str]
     weights: Mapping[str, str]
-    """By feature, the option that names it."""
+    """By weight feature, the option that names it."""
 
     @classmethod
     def of(cls, options: tfdv.StatsOptions) -> Features:
-        """Read them off the options."""
+        """Read the features from the options."""
         weights = {
             name: "weight_feature" if name == options.weight_feature else "per_feature_weight_override"
             for name in sorted(options.example_weight_map.all_weight_features())
@@ -76,9 +76,9 @@ class Features:
         return cls(allowed=tuple(options.feature_allowlist or ()), weights=weights)
 
     def select(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return them with every row, where TFDV drops the rows of a batch that has none of them.
+        """Return the features of a batch, with all its rows. TFDV would drop the rows of a batch without any of them.
 
-        Raises InvalidInputError when not every row has one number as a weight.
+        Raises InvalidInputError unless every row has exactly one number as its weight.
         """
         selected = batch
         if self.allowed:
@@ -90,18 +90,19 @@ class Features:
                 arrow_util.get_weight_feature(selected, name)
             except ValueError as error:
                 raise InvalidInputError(
-                    f"stats_options: {option}: {str(error).rstrip('.')}; name a feature that has one number in every "
-                    "example and, if there is a feature_allowlist, is in it"
+                    f"stats_options: {option}: {str(error).rstrip('.')}; name a feature that has exactly one number in "
+                    "every example, and list it in feature_allowlist if that is set"
                 ) from error
         return selected
 
 
 @dataclass(frozen=True)
 class StatisticsKernel:
-    """Computes what `tfdv.GenerateStatistics` does.
+    """Computes the same statistics as `tfdv.GenerateStatistics`.
 
-    `options_json` is of `StatsOptions.to_json`. With a `sample_rate` only sampled rows count, and batches hold their
-    records in RECORD_COLUMN. From `memory_bytes` on, counts of distinct values go to the disk, when they are merged.
+    `options_json` comes from `StatsOptions.to_json`. With a `sample_rate`, only sampled rows count, and batches must
+    have their serialized records in RECORD_COLUMN. When merged counts of distinct values take more than `memory_bytes`,
+    they are written to disk.
     """
 
     options_json: str
@@ -109,7 +110,7 @@ class StatisticsKernel:
     memory_bytes: int
 
     def create(self) -> _Accumulator:
-        """Return the accumulator of no rows."""
+        """Return an empty accumulator."""
         return {}
 
     def add(self, accumulator: _Accumulator, batch: pa.RecordBatch) -> _Accumulator:
@@ -139,7 +140,7 @@ class StatisticsKernel:
         return merged
 
     def extract(self, accumulator: _Accumulator) -> DatasetFeatureStatisticsList:
-        """Return a dataset per slice, that of all rows first; one that is empty when there are no rows."""
+        """Return one dataset per slice, the slice of all rows first. Without rows, return one empty dataset."""
         tools = _tools(self.options_json)
         found = DatasetFeatureStatisticsList()
         for name in sorted(accumulator, key=lambda name: (name != constants.DEFAULT_SLICE_KEY, name)):
@@ -187,7 +188,7 @@ class _Tools:
 
 @functools.lru_cache(maxsize=1)
 def _tools(options_json: str) -> _Tools:
-    """Make what cannot be pickled, once in a process."""
+    """Create the objects that cannot be pickled, once per process."""
     options = tfdv.StatsOptions.from_json(options_json)
     generators = [
         _TopK(generator) if isinstance(generator, TopKUniquesStatsGenerator) else generator
@@ -199,7 +200,7 @@ def _tools(options_json: str) -> _Tools:
 
 
 def _slicers(options: tfdv.StatsOptions) -> list[Any]:
-    """Return functions of a batch to pairs of a slice and its rows; none when nothing is to be sliced."""
+    """Return functions that turn a batch into pairs of a slice and its rows; an empty list if there is no slicing."""
     config = options.slicing_config
     if not _SLICES_BY_SQL:
         functions, queries = slicing_util.convert_slicing_config_to_slice_functions(config), None
@@ -221,7 +222,7 @@ class _Counts(dict[tuple[str, ...], ValueCounts]):
 
 
 class _TopK(CombinerStatsGenerator):  # type: ignore[misc]  # TFDV is untyped
-    """Does in a process what TFDV's TopKUniquesStatsGenerator does on Beam, as exactly, and over the same features."""
+    """Does in a process what TFDV's TopKUniquesStatsGenerator does on Beam: exact counts of the same features."""
 
     def __init__(self, on_beam: TopKUniquesStatsGenerator) -> None:
         super().__init__("TopK")
@@ -241,7 +242,7 @@ class _TopK(CombinerStatsGenerator):  # type: ignore[misc]  # TFDV is untyped
         for path, some in itertools.groupby(tuples, key=lambda one: one[0][1]):
             values, counts, weights = zip(*((key[2], *counted) for key, counted in some), strict=True)
             kind = pa.large_binary() if isinstance(values[0], bytes) else pa.int64()
-            rounded = list(map(float, weights))  # integers, too, which Arrow does not round
+            rounded = list(map(float, weights))  # integers, too: Arrow refuses to round them
             arrays = pa.array(values, kind), pa.array(counts, pa.int64()), pa.array(rounded, pa.float64())
             accumulator.setdefault(path, ValueCounts()).add(*arrays)
         return accumulator

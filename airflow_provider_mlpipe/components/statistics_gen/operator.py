@@ -16,27 +16,27 @@ from airflow_provider_mlpipe.pipeline.spec import Input, OptionalInput, Value
 class StatisticsGenOperator(ComponentOperator):
     """Computes the statistics of every split, as TensorFlow Data Validation defines them.
 
-    Processes on this machine compute them, or Beam, where `beam_pipeline_args` name a runner.
+    Processes on this machine compute them, or Beam if `beam_pipeline_args` name a runner.
 
     Reads `examples`, and `schema` if given. Publishes `statistics` (ExampleStatistics): for each split
     `Split-<name>/FeatureStats.pb`, a binary DatasetFeatureStatisticsList, with the property `splits`.
 
     :param examples: a channel of Examples
-    :param schema: a channel of a Schema that refines the statistics (categorical integers, semantic domains); it may
-        instead be part of the options (default None)
-    :param stats_options: those of `tfdv.StatsOptions`: a dict of its arguments (`{"num_top_values": 50}`, and
-        `schema_json` for a schema, names of features for paths), what its `to_json` returns, or itself (default None:
-        TFDV's own defaults)
+    :param schema: a channel of a Schema that refines the statistics (categorical integers, semantic domains); the
+        options may contain the schema instead (default None)
+    :param stats_options: the options of `tfdv.StatsOptions`: a dict of its arguments (`{"num_top_values": 50}`, with
+        `schema_json` instead of `schema`, and feature names instead of paths), the JSON text that its `to_json`
+        returns, or a `StatsOptions` object (default None: TFDV's own defaults)
     :param exclude_splits: names of splits to leave out (default: none)
-    :param sample_rate_by_split: a dict such as `{"train": 0.1}`: a share above 0 and at most 1 of these splits' records
-        is taken, and of the others `sample_rate` of the options. Which records is decided by a hash of each, so it is
-        the same ones in every run (default None: all records)
+    :param sample_rate_by_split: a dict such as `{"train": 0.1}`: the share of a split's records to use, above 0 and at
+        most 1. Splits that are not listed use `sample_rate` of the options. A hash of each record decides, so every run
+        takes the same records (default None: all records)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and `stats_options` are neither a dict nor JSON of one, the schema is
-    given twice, or an input is no channel of its type. The task raises InvalidInputError for an unknown option, an
-    unknown split, a rate out of bounds, a schema that cannot be read, a split without examples, a
-    `feature_allowlist` of which no feature is in the examples, and a weight that is not one number in every example.
+    Raises PipelineError at DAG parse time when `stats_options` are neither a dict nor a JSON object, the schema is
+    given twice, or an input is not a channel of its type. The task raises InvalidInputError for an unknown option, an
+    unknown split, a rate out of bounds, a schema that cannot be read, a split without examples, a `feature_allowlist`
+    without any feature of the examples, and a weight without exactly one number in every example.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"statistics": ExampleStatistics}
@@ -64,12 +64,12 @@ class StatisticsGenOperator(ComponentOperator):
         if given is None or isinstance(given, (Mapping, RuntimeParameter)):
             return given
         text = given.to_json() if hasattr(given, "to_json") else given
-        if isinstance(text, str) and "{{" in text:  # a Jinja template, read by the executor
+        if isinstance(text, str) and "{{" in text:  # a Jinja template; the executor parses the rendered text
             return text
         try:
             options = json.loads(text)
         except (TypeError, ValueError) as error:
             raise PipelineError(f"{self.task_id}: stats_options are neither a dict nor JSON: {error}") from error
         if not isinstance(options, dict):
-            raise PipelineError(f"{self.task_id}: stats_options are JSON, but not of an object: {text}")
+            raise PipelineError(f"{self.task_id}: stats_options are JSON, but not a JSON object: {text}")
         return options

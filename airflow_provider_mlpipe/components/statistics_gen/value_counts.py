@@ -1,4 +1,4 @@
-"""How often each value of a feature occurs: exact counts, on disk when they are too many for the memory."""
+"""Exact counts of how often each value of a feature occurs; on disk when they take too much memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _PARTS = 64
-"""How many parts distinct values are dealt to, by a hash, when they are put on disk. One fits into the memory."""
+"""On disk, a hash divides the distinct values into this many parts. One part must fit into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,10 @@ class Top:
 
 
 class ValueCounts:
-    """Counts and summed weights by value. A value is bytes or an int, and all of one kind.
+    """Counts and summed weights by value. The values are either all bytes or all ints.
 
-    What is on disk is in a file of its own, which is open only while it is written or read: there may be more features
-    than a process may have open files. `top` ends it.
+    Counts on disk have a file of their own. It is open only while it is written or read, because there may be more
+    features than a process may have open files. `top` deletes the file, so call it last.
     """
 
     def __init__(self) -> None:
@@ -44,20 +44,20 @@ class ValueCounts:
         return sum(piece.nbytes for piece in self._pieces)
 
     def add(self, values: pa.Array, counts: pa.Array, weights: pa.Array) -> None:
-        """Add counts of values, each of which may be given many times."""
+        """Add counts of values; a value may occur several times."""
         self._pieces.append(pa.table({"value": values, "count": counts, "weight": weights}))
 
     def extend(self, other: ValueCounts) -> None:
-        """Add all that `other` has in memory."""
+        """Add the counts that `other` has in memory."""
         self._pieces += other._pieces
         self.compact()
 
     def compact(self) -> None:
-        """Hold each distinct value once."""
+        """Merge the counts in memory, so that each distinct value is there once."""
         self._pieces = [_summed(self._pieces)] if self._pieces else []
 
     def spill(self) -> None:
-        """Put what is in memory on disk, in the temporary folder. Errors of the disk come as OSError."""
+        """Move the counts from memory to disk, into the temporary folder. Disk errors are raised as OSError."""
         self.compact()
         if self._path is None:
             descriptor, self._path = tempfile.mkstemp()
@@ -72,7 +72,7 @@ class ValueCounts:
         self._pieces = []
 
     def top(self, k: int) -> Top:
-        """Return the `k` most frequent values by count and by weight; of equally frequent ones the greater is first."""
+        """Return the `k` most frequent values by count and by weight; at equal frequency the greater value is first."""
         unique, by_count, by_weight = 0, [], []
         for table in self._tables():
             unique += table.num_rows
@@ -96,7 +96,7 @@ class ValueCounts:
 
 
 def _summed(pieces: list[pa.Table]) -> pa.Table:
-    """Sum up in the order of the rows, so that the last digits of weights are the same, wherever as much is spilled."""
+    """Sum up in the order of the rows, so that weights have the same last digits wherever the same rows are spilled."""
     table = pa.concat_tables(pieces).combine_chunks()
     if not table.num_rows:
         return table

@@ -1,4 +1,4 @@
-"""Trainer's executor: gives the user's `run_fn` its FnArgs, and checks that it saved a model."""
+"""Trainer's executor: calls the user's `run_fn` with FnArgs, and checks that it saved a model."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def run(
     model_run: ModelRun,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Call `run_fn`; the model is what it saved to `fn_args.serving_model_dir`.
+    """Call `run_fn`; the model is what it saves to `fn_args.serving_model_dir`.
 
     Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing or saves no model, and
-    whatever run_fn raises.
+    every error of run_fn.
     """
     function = load_function(module_file, run_fn, "run_fn")
     train = parse_config(TrainArgs, train_args, parameter="train_args")
@@ -85,9 +85,9 @@ def run(
 def tf_dataset(
     file_pattern: str | Sequence[str], options: TensorFlowDatasetOptions, schema: schema_pb2.Schema | None = None
 ) -> tf.data.Dataset:
-    """Make the dataset of `data_accessor.tf_dataset_factory`.
+    """Create the dataset for `data_accessor.tf_dataset_factory`.
 
-    Raises InvalidInputError when there is no schema, or none of its features is the label that `options` asks for.
+    Raises InvalidInputError when there is no schema, or the schema lacks the label of `options`.
     """
     if schema is None:
         raise InvalidInputError("tf_dataset_factory needs a schema as its third argument to parse the examples")
@@ -103,7 +103,7 @@ def tf_dataset(
 def record_batches(
     file_pattern: str | Sequence[str], options: RecordBatchesOptions, schema: schema_pb2.Schema | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Read the batches of `data_accessor.record_batch_factory`."""
+    """Read the batches for `data_accessor.record_batch_factory`."""
     return iter(_reader(file_pattern, schema).RecordBatches(options))
 
 
@@ -121,7 +121,7 @@ def _patterns(examples: Examples, splits: Sequence[str], parameter: str) -> list
 
 
 def _escaped(folder: Path) -> str:
-    """Return a pattern of this folder alone; TensorFlow, unlike Python, takes a backslash for a glob character, too."""
+    """Return a glob pattern that matches only this folder. TensorFlow, unlike Python, has backslash escapes."""
     return glob.escape(str(folder)).replace("\\", "\\\\")
 
 
@@ -130,7 +130,7 @@ def _read_hyperparameters(hyperparameters: HyperParameters) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{path} cannot be read as JSON: {error}; run its producer anew") from error
+        raise InvalidInputError(f"{path} cannot be read as JSON: {error}; run its producer again") from error
     return values
 
 

@@ -1,4 +1,4 @@
-"""What a user's `run_fn(fn_args)` is given: TFX's attributes, under TFX's names."""
+"""The argument of a user's `run_fn(fn_args)`, with the attributes and names of TFX."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class DataAccessor:
 
 @dataclass(frozen=True, kw_only=True)
 class FnArgs:
-    """The argument of `run_fn`. All paths are folders or files of this execution; None where an input is not given.
+    """The argument of `run_fn`. Paths are folders or files of this execution; the path of a missing input is None.
 
-    `train_steps` and `eval_steps` are None where the data should be used up once. The model goes to
-    `serving_model_dir` as a SavedModel, logs and checkpoints to `model_run_dir`.
+    If `train_steps` or `eval_steps` is None, `run_fn` should read the data once, to the end. It saves the model as a
+    SavedModel to `serving_model_dir`, and logs and checkpoints to `model_run_dir`.
     """
 
     working_dir: str | None

@@ -24,33 +24,34 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 class TrainerOperator(ComponentOperator):
     """Calls the user's `run_fn(fn_args)`, which trains a model and saves it to `fn_args.serving_model_dir`.
 
-    Reads `examples`, and what else is given; all that `fn_args` holds is said in `fn_args.py` beside this file.
-    Publishes `model` (Model): `Format-Serving/`, the SavedModel, and `Format-TFMA/` where `run_fn` wrote to
-    `fn_args.eval_model_dir`; and `model_run` (ModelRun): what it left in `fn_args.model_run_dir`, logs and checkpoints.
+    Reads `examples`, and the optional inputs that are given; `fn_args.py` beside this file describes `fn_args`.
+    Publishes `model` (Model): `Format-Serving/`, the SavedModel, and `Format-TFMA/` if `run_fn` wrote to
+    `fn_args.eval_model_dir`; and `model_run` (ModelRun): the logs and checkpoints in `fn_args.model_run_dir`.
 
-    Python's, NumPy's and TensorFlow's random numbers start from a fixed seed, so that training again on equal input
-    goes as equally as TensorFlow allows; a `run_fn` may set another seed.
+    The random numbers of Python, NumPy and TensorFlow start from a fixed seed, so training on equal input is as
+    reproducible as TensorFlow allows. A `run_fn` may set another seed.
 
     :param examples: a channel of Examples, raw or transformed
     :param transform_graph: a channel of a TransformGraph, for `fn_args.transform_graph_path` (default None)
     :param schema: a channel of a Schema, for `fn_args.schema_path` (default None)
     :param base_model: a channel of a Model to start from, for `fn_args.base_model` (default None)
     :param hyperparameters: a channel of HyperParameters, read into `fn_args.hyperparameters` (default None)
-    :param module_file: a `.py` file that defines `run_fn`, as in TFX. For the cache its source, the local files that it
-        imports and the versions of the libraries count, and not its path; a result is not reused when a local file was
-        imported in another way, and so could not be counted
-    :param run_fn: instead of `module_file`, the function's dotted name, "module.function", whose module counts in the
-        same way, and so does the name
-    :param train_args: a `TrainArgs` or its dict, of `splits` (default `train`) and `num_steps` (default: none is given,
+    :param module_file: a `.py` file that defines `run_fn`, as in TFX. The fingerprint covers its source, the local
+        files that it imports and the versions of the libraries, but not its path. A result is not reused if the run
+        imported a local file that the fingerprint does not cover
+    :param run_fn: instead of `module_file`, the function's dotted name, "module.function". The fingerprint covers its
+        module in the same way, and the name
+    :param train_args: a `TrainArgs` or its dict, with `splits` (default `train`) and `num_steps` (default:
         `fn_args.train_steps` is None)
-    :param eval_args: an `EvalArgs` or its dict, of `splits` (default `eval`) and `num_steps`, likewise
-    :param custom_config: a dict, for `fn_args.custom_config` (default None: an empty one)
+    :param eval_args: an `EvalArgs` or its dict, with `splits` (default `eval`) and `num_steps` (default:
+        `fn_args.eval_steps` is None)
+    :param custom_config: a dict, for `fn_args.custom_config` (default None: an empty dict)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and neither or both of `module_file` and `run_fn` are given, a config
-    does not fit, or an input is no channel of its type. The task raises InvalidInputError for an unknown split and for
-    hyperparameters that cannot be read; UserCodeError when `run_fn` is missing, does not import, or saves no model; and
-    ExecutorFailedError, which is retried, for any other error that `run_fn` raises.
+    Raises PipelineError at DAG parse time when neither or both of `module_file` and `run_fn` are given, a config does
+    not match its message type, or an input is not a channel of its type. The task raises InvalidInputError for an
+    unknown split and for hyperparameters that cannot be read; UserCodeError when `run_fn` is missing, cannot be
+    imported, or saves no model; and ExecutorFailedError, which is retried, for any other error that `run_fn` raises.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model, "model_run": ModelRun}

@@ -60,7 +60,7 @@ def test_configs_as_messages_or_dicts() -> None:
     [
         (
             {"input_config": TWO_SPLITS, "output_config": TRAIN_AND_EVAL},
-            "CsvExampleGen: output_config needs exactly one input split, input_config has a, b",
+            "CsvExampleGen: output_config needs exactly one input split, but input_config has a, b",
         ),
         ({"input_config": {"splits": [{"name": "a"}]}}, "input_config split 1 needs a name and a pattern"),
         (
@@ -157,7 +157,7 @@ def test_the_gate(fail_on: str | None, severity: str, shut: bool) -> None:
 
 
 def test_fail_on_is_checked_when_the_dag_is_parsed_or_its_value_known() -> None:
-    with pytest.raises(PipelineError, match="fail_on is 'ERROR', 'WARNING' or None, not 'FATAL'"):
+    with pytest.raises(PipelineError, match="fail_on must be 'ERROR', 'WARNING' or None, not 'FATAL'"):
         validator(fail_on="FATAL")
     assert validator(fail_on=RuntimeParameter("fail_on")).SPEC.parameters["fail_on"].kind == 3
 
