@@ -125,12 +125,12 @@ def run(examples: Examples, schema: Schema, tmp_path_factory: pytest.TempPathFac
 
 def test_the_result_is_the_same_with_and_without(run: Run) -> None:
     without = run(EVERY_ANALYZER, disable_analyzer_cache=True)
-    assert (without.said, without.states) == ("not used, for disable_analyzer_cache is set", [])
+    assert (without.said, without.states) == ("not used, because disable_analyzer_cache is set", [])
     cold = run(EVERY_ANALYZER)
     full = run(EVERY_ANALYZER, analyzer_cache=cold.cache)
 
-    assert cold.said == "0 of 78 states reused; 78 computed, 4 of them of a kind that is not kept"
-    assert full.said == "74 of 78 states reused; 4 computed, 4 of them of a kind that is not kept"
+    assert cold.said == "0 of 78 states reused; 78 computed, 4 of which cannot be kept"
+    assert full.said == "74 of 78 states reused; 4 computed, 4 of which cannot be kept"
     assert without.result == cold.result == full.result
     assert tree_digest(Path(cold.cache.uri)) == tree_digest(Path(full.cache.uri))
 
@@ -250,5 +250,5 @@ def test_tfts_own_analysis_passes_on_what_was_kept(why: str, run: Run, cold: Ran
         of_tft = 'inputs["words"], top_k=2, coverage_top_k=1, key_fn=len'
         covering = module(tmp_path, "covering", last=f'"covering": tft.compute_and_apply_vocabulary({of_tft}),')
         ran = run(covering, analyzer_cache=cold.cache)
-    assert ran.said == "not used, for TFT analyzes"
+    assert ran.said == "not used, because TFT does the analysis"
     assert tree_digest(Path(ran.cache.uri)) == tree_digest(Path(cold.cache.uri))

@@ -169,7 +169,7 @@ def test_outputs_without_the_batch_dimension_are_refused(
 ) -> None:
     body = f"def preprocessing_fn(inputs):\n    return {{'island': inputs['island'], 'x': {output}}}\n"
     module = user_module(tmp_path, body)
-    words = f"^preprocessing_fn at {module}, line 4 made {rows} rows of 128 for 'x'; the first dimension"
+    words = f"^preprocessing_fn at {module}, line 4 returned {rows} rows for 'x', but got 128; the first dimension"
     with pytest.raises(UserCodeError, match=words):
         transform(module_file=module)
 
@@ -219,7 +219,7 @@ def test_other_records_than_were_counted_are_an_error(
 def test_nothing_to_analyze_is_an_error(
     transform: Transform, write_penguins: Callable[..., Examples], penguin_rows: list[dict[str, str]]
 ) -> None:
-    with pytest.raises(InvalidInputError, match="Split-train holds no records"):
+    with pytest.raises(InvalidInputError, match="Split-train has no records"):
         transform(examples=write_penguins({"train": [], "eval": penguin_rows[:3]}))
 
 

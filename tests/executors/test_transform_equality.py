@@ -72,7 +72,7 @@ def test_the_penguins(penguin_examples: Examples, penguin_schema: Schema, tmp_pa
     here = transform_here(tmp_path / "here", penguin_examples, penguin_schema, PENGUIN_MODULE)
     runner = ("--runner=DirectRunner",)
     there = transform_here(tmp_path / "there", penguin_examples, penguin_schema, PENGUIN_MODULE, beam=runner)
-    assert "TFT analyzes on Beam, for beam_pipeline_args name a runner" in there.log
+    assert "TFT analyzes on Beam, because beam_pipeline_args name a runner" in there.log
     stock = transform_by_tft(tmp_path / "stock", penguin_examples, penguin_schema, PENGUIN_MODULE)
     assert_equal(here, stock)
     assert_equal(there, stock)
@@ -150,7 +150,8 @@ def test_what_tft_alone_computes_is_left_to_it(
     module = tmp_path / f"for_tft_{which}.py"
     module.write_text(_FOR_TFT_ALONE)
     ours = transform_here(tmp_path / "ours", *data, module, which=which)
-    assert re.search(f"TFT analyzes on Beam in this process, for it alone computes .*{named}", ours.log[0]), ours.log
+    said = f"TFT analyzes on Beam in this process, because only TFT computes .*{named}"
+    assert re.search(said, ours.log[0]), ours.log
     if which == "approximate":  # so are two runs of TFT's
         assert len(ours.assets["approximate"]) == 4
     else:

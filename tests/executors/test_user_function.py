@@ -70,10 +70,10 @@ def test_tensors_of_every_kind_may_be_returned(feature: str) -> None:
     [
         (lambda inputs: None, "None; it must return a dict of at least one tensor"),
         (lambda inputs: {}, "{}; it must return a dict of at least one tensor"),
-        (lambda inputs: {1: inputs["x"]}, "an output by the key 1; name it by a string"),
+        (lambda inputs: {1: inputs["x"]}, "an output with the key 1; use a string as the key"),
         (
             numpy_array,
-            "an object of type ndarray for 'a', which is no tensor of its graph; return a tensor with a value",
+            "an object of type ndarray for 'a', which is not a tensor of its graph; return a tensor with a value",
         ),
         (lambda inputs: {"a": 3.0}, "an object of type float for 'a'"),
         (lambda inputs: {"a": None}, "an object of type NoneType for 'a'"),
@@ -91,7 +91,7 @@ def test_what_is_no_tensor_of_rows_is_refused(function: Callable[..., Any], word
 @pytest.mark.parametrize("feature", ["x", "sparse"])
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "float16", "float64", "int32", "uint8"])
 def test_a_type_that_no_example_holds_is_refused(feature: str, dtype: str) -> None:
-    words = f"returned tf.{dtype} for 'a', which no tf.Example holds; cast it to tf.int64, tf.float32 or tf.string"
+    words = f"returned tf.{dtype} for 'a', not a type of tf.Examples; cast it to tf.int64, tf.float32 or tf.string"
     with pytest.raises(UserCodeError, match=words):
         traced(cast(feature, dtype))
 

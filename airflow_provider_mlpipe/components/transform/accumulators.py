@@ -1,7 +1,7 @@
-"""What each kind of analyzer keeps of the data: accumulators that are filled batch by batch, and merged.
+"""Accumulators for each kind of analyzer: they compute states batch by batch, and merge them.
 
-They know neither TensorFlow nor TFT's nodes. A `Combiner` is what TFT's own analyzers are made of: an object with
-create_accumulator, add_input, merge_accumulators and extract_output, as `tensorflow_transform.analyzers` has.
+They know neither TensorFlow nor TFT's nodes. A `Combiner` is the basis of TFT's own analyzers: an object with
+create_accumulator, add_input, merge_accumulators and extract_output, as in `tensorflow_transform.analyzers`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ import numpy.typing as npt
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
 Values: TypeAlias = Sequence[npt.NDArray[Any]]
-"""What one analyzer is given of a batch: the values of its input tensors, in their order."""
+"""An analyzer's input from one batch: the values of its input tensors, in their order."""
 
 
 class Accumulator(Protocol):
-    """One analyzer's part of the pass over the data; picklable, and without state of its own."""
+    """One analyzer's part of the pass over the data. It is picklable, and holds no state itself."""
 
     def create(self) -> Any:
         """An empty state."""
 
     def add(self, state: Any, values: Values) -> Any:
-        """The state with the values of another batch; may change the one that it is given."""
+        """The state with the values of another batch added; may change the given state."""
 
     def merge(self, states: Iterable[Any]) -> Any:
-        """One state of at least one; may change them."""
+        """One or more states merged into one; may change the given states."""
 
 
 @dataclass(frozen=True)
 class Analyzer:
-    """An analyzer's part in a pass over the data: the tensors it is given, by name, and what it keeps of them.
+    """An analyzer's part in a pass over the data: the names of its input tensors, and its accumulator.
 
-    What has the same `digest` keeps the same of equal rows; None if that cannot be told.
+    Analyzers with the same `digest` compute equal states from equal rows; None if that is not certain.
     """
 
     tensors: tuple[str, ...]
@@ -47,7 +47,7 @@ class Analyzer:
 
 @dataclass(frozen=True)
 class Combined:
-    """Whatever a combiner computes: means and variances, sums, extremes, quantiles, covariances."""
+    """Runs a combiner: for means and variances, sums, extremes, quantiles, covariances."""
 
     combiner: Any
 
@@ -56,30 +56,32 @@ class Combined:
         return self.combiner.create_accumulator()
 
     def add(self, state: Any, values: Values) -> Any:
-        """The combiner's accumulator with a batch more."""
+        """The combiner's accumulator with another batch added."""
         return self.combiner.add_input(state, values)
 
     def merge(self, states: Iterable[Any]) -> Any:
-        """The combiner's accumulators as one."""
+        """The combiner's accumulators, merged into one."""
         return self.combiner.merge_accumulators(list(states))
 
 
 @dataclass(frozen=True)
 class CombinedByKey:
-    """What a combiner computes of the rows of each key: {key: the combiner's accumulator}."""
+    """Runs a combiner on the rows of each key: {key: the combiner's accumulator}."""
 
     combiner: Any
 
     def create(self) -> dict[Any, Any]:
-        """No key yet."""
+        """A state without keys."""
         return {}
 
     def add(self, state: dict[Any, Any], values: Values) -> dict[Any, Any]:
-        """Add every row to the accumulator of its key; raises UserCodeError when keys and values are not rows."""
+        """Add every row to the accumulator of its key; raises UserCodeError unless each row has one key."""
         keys, *arguments = values
         if keys.ndim != 1 or any(argument.shape[:1] != keys.shape for argument in arguments):
             shapes = ", ".join(str(argument.shape) for argument in arguments)
-            raise UserCodeError(f"an analyzer by key got keys of the shape {keys.shape} and values of {shapes}")
+            raise UserCodeError(
+                f"an analyzer by key got keys of shape {keys.shape} and values of shape {shapes}; give each row one key"
+            )
         for row, key in enumerate(keys.tolist()):
             accumulator = state[key] if key in state else self.combiner.create_accumulator()
             state[key] = self.combiner.add_input(accumulator, [argument[row] for argument in arguments])
@@ -96,10 +98,10 @@ class CombinedByKey:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """How often each token occurs: {token: count}."""
+    """Counts how often each token occurs: {token: count}."""
 
     def create(self) -> Counter[Any]:
-        """Nothing counted yet."""
+        """A state without counts."""
         return Counter()
 
     def add(self, state: Counter[Any], values: Values) -> Counter[Any]:
@@ -109,7 +111,7 @@ class TokenCounts:
         return state
 
     def merge(self, states: Iterable[Counter[Any]]) -> Counter[Any]:
-        """Add the counts up, in the first of the states."""
+        """Add up the counts in the first state."""
         merged, *others = states
         for other in others:
             merged.update(other)
@@ -118,10 +120,10 @@ class TokenCounts:
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """What the occurrences of each token weigh together: {token: weight}."""
+    """Adds up the weights of each token: {token: weight}."""
 
     def create(self) -> dict[Any, float]:
-        """Nothing weighed yet."""
+        """A state without weights."""
         return defaultdict(float)
 
     def add(self, state: dict[Any, float], values: Values) -> dict[Any, float]:
@@ -132,7 +134,7 @@ class TokenWeights:
         return state
 
     def merge(self, states: Iterable[dict[Any, float]]) -> dict[Any, float]:
-        """Add the weights up, in the first of the states."""
+        """Add up the weights in the first state."""
         merged, *others = states
         for other in others:
             for token, weight in other.items():

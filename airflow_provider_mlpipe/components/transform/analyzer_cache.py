@@ -1,11 +1,11 @@
-"""What analyzers keep of a split, taken over from an earlier execution in which they read the same.
+"""Reuses analyzers' states of a split from an earlier execution that read the same records.
 
-A state's key says all that the state depends on: the files from which the split's rows are read; the analyzer, as
-`identity.py` has it; this package's code, the versions of libraries, and what the processor can do. So what is found is
-what would be made, and a result is the same with a cache and without.
+A state's key covers everything that the state depends on: the files with the split's rows; the analyzer, as described
+in `identity.py`; this package's code, the versions of libraries, and the processor's features. So a cached state equals
+the one that would be computed, and the result is the same with and without a cache.
 
-A state is in a file `<key>.state`: a line with a digest of the key and of the rest, then what `stored_states.py` makes
-of it. What is damaged, or another's, is as good as missing.
+A state is in a file `<key>.state`: a line with a digest of the key and of the rest, then the state as
+`stored_states.py` encodes it. A file that is damaged, or belongs to another key, is treated as missing.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from airflow_provider_mlpipe.storage.layout import folder_of
 log = logging.getLogger(__name__)
 
 _CODE = (Path(__file__).parent, Path(chunks.__file__).parent)
-"""The folders with the code that reads rows and makes states of them."""
+"""The folders with the code that reads rows and computes states from them."""
 
 
 class AnalyzerCache:
-    """Finds states of the splits of `examples` in `given`, and keeps in `kept` those that are found or made.
+    """Finds states for the splits of `examples` in `given`, and writes all found and computed states to `kept`.
 
-    :param given: what an earlier execution has kept, or None
-    :param kept: an empty artifact
+    :param given: the cache of an earlier execution, or None
+    :param kept: an empty artifact, for the cache of this execution
     """
 
     def __init__(self, examples: Examples, given: TransformCache | None, kept: TransformCache) -> None:
@@ -56,12 +56,12 @@ class AnalyzerCache:
         self._reused = self._computed = self._not_kept = 0
 
     def __str__(self) -> str:
-        not_kept = f", {self._not_kept} of them of a kind that is not kept" if self._not_kept else ""
+        not_kept = f", {self._not_kept} of which cannot be kept" if self._not_kept else ""
         total = self._reused + self._computed
         return f"{self._reused} of {total} states reused; {self._computed} computed{not_kept}"
 
     def find(self, split: str, analyzers: Mapping[str, Analyzer]) -> dict[str, Any]:
-        """Return the states that there are of a split, by label."""
+        """Return the cached states of a split, by label."""
         found = {}
         for label, analyzer in analyzers.items():
             key = self._key(split, analyzer)
@@ -72,7 +72,7 @@ class AnalyzerCache:
         return found
 
     def keep(self, split: str, analyzers: Mapping[str, Analyzer], states: Mapping[str, Any]) -> None:
-        """Store states of a split that were computed, by label, but for those that cannot be kept."""
+        """Store the computed states of a split, by label, except those that cannot be kept."""
         for label, state in states.items():
             if (key := self._key(split, analyzers[label])) and (stored := _encoded(state)):
                 self._write(key, stored)
@@ -81,7 +81,7 @@ class AnalyzerCache:
         self._computed += len(states)
 
     def pass_on(self) -> None:
-        """Keep for later executions what there is, where this one asks for no state."""
+        """Copy the given cache for later executions, when this one does not use it."""
         for path in self._given.glob("*.state") if self._given else ():
             shutil.copyfile(path, self._kept / path.name)
 
@@ -91,18 +91,18 @@ class AnalyzerCache:
         return text_digest(f"{self._readings[split]} {analyzer.digest}") if analyzer.digest else None
 
     def _read(self, key: str) -> tuple[bytes, Any] | None:
-        """Return a state as it is stored, and as it is; warns of one that is damaged."""
+        """Return a state, as stored and decoded; None if it is missing, or damaged (with a warning)."""
         if self._given is None:
             return None
         path = self._given / f"{key}.state"
         try:
             digest, _, stored = path.read_bytes().partition(b"\n")
             if digest != _digest(key, stored):
-                raise ValueError("its digest is another")
+                raise ValueError("its digest does not match")
             return stored, decode(stored)
         except FileNotFoundError:
             return None
-        except Exception as error:  # noqa: BLE001 - whatever may be in the file
+        except Exception as error:  # noqa: BLE001 - the file may contain anything
             log.warning("Analyzer cache: %s cannot be used, so its state is computed: %s", path, error)
             return None
 
@@ -111,13 +111,13 @@ class AnalyzerCache:
 
 
 def _reading(files: Iterable[Path]) -> str:
-    """Return a digest of the files that are read, and of all that an analyzer is given their rows by."""
+    """Return a digest of the files that are read, and of the code, libraries and processor that read them."""
     return text_digest(json.dumps([*_surroundings(), [file_digest(path) for path in files]]))
 
 
 @functools.cache
 def _surroundings() -> tuple[Any, ...]:
-    """What is the same for every split."""
+    """Return what is the same for every split."""
     code = [path for folder in _CODE for path in folder.glob("*.py")]
     libraries = [library.__version__ for library in (tf, tft, tfx_bsl, np, pa)]
     source = files_digest((f"{path.parent.name}/{path.name}", file_digest(path)) for path in code)
@@ -125,7 +125,7 @@ def _surroundings() -> tuple[Any, ...]:
 
 
 def _processor() -> list[str]:
-    """What the last digit may depend on: libraries choose their code by what the processor can do."""
+    """Return the processor's features: libraries choose their code by them, so the last digit may depend on them."""
     with contextlib.suppress(OSError):
         if flags := re.search(r"^(flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
             return [platform.machine(), *sorted(flags[2].split())]

@@ -1,4 +1,4 @@
-"""Transform's analysis by TFT's own Beam code: on a runner that was named, and for analyzers not covered here."""
+"""Transform's analysis with TFT's own Beam code: on a named runner, and for analyzers that `tft_nodes` lacks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def analyze_on_beam(
     output: Path,
     beam_pipeline_args: Sequence[str],
 ) -> None:
-    """Write the transform graph of `function` over all rows of `sources` to `output`, by way of `folder`.
+    """Analyze all rows of `sources`, and write the transform graph of `function` to `output`.
 
-    Without a runner among the arguments, Beam runs in this process.
+    `folder` is for temporary files. Without a runner in `beam_pipeline_args`, Beam runs in this process.
     """
     with pipeline(beam_pipeline_args) as run, tft_beam.Context(temp_dir=folder):
         batches = run | beam.Create(list(sources)) | beam.Reshuffle() | beam.FlatMap(_batches)

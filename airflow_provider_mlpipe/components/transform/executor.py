@@ -1,7 +1,7 @@
-"""Transform's executor: a pass over the data for the analyzers, then the graph that they make applied to every record.
+"""Transform's executor: analyzes the data, then applies the resulting graph to every record.
 
-On one machine forks do both, and the analysis is `tft_nodes`', if that covers every analyzer. For other analyzers, and
-on a Beam runner, it is TFT's own.
+On one machine, forks do both, and `tft_nodes` does the analysis if it covers every analyzer. For other analyzers, and
+on a Beam runner, TFT's own code does the analysis.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def run(
 ) -> dict[str, Produced]:
     """Write the transform graph as `tft.TFTransformOutput` reads it, and the transformed splits in input order.
 
-    Equal input gives equal bytes. Raises InvalidInputError for an unknown or empty split, UserCodeError for a
-    preprocessing_fn that is missing, raises, or returns what are no tensors of rows.
+    Equal input gives equal bytes. Raises InvalidInputError for an unknown or empty split, and UserCodeError for a
+    preprocessing_fn that is missing, raises, or returns anything but tensors with a value for each row.
     """
     config = parse_config(SplitsConfig, splits_config, parameter="splits_config")
     known = examples.properties.get("splits", [])
@@ -71,7 +71,7 @@ def run(
     raw = _RawExamples(examples, read_schema(schema), UserModule(module_file, preprocessing_fn))
     cache = None if disable_analyzer_cache else AnalyzerCache(examples, analyzer_cache, updated_analyzer_cache)
 
-    with fork_aside(context) as aside:  # before TensorFlow runs in this process, as it does from here on
+    with fork_aside(context) as aside:  # fork now: from here on, TensorFlow runs in this process
         function = UserPreprocessing(raw.user_module.load(), custom_config)
         over = _Pass(raw, analyzed, cache, aside, context)
         only_here = _analyze(over, function, folder_of(transform_graph))
@@ -93,19 +93,19 @@ def run(
 
 
 def _check_counts(examples: Examples, counts: Mapping[str, int]) -> None:
-    """As many records must have come out as the producer of `examples` has put in."""
+    """Check that each split has as many records as the producer of `examples` wrote."""
     expected = examples.properties.get("record_counts", {})
     for split, count in counts.items():
         if expected.get(split, count) != count:
             raise InvalidInputError(
                 f"{examples.uri}: {count:,} records of the split {split!r} were read, of {expected[split]:,} that its "
-                f"producer wrote; make the examples anew"
+                f"producer wrote; create the examples again"
             )
 
 
 @dataclass(frozen=True)
 class _RawExamples:
-    """What is to be transformed, the schema by which it is read, and the module that says how."""
+    """The examples to transform, the schema to read them with, and the user's module."""
 
     examples: Examples
     schema: schema_pb2.Schema
@@ -126,15 +126,15 @@ class _RawExamples:
         files = [path for split in splits for path in split_files(self.examples, split)]
         if not any(True for path in files for _ in read_records(path)):
             raise InvalidInputError(
-                f"splits_config.analyze: {files[0].parent} holds no records, so nothing can be analyzed"
+                f"splits_config.analyze: {files[0].parent} has no records, so nothing can be analyzed"
             )
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """A pass over the analyzed splits: what each analyzer keeps of a split, found in the cache or computed, is merged.
+    """A pass over the analyzed splits: takes each analyzer's state of a split from the cache or computes it.
 
-    Splits are merged in their order, each as a whole, whether it was read now or before.
+    The states of whole splits are merged in the order of the splits, no matter where a state comes from.
     """
 
     raw: _RawExamples
@@ -168,7 +168,7 @@ class _Pass:
 
 
 def _analyze(over: _Pass, function: UserPreprocessing, output: Path) -> bool:
-    """Write the transform graph of the splits to `output`, and return whether no other process can run it."""
+    """Write the transform graph of the splits to `output`, and return whether only this process can run it."""
     over.raw.check_not_empty(over.splits)
     with temporary_folder(over.context) as folder:
         only_here = _write_graph(over, function, folder, output)
@@ -181,22 +181,22 @@ def _write_graph(over: _Pass, function: UserPreprocessing, folder: str, output: 
     raw, beam_pipeline_args = over.raw, over.context.beam_pipeline_args
 
     def by_tft() -> None:
-        log.info("Analyzer cache: not used, for TFT analyzes")
+        log.info("Analyzer cache: not used, because TFT does the analysis")
         if over.cache:
             over.cache.pass_on()
         analyze_on_beam(function, raw.sources(over.splits), raw.adapter_config, folder, output, beam_pipeline_args)
 
     if names_runner(beam_pipeline_args):
-        log.info("TFT analyzes on Beam, for beam_pipeline_args name a runner")
+        log.info("TFT analyzes on Beam, because beam_pipeline_args name a runner")
         by_tft()
         return False
     analysis = Analysis(function, raw.adapter_config, Path(folder))
     if analysis.uncovered:
-        log.info("TFT analyzes on Beam in this process, for it alone computes %s", analysis.uncovered)
+        log.info("TFT analyzes on Beam in this process, because only TFT computes %s", analysis.uncovered)
         by_tft()
         return analysis.calls_python
     analysis.run(over, output)
-    log.info("Analyzer cache: %s", over.cache or "not used, for disable_analyzer_cache is set")
+    log.info("Analyzer cache: %s", over.cache or "not used, because disable_analyzer_cache is set")
     return False
 
 

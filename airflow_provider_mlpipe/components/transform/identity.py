@@ -1,7 +1,8 @@
-"""What an analyzer is, by content: the part of the traced graph that gives it its values, and its settings.
+"""Identifies an analyzer by a digest of its settings and of the part of the traced graph that computes its inputs.
 
-What has equal digests computes equal states of equal rows; what cannot be told to, has none. Names do not count, since
-TensorFlow numbers them, and an edit elsewhere gives other numbers. The bodies of functions do.
+Analyzers with equal digests compute equal states from equal rows. An analyzer for which this is not certain has no
+digest. Names of ops do not count: TensorFlow numbers them, and an edit elsewhere changes the numbers. The bodies of
+functions count.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from tensorflow.python.framework import op_def_registry
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
 from airflow_provider_mlpipe.storage.digests import text_digest
 
-# Ops without state, for TensorFlow, that all the same read files or draw random numbers.
+# Ops that TensorFlow declares stateless, although they read files or draw random numbers.
 _NOT_PURE = re.compile("Dataset|File|Proto|Vocab|Fractional")
-# What says where an op comes from, and not what it does.
+# Attributes that say where an op comes from, not what it does.
 _LABELS = {"_class", "_gradient_op_type", "_output_shapes", "_user_specified_name"}
 _KNOWN = {"airflow_provider_mlpipe", "builtins", "numpy", "tensorflow_transform"}
 
@@ -32,10 +33,10 @@ Digests: TypeAlias = dict[str, str | None]
 
 
 def tensor_digests(graph: tf.Graph, sources: Mapping[str, Any]) -> Callable[[str], str | None]:
-    """Make a function that tells a tensor's digest by its name, as TFT writes it; None for one that has none.
+    """Return a function from a tensor's name, as TFT writes it, to the tensor's digest, or None if it has no digest.
 
-    `sources` says by op what the inputs are, in a form that JSON has. An op has a digest if it is one of TensorFlow's
-    own, without state, does the same each time, and so do all before it: a variable or a table is no such op.
+    `sources` describes the inputs of the graph as JSON values, by op. An op has a digest if it, and every op before it,
+    is one of TensorFlow's own ops, is stateless and is deterministic. Variables and tables have no digest.
     """
     definition = graph.as_graph_def()
     functions = _Functions(definition.library.function)
@@ -45,7 +46,7 @@ def tensor_digests(graph: tf.Graph, sources: Mapping[str, Any]) -> Callable[[str
 
 
 def analyzer_digest(analyzer: Analyzer, tensor_digest: Callable[[str], str | None]) -> str | None:
-    """Return the digest of an analyzer; None if its tensors have none, or its settings are of a kind not known here."""
+    """Return the digest of an analyzer; None if a tensor has no digest, or a setting has an unsupported type."""
     tensors = [tensor_digest(name) for name in analyzer.tensors]
     try:
         return None if None in tensors else _digest("analyzer", tensors, _described(analyzer.accumulator))
@@ -75,7 +76,7 @@ class _Functions:
 
 
 def _node_digests(nodes: Iterable[Any], given: Digests, functions: _Functions) -> Digests:
-    """Return digests by the names of nodes, which are in any order."""
+    """Return digests by name of node; the nodes can be in any order."""
     by_name = {node.name: node for node in nodes if node.name not in given}
     before = {name: [_op(one) for one in node.input] for name, node in by_name.items()}
     digests = dict(given)
@@ -106,7 +107,7 @@ def _op(name: str) -> str:
 
 
 def _input_digest(name: str, digests: Digests) -> str | None:
-    """Of `op` or `op:1`; in a function of `argument` or `op:output:0`."""
+    """Return the digest of `op` or `op:1`; in a function, of `argument` or `op:output:0`."""
     digest = digests.get(_op(name))
     return digest and f"{digest}:{name.partition(':')[2] or 0}"
 
@@ -118,7 +119,7 @@ def _is_pure(op: str) -> bool:
 
 
 def _attributes(attributes: Mapping[str, Any], functions: _Functions) -> list[Any] | None:
-    """Return names and values; of functions their digests, or None if one has none."""
+    """Return names and values, with digests in place of functions; None if a function has no digest."""
     found = []
     for name in sorted(set(attributes) - _LABELS):
         value = type(attributes[name])()
@@ -133,7 +134,7 @@ def _attributes(attributes: Mapping[str, Any], functions: _Functions) -> list[An
 
 
 def _described(value: Any, owner: Any = None) -> Any:
-    """Return a form that JSON has, another one for each value; raises TypeError for a value of another kind."""
+    """Return a JSON form, which differs for different values; raises TypeError for a value of an unsupported type."""
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.hasobject:
             raise TypeError(f"an array of objects: {value}")
@@ -154,13 +155,13 @@ def _described(value: Any, owner: Any = None) -> Any:
 
 
 def _known_name(value: Any) -> str:
-    """Return where a library has something; raises TypeError if none of those known here does."""
+    """Return the import path of a class or function; raises TypeError unless one of the known libraries defines it."""
     module, name = value.__module__, value.__qualname__
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not value or module.partition(".")[0] not in _KNOWN:
-        raise TypeError(f"{value} is no library's")
+        raise TypeError(f"{value} is not defined by a known library")
     return f"{module}.{name}"
 
 

@@ -1,4 +1,4 @@
-"""A pass over the data for the analyzers of a phase, as one Kernel."""
+"""A Kernel that runs all analyzers of a phase in one pass over the data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
 
 @dataclass(frozen=True)
 class AnalyzersKernel:
-    """What the analyzers of a phase keep of batches of raw rows: {label: state}.
+    """Computes the states of a phase's analyzers from batches of raw rows: {label: state}.
 
-    `graph` is the phase's, which outputs the tensors that the analyzers are given.
+    `graph` is the graph of the phase, which outputs the analyzers' input tensors.
     """
 
     graph: SavedGraph
@@ -36,7 +36,7 @@ class AnalyzersKernel:
         return states
 
     def merge(self, accumulators: Iterable[dict[str, Any]]) -> dict[str, Any]:
-        """Merge the states of each analyzer, one after the other in their order."""
+        """Merge the states of each analyzer, in the order in which they come."""
         merged: dict[str, Any] | None = None
         for states in accumulators:
             merged = states if merged is None else self._merge_two(merged, states)
@@ -49,5 +49,5 @@ class AnalyzersKernel:
         }
 
     def extract(self, accumulator: dict[str, Any]) -> dict[str, Any]:
-        """Return the states themselves: TFT's nodes make values of them."""
+        """Return the states as they are: TFT's nodes compute values from them."""
         return accumulator

@@ -1,4 +1,4 @@
-"""Raw examples to transformed ones: the transform graph applied to chunks of rows, written in their order."""
+"""Transforms raw examples: applies the transform graph to chunks of rows, and writes the results in input order."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.tfrecord import frame
 
 _BLOCK_BYTES = 64 << 20
-"""About how many bytes of outputs are made and encoded at a time, since a row's may be many times its inputs'."""
+"""About how many bytes of outputs are computed and encoded at a time: a row may be much larger than its inputs."""
 
 _FIRST_ROWS = 128
-"""So many rows of a chunk are transformed first, and show how many bytes each becomes."""
+"""This many rows of a chunk are transformed first, to measure the output bytes per row."""
 
 Block: TypeAlias = tuple["pa.RecordBatch | None", pa.BinaryArray]
-"""A batch of transformed rows: as a sidecar holds them, if one can, and as framed records."""
+"""A batch of transformed rows: in the form of a sidecar (None if it cannot hold them), and as framed records."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A split as it was written: its number of records, and `TFRecordWriter.digest` of them."""
+    """A written split: its number of records, and their `TFRecordWriter.digest`."""
 
     count: int
     digest: str
@@ -45,7 +45,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Transformation:
-    """What is done to a chunk of a split: the transform graph is applied, and its outputs encoded as tf.Examples.
+    """Applies the transform graph to a chunk of a split, and encodes the outputs as tf.Examples.
 
     `schema` is the serialized schema of the transformed examples.
     """
@@ -54,9 +54,9 @@ class Transformation:
     schema: bytes
 
     def __call__(self, split: str, chunk: Chunk) -> Iterator[Block]:
-        """Transform a chunk, row by row, of whatever split.
+        """Transform the rows of a chunk, some at a time; the split does not matter.
 
-        Raises UserCodeError when an output has more or fewer rows than the graph was given.
+        Raises UserCodeError when an output has more or fewer rows than the input.
         """
         coder = _coder(self.schema)
         at_once = _FIRST_ROWS
@@ -74,8 +74,8 @@ class Transformation:
         for name, output in outputs.items():
             if output.shape[0] != rows.num_rows:
                 raise UserCodeError(
-                    f"{named(self.graph.user_module.load())} made {output.shape[0]} rows of {rows.num_rows} for "
-                    f"{name!r}; the first dimension of every output must be the batch: a value for each row"
+                    f"{named(self.graph.user_module.load())} returned {output.shape[0]} rows for {name!r}, but got "
+                    f"{rows.num_rows}; the first dimension of every output must be the batch: a value for each row"
                 )
         return coder.converter.convert(outputs)
 
@@ -87,14 +87,14 @@ def _rows_of_a_block(columns: pa.RecordBatch) -> int:
 
 
 def _pieces(columns: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Yield the rows, a bounded number of bytes at a time."""
+    """Yield the rows in pieces of a bounded number of bytes."""
     at_once = _rows_of_a_block(columns)
     for place in range(0, columns.num_rows, at_once):
         yield _slice(columns, place, at_once)
 
 
 def _slice(rows: pa.RecordBatch, place: int, count: int) -> pa.RecordBatch:
-    """Return some rows as a batch of its own: not all that read one know of offsets."""
+    """Return some rows as a batch without an offset: not all readers of a batch handle offsets."""
     places = range(place, min(place + count, rows.num_rows))
     return rows if len(places) == rows.num_rows else taken(rows, pa.array(places))
 
@@ -107,9 +107,9 @@ def write_splits(
     *,
     in_this_process: bool = False,
 ) -> dict[str, Written]:
-    """Transform the rows of each split, and write them in their order, with their sidecar, to `output`.
+    """Transform the rows of each split, and write them in their order, with a sidecar, to `output`.
 
-    With `in_this_process` neither forks nor Beam do the work, but this process.
+    With `in_this_process`, this process does the work, instead of forks or Beam.
     """
     gather = functools.partial(_write, output)
     return map_splits(transformation, sources, gather, context, in_this_process=in_this_process)
@@ -123,7 +123,7 @@ def _write(output: Examples, split: str, blocks: Iterator[Block]) -> Written:
 
 
 class _Coder:
-    """Tensors to Arrow to tf.Examples, under the schema of the transformed examples."""
+    """Converts tensors to Arrow and to tf.Examples, by the schema of the transformed examples."""
 
     def __init__(self, schema: schema_pb2.Schema) -> None:
         self.converter: Any = to_arrow_converter(schema)

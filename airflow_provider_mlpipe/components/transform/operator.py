@@ -14,43 +14,45 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 
 
 class TransformOperator(ComponentOperator):
-    """Runs the user's `preprocessing_fn` over examples: analysis in a full pass, then every record.
+    """Runs the user's `preprocessing_fn` over examples: analyzes whole splits first, then transforms every record.
 
-    Processes on this machine do both, without Beam. Where `beam_pipeline_args` name a runner, it does, and the analysis
-    is TFT's own code. So it is, in this process, for what that code alone computes: vocabularies by mutual information
-    with `labels`, with a `key_fn`, or approximate, a `ptransform_analyzer`, a `tf.py_function`. The log says so.
+    Processes on this machine do both, without Beam. If `beam_pipeline_args` name a runner, the runner does both, and
+    TFT's own code does the analysis. TFT's own code also does it, in this process, when a function uses what only TFT
+    computes: a vocabulary with `labels` (mutual information), with a `key_fn` or an approximate one, a
+    `ptransform_analyzer`, or a `tf.py_function`. The log says which code does the analysis.
 
-    Reads `examples` and `schema`. Publishes `transform_graph` (TransformGraph): what `tft.TFTransformOutput` reads, the
-    graph with its vocabularies and both schemas; `transformed_examples` (Examples): each transformed split as gzipped
-    TFRecords of tf.Examples, in the order of the input, with their sidecar; and `updated_analyzer_cache`
-    (TransformCache): what the analyzers have kept of each analyzed split.
+    Reads `examples` and `schema`. Publishes `transform_graph` (TransformGraph): the graph with its vocabularies and
+    both schemas, as `tft.TFTransformOutput` reads them; `transformed_examples` (Examples): each transformed split as
+    gzipped TFRecords of tf.Examples, in the order of the input, with a sidecar; and `updated_analyzer_cache`
+    (TransformCache): the states of the analyzers for each analyzed split.
 
-    With an `analyzer_cache` only those analyzers pass over a split that no earlier execution has run over the same
-    records; a split for which that leaves none is not read for the analysis. Neither the cache nor its absence shows
-    in the result. Kept is what analyzers of TFT compute from the features, by TensorFlow's own ops without state: not
-    what depends on another analyzer's result, nothing of a first pass that needs a table, a variable or a random
-    number. Where TFT's own code analyzes, nothing is added to what was there.
+    With an `analyzer_cache`, an analyzer passes over a split only if the cache lacks its state for the same records. A
+    split that no analyzer needs is not read for the analysis. The result is the same with and without the cache. The
+    cache keeps the states of TFT's analyzers that depend on the features through stateless TensorFlow ops only. It does
+    not keep states that depend on another analyzer's result, nor states of a first pass that needs a table, a variable
+    or a random number. When TFT's own code does the analysis, the new cache is a copy of `analyzer_cache`.
 
     :param examples: a channel of Examples
-    :param schema: a channel of the Schema by which the examples are parsed
-    :param analyzer_cache: a channel of the TransformCache of an earlier execution, say from a ResolverOperator with the
-        strategy "LatestArtifact"; it does not count for Transform's own cache (default None)
-    :param module_file: a `.py` file that defines `preprocessing_fn(inputs)`, as in TFX. For the cache its source, the
-        local files that it imports and the versions of the libraries count, and not its path; a result is not reused
-        when a local file was imported in another way, and so could not be counted
-    :param preprocessing_fn: instead of `module_file`, the function's dotted name, "module.function", whose module
-        counts in the same way, and so does the name
-    :param custom_config: a dict, for a function that takes `custom_config` (default None: it is given an empty one)
+    :param schema: a channel of the Schema to parse the examples with
+    :param analyzer_cache: a channel of the TransformCache of an earlier execution, for example from a ResolverOperator
+        with the strategy "LatestArtifact"; it is not part of the fingerprint (default None)
+    :param module_file: a `.py` file that defines `preprocessing_fn(inputs)`, as in TFX. The fingerprint covers its
+        source, the local files that it imports and the versions of the libraries, but not its path. A result is not
+        reused if the run imported a local file that the fingerprint does not cover
+    :param preprocessing_fn: instead of `module_file`, the function's dotted name, "module.function". The fingerprint
+        covers its module in the same way, and the name
+    :param custom_config: a dict, for a function that takes `custom_config` (default None: an empty dict)
     :param splits_config: a `SplitsConfig` or its dict: lists the splits to `analyze` and to `transform` (default:
-        `train` is analyzed, and every split transformed)
-    :param disable_analyzer_cache: whether to analyze everything anew, and keep nothing for later (default False)
+        analyze `train`, and transform every split)
+    :param disable_analyzer_cache: whether to analyze everything again, and keep no states for later (default False)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and neither or both of `module_file` and `preprocessing_fn` are given,
-    `splits_config` does not fit, or an input is no channel of its type. The task raises UserCodeError when the function
-    is missing, does not import, raises (with its line), or returns an output (it is named) that is no tensor of
-    tf.int64, tf.float32 or tf.string with a value for each row; and InvalidInputError for an unknown split, analyzed
-    splits without records, and a schema that cannot be read.
+    Raises PipelineError at DAG parse time when neither or both of `module_file` and `preprocessing_fn` are given,
+    `splits_config` does not match its message type, or an input is not a channel of its type. The task raises
+    UserCodeError when the function is missing, cannot be imported, raises an error (the message has its line), or
+    returns an output (the message has its name) that is not a tensor of tf.int64, tf.float32 or tf.string with a value
+    for each row. It raises InvalidInputError for an unknown split, analyzed splits without records, and a schema that
+    cannot be read.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {

@@ -1,4 +1,4 @@
-"""The transform graph, or one phase of it on its way, as any process can apply it to raw rows."""
+"""The transform graph, or the graph of one phase, in a form that any process can load and apply to raw rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UserModule:
     preprocessing_fn: str | None
 
     def load(self) -> Any:
-        """Import it and return the function; raises UserCodeError."""
+        """Import the module and return the function; raises UserCodeError."""
         return load_function(self.module_file, self.preprocessing_fn, "preprocessing_fn")
 
 
@@ -40,8 +40,8 @@ class UserModule:
 class GraphPart:
     """A part of a traced graph, without variables and tables: a serialized GraphDef, and names of tensors in it.
 
-    `feeds` are those of each feature's components, and `fetches` what is output, by key. A SavedModel would have to be
-    traced once more, and written.
+    `feeds` names the tensors of each feature's components, `fetches` the output tensors by key. Unlike a SavedModel, it
+    needs no second trace and no files.
     """
 
     graph_def: bytes
@@ -49,14 +49,14 @@ class GraphPart:
     fetches: tuple[tuple[str, str], ...]
 
     def only(self, keys: Collection[str]) -> GraphPart:
-        """Return the part of it that outputs `keys`."""
+        """Return the part of the graph that outputs `keys`."""
         return replace(self, fetches=tuple(fetch for fetch in self.fetches if fetch[0] in keys))
 
     def load(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        """Make a function of it, from tensors by feature to tensors by key.
+        """Return a function from tensors by feature to tensors by key.
 
-        From here on TensorFlow rewrites no graph of this process: what it makes of one depends on all that is output,
-        and so would the last digit of each output.
+        Turns off TensorFlow's graph optimizer in this process. Its rewrites depend on which outputs are requested, and
+        so would the last digit of each output.
         """
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         definition = tf.compat.v1.GraphDef.FromString(self.graph_def)
@@ -77,10 +77,10 @@ class GraphPart:
 
 @dataclass(frozen=True)
 class SavedGraph:
-    """A SavedModel with a `transform_fn`, or a GraphPart. A process loads it when it first applies it, and keeps it.
+    """A SavedModel with a `transform_fn`, or a GraphPart. A process loads it at its first use, and keeps it loaded.
 
-    `raw_schema` is the serialized schema of the rows. The user's module is imported before: it may load TensorFlow ops,
-    as those of tensorflow_text, that the graph needs.
+    `raw_schema` is the serialized schema of the rows. The user's module is imported first, because it may load
+    TensorFlow ops that the graph needs, such as those of tensorflow_text.
     """
 
     graph: str | GraphPart
@@ -88,7 +88,7 @@ class SavedGraph:
     user_module: UserModule
 
     def apply(self, batch: pa.RecordBatch) -> dict[str, Any]:
-        """What it outputs for a batch of rows, as eager tensors."""
+        """Return the graph's outputs for a batch of rows, as eager tensors."""
         adapter, function = _loaded(self)
         return function(adapter.ToBatchTensors(batch))
 

@@ -1,11 +1,11 @@
-"""States of analyzers as JSON: what is read back is the same in every type and in the last digit.
+"""Stores states of analyzers as JSON. Reading a state back keeps all types, and numbers to the last digit.
 
-A scalar or a list is what JSON has for it, all else an object with the one name of its kind::
+A scalar or a list is a JSON scalar or list. Everything else is an object with one key, which names its kind::
 
     {"bytes": "a"}  one character for each byte (Latin-1)
     {"array": ["<f4", [2], "C", "AACAPwAAAEA="]}  dtype, shape, order, and the values in base64
 
-Nothing is pickled, and no kind is known but what is here.
+Nothing is pickled. Only the kinds in this module can be stored and read.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from airflow_provider_mlpipe.components.transform.tft_nodes import NAMED_STATES
 
 
 def encode(state: Any) -> bytes:
-    """Return a state as it is stored; raises TypeError if it, or a part of it, is of a kind that is not known."""
+    """Return the stored form of a state; raises TypeError if the state, or a part of it, has an unsupported type."""
     return json.dumps(_plain(state), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decode(stored: bytes) -> Any:
-    """Return what was encoded; raises whatever it may for anything else."""
+    """Return the state that `encode` stored; other bytes may raise any error."""
     return _state(json.loads(stored))
 
 
@@ -81,7 +81,7 @@ def _read_sketch(content: str) -> Any:
 
 
 def _written_items(state: dict[Any, Any]) -> list[Any]:
-    """Return keys and values: of tokens, which may be many, the text alone."""
+    """Return keys and values. Tokens, which may be many, are stored as bare text."""
     if all(type(key) is bytes for key in state):
         return ["tokens", [key.decode("latin-1") for key in state], _plain(list(state.values()))]
     return ["keys", _plain(list(state)), _plain(list(state.values()))]

@@ -1,12 +1,13 @@
-"""The graph of nodes that TFT makes of a `preprocessing_fn`, walked without Beam.
+"""Computes, without Beam, the graph of nodes that TFT builds from a `preprocessing_fn`.
 
-TFT traces the function and describes as a graph what is to be computed of the data: in each phase a SavedModel is
-applied to every row, accumulators are filled with what it gives and merged to values, which the next phase's model
-holds as constants; the last model is the transform graph. `tensorflow_transform.beam` makes a Beam pipeline of these
-nodes. `Analysis` computes them one after the other, and asks its caller for a pass over the data when a phase needs it.
+TFT traces the function and describes the analysis as a graph of nodes. In each phase, a SavedModel is applied to every
+row, accumulators collect its outputs, and the merged accumulators become values. The next phase's model contains these
+values as constants; the last model is the transform graph. `tensorflow_transform.beam` turns the nodes into a Beam
+pipeline. `Analysis` computes them one after the other, and asks its caller for a pass over the data when a phase needs
+one.
 
-This is the only module that uses what TFT keeps to itself; `tests/executors/test_tft_nodes.py` holds all of that
-against the installed version.
+This is the only module that uses private parts of TFT; `tests/executors/test_tft_nodes.py` checks all of them against
+the installed version.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter
 
 to_arrow_converter = impl_helper.make_tensor_to_arrow_converter
-"""Makes of a transformed schema what turns a batch of tensors into an Arrow RecordBatch."""
+"""From a transformed schema, makes a converter of a batch of tensors to an Arrow RecordBatch."""
 
 NAMED_STATES: dict[str, type[tuple[Any, ...]]] = {
     "mean and variance": tft.analyzers.WeightedMeanAndVarCombiner.accumulator_class,
     "L-moments": tft.analyzers._LMomentsCombiner.accumulator_class,
 }
-"""The named tuples among what combiners keep."""
+"""The named tuples that combiners use as accumulators."""
 
 _ORDERING = analyzer_impls._VocabOrderingType
 _TOKENS: dict[int, Accumulator] = {_ORDERING.FREQUENCY: TokenCounts(), _ORDERING.WEIGHTED_FREQUENCY: TokenWeights()}
@@ -58,15 +59,15 @@ _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
 Pass: TypeAlias = Callable[["str | GraphPart", Mapping[str, Analyzer]], Mapping[str, Any]]
-"""Applies a SavedModel or a GraphPart to all rows: from it and {label: analyzer} to {label: what that keeps}."""
+"""Applies a SavedModel or a GraphPart to all rows. Takes this model and {label: analyzer}, returns {label: state}."""
 
 
 class Analysis:
-    """A traced `preprocessing_fn`, with what its analyzers want to know of the data.
+    """A traced `preprocessing_fn`, and the analysis that its analyzers need.
 
     :param function: the preprocessing_fn
-    :param inputs: what describes its input features
-    :param folder: for SavedModels and vocabularies on their way
+    :param inputs: the description of its input features
+    :param folder: for temporary SavedModels and vocabularies
 
     `uncovered` names the first analyzer that cannot be computed here, or is None; `calls_python` says whether the graph
     calls back into this process, so that no other process can run it.
@@ -93,7 +94,7 @@ class Analysis:
         self.uncovered = python or self._passes.uncovered
 
     def run(self, over: Pass, output: Path) -> None:
-        """Compute the graph, and write it to `output` as `tft.TFTransformOutput` reads it (but for the raw schema)."""
+        """Compute the graph, and write it to `output` as `tft.TFTransformOutput` reads it (without the raw schema)."""
         walk = _Walk(self, over)
         (path,) = nodes.Traverser(walk).visit_value_node(self._end)
         model = Path(path)
@@ -110,7 +111,7 @@ def _check_variables(graph: Any) -> None:
     variables = graph.get_collection(tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES)
     if variables:
         names = ", ".join(variable.name for variable in variables)
-        raise UserCodeError(f"preprocessing_fn has trainable variables, which nothing would train: {names}")
+        raise UserCodeError(f"preprocessing_fn has trainable variables, but Transform does not train: {names}")
 
 
 def _python_calls(graph: Any) -> Iterator[str]:
@@ -119,7 +120,7 @@ def _python_calls(graph: Any) -> Iterator[str]:
 
 
 class _Inspection(nodes.Visitor):  # type: ignore[misc]
-    """Finds which analyzers each pass has to fill. A value is the label of the pass that it comes from, and tensors."""
+    """Finds the analyzers of each pass. A node's value is the label of its pass, and the names of its tensors."""
 
     def __init__(self) -> None:
         self.analyzers: dict[str, dict[str, Analyzer]] = defaultdict(dict)
@@ -153,7 +154,7 @@ class _Inspection(nodes.Visitor):  # type: ignore[misc]
 
 
 def _covers(operation: Any, inputs: Sequence[Any]) -> bool:
-    """Whether a node can be computed here: not if a user's class or function is part of it, which only Beam pickles."""
+    """Whether a node can be computed here. One with a user's class or function cannot: only Beam can pickle those."""
     kind = type(operation).__name__
     combiners = [operation, *getattr(operation, "combiners", ())]
     combiners = [one.combiner for one in combiners if hasattr(one, "combiner")]
@@ -167,10 +168,10 @@ def _covers(operation: Any, inputs: Sequence[Any]) -> bool:
 
 
 class _Walk(nodes.Visitor):  # type: ignore[misc]
-    """Computes the graph: a method for each kind of node, named as it, from the values before it to those after it.
+    """Computes the graph. Each kind of node has a method of the same name, from its input values to its output values.
 
-    A value is a list, as what Beam has there is a collection: of paths, states, merged outputs; a vocabulary is one
-    element, a list of (count or weight, token).
+    A value is a list, where Beam has a collection: of paths, states or merged outputs. A vocabulary is a list with one
+    element, which is a list of (count or weight, token).
     """
 
     def __init__(self, analysis: Analysis, over: Pass) -> None:
@@ -178,7 +179,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         self._models = itertools.count()
 
     def validate_value(self, value: Any) -> None:
-        """Everything is a list."""
+        """Check that the value is a list."""
         assert isinstance(value, list), value
 
     def visit(self, operation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -194,7 +195,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         outputs = op.output_signature
         if not bindings and op.label.startswith("CreateSavedModelForAnalyzerInputs"):
             part = _part(self._of._graph, self._of._features, outputs)
-            if part is not None:  # no need to trace once more, and to write
+            if part is not None:  # saves a second trace, and writing files
                 return [part]
         path = self._of._folder / f"model-{next(self._models)}"
         plain = all(isinstance(tensor, tf.Tensor) for tensor in outputs.values())
@@ -215,7 +216,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
 
     def ApplySavedModel(self, op: Any, model: list[Any], data: list[Any]) -> list[Any]:
         analyzers = self._of._passes.analyzers[op.label]
-        if isinstance(model[0], GraphPart):  # what is traced once more might be another graph than the one looked at
+        if isinstance(model[0], GraphPart):  # a second trace, for a SavedModel, might give another graph
             analyzers = self._with_digests(analyzers)
         return [self._over(model[0], analyzers)]
 
@@ -224,7 +225,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         return {label: replace(one, digest=analyzer_digest(one, tensor_digest)) for label, one in analyzers.items()}
 
     def ExtractFromDict(self, op: Any, value: list[Any]) -> list[Any]:
-        """Of a pass, all states, from which an analyzer takes its own; of a packed combine, one state or output."""
+        """After a pass, return all states: an analyzer takes its own. After a packed combine, return one entry."""
         return value if isinstance(op.keys, tuple) else [value[0][op.keys]]
 
     # ---- accumulated by the pass
@@ -284,7 +285,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         return [[(number, token) for token, number in merged.items()]]
 
     def VocabularyCount(self, op: Any, vocabulary: list[Any]) -> list[Any]:
-        return [max(len(vocabulary[0]), 1)]  # one that would be empty gets a token that stands for nothing
+        return [max(len(vocabulary[0]), 1)]  # an empty vocabulary gets a dummy token
 
     def VocabularyPrune(self, op: Any, vocabulary: list[Any]) -> list[Any]:
         (entries,) = vocabulary
@@ -317,7 +318,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
 
 
 def _sources(inputs: TensorAdapterConfig, features: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Describe the inputs of a traced graph by their ops: of which feature, which component, and how it is read."""
+    """Describe the inputs of a traced graph by op: the feature, its component, and how the feature is read."""
     sources = {}
     for name, feature in features.items():
         representation = inputs.tensor_representations[name].SerializeToString(deterministic=True)
@@ -328,7 +329,7 @@ def _sources(inputs: TensorAdapterConfig, features: Mapping[str, Any]) -> dict[s
 
 
 def _part(graph: Any, features: Mapping[str, Any], outputs: Mapping[str, tf.Tensor]) -> GraphPart | None:
-    """What makes `outputs` of `features` in a traced graph, or None if it needs a variable, a table or the like."""
+    """Return the part of a traced graph from `features` to `outputs`; None if it needs a variable or other state."""
     components = {name: tf.nest.flatten(feature, expand_composites=True) for name, feature in features.items()}
     fed = {tensor.op for tensors in components.values() for tensor in tensors}
     seen, waiting = set(fed), [tensor.op for tensor in outputs.values()]

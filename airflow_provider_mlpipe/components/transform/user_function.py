@@ -1,4 +1,4 @@
-"""The user's `preprocessing_fn`, called so that its errors, and those in what it returns, point to the user's line."""
+"""Calls the user's `preprocessing_fn`, so that errors in it, or in its outputs, point to the user's code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
 _DTYPES = (tf.int64, tf.float32, tf.string)
-"""Those of tf.Examples. TFT casts no output to them."""
+"""The types that a tf.Example can hold. TFT does not cast outputs to them."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class UserPreprocessing:
     custom_config: Mapping[str, Any] | None = None
 
     def __call__(self, inputs: Mapping[str, Any]) -> Any:
-        """Call it; raises UserCodeError with the file, the line and the traceback of what the user's code raised.
+        """Call the function; raises UserCodeError with file, line and traceback if the user's code raises an error.
 
-        Raises it, too, for outputs that are no tensors of rows; TFT would fail at them later, and not say at which.
+        Also raises UserCodeError for outputs that are not tensors with a value for each row: TFT would fail later, and
+        would not name the output.
         """
         try:
             outputs = self.function(inputs, **self._keywords())
-        except Exception as error:  # whatever it is, it is the user's
+        except Exception as error:  # user code can raise anything
             raise UserCodeError(_explain(self.function, error)) from error
         complaints = [f"{named(self.function)} returned {complaint}" for complaint in _complaints(outputs)]
         if complaints:
@@ -44,45 +45,45 @@ class UserPreprocessing:
 
 
 def named(function: Callable[..., Any]) -> str:
-    """Name a `preprocessing_fn` as errors do, with the file and the line where it is defined."""
+    """Name a `preprocessing_fn` for error messages, with the file and the line where it is defined."""
     code = _code(function)
     where = f"at {code.co_filename}, line {code.co_firstlineno}" if code else str(function)
     return f"preprocessing_fn {where}"
 
 
 def _code(function: Callable[..., Any]) -> CodeType | None:
-    """Return its code; a partial, or an object that can be called, has none of its own."""
+    """Return the function's code object; None for a partial or a callable object, which has none."""
     code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
     return code
 
 
 def _complaints(outputs: Any) -> Iterator[str]:
-    """Say what each output is that cannot be one, and the remedy."""
+    """Describe each invalid output, and say how to correct it."""
     if not isinstance(outputs, dict) or not outputs:
         yield f"{outputs!r}; it must return a dict of at least one tensor"
         return
     rows = "return a tensor with a value for each row"
     for key, output in outputs.items():
         if not isinstance(key, (str, bytes)):
-            yield f"an output by the key {key!r}; name it by a string"
+            yield f"an output with the key {key!r}; use a string as the key"
         elif not _is_traced(output):
-            yield f"an object of type {type(output).__name__} for {key!r}, which is no tensor of its graph; {rows}"
+            yield f"an object of type {type(output).__name__} for {key!r}, which is not a tensor of its graph; {rows}"
         elif output.dtype not in _DTYPES:
             dtype = output.dtype.name
-            yield f"tf.{dtype} for {key!r}, which no tf.Example holds; cast it to tf.int64, tf.float32 or tf.string"
+            yield f"tf.{dtype} for {key!r}, not a type of tf.Examples; cast it to tf.int64, tf.float32 or tf.string"
         elif isinstance(output, tf.Tensor) and output.shape.rank == 0:
             yield f"a scalar for {key!r}; {rows}"
 
 
 def _is_traced(output: Any) -> bool:
-    """Whether it is a tensor of a graph, of whatever kind: a constant made in `tf.init_scope` is none."""
+    """Whether it is a dense, sparse or ragged tensor of a graph. A constant made in `tf.init_scope` is not."""
     if not isinstance(output, (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)):
         return False
     return any(tf.is_symbolic_tensor(one) for one in tf.nest.flatten(output, expand_composites=True))
 
 
 def _explain(function: Callable[..., Any], error: Exception) -> str:
-    """Name the user's deepest line that is in the function's own file, then give the traceback from there on."""
+    """Name the deepest line of the traceback that is in the function's own file, then give the traceback."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     code = _code(function)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]
