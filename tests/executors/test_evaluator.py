@@ -213,7 +213,7 @@ def test_a_wrong_eval_config_is_an_error(config: dict[str, Any], message: str, e
         ({"class_name": "AUC", "config": "{"}, "eval_config metric AUC: .*line 1 column 2"),
         (
             {"class_name": "MultiClassConfusionMatrixAtThresholds", "threshold": AT_LEAST_80_PERCENT},
-            "only a number can have a threshold, which multi_class_confusion_matrix_at_thresholds is not",
+            "only a number can have a threshold, but multi_class_confusion_matrix_at_thresholds is not a number",
         ),
     ],
 )

@@ -1,7 +1,7 @@
-"""Evaluator's executor: metrics are computed and held against thresholds, then the verdict is written down in words.
+"""Evaluator's executor: computes metrics, checks them against thresholds, and writes the verdict in words.
 
-A kernel adds up what TFMA's metrics are made of, and TFMA derives, validates and writes them; or TFMA's own pipeline
-does all, where the kernel does not cover the config (`plan.py`) or the data.
+A kernel adds up the sums that TFMA's metrics are derived from, and TFMA derives, validates and writes the metrics. If
+the kernel does not cover the config (`plan.py`) or the data, TFMA's own pipeline does everything.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def run(
     """Evaluate, and always give a verdict with its reason.
 
     `evaluation` gets TFMA's result files and `summary.json`; `blessing` gets an empty file BLESSED or NOT_BLESSED.
-    Raises InvalidInputError for an eval_config that is none, a feature that the schema lacks, or an unknown split.
+    Raises InvalidInputError for an invalid eval_config, a feature that the schema lacks, or an unknown split.
     """
     given = _parse(eval_config)
     splits = named_splits(examples, example_splits, parameter="example_splits")
@@ -103,9 +103,9 @@ def _parse(eval_config: Mapping[str, Any]) -> EvalConfig:
 
 
 def _plain_numbers(value: Any) -> Any:
-    """Write `{"value": 0.5}` as 0.5: TFX's users give wrapped numbers as messages, JSON has them bare.
+    """Replace `{"value": 0.5}` by 0.5: TFX's users write wrapper messages, but their JSON form is the bare number.
 
-    Not in a map, where it is the weight of an output of that name.
+    A map of output weights stays as it is: there, `value` is the name of an output.
     """
     if isinstance(value, Mapping):
         if value.keys() == {"value"} and isinstance(value["value"], (bool, int, float)):
@@ -121,7 +121,7 @@ def _complete(given: EvalConfig, *, has_baseline: bool) -> EvalConfig:
     if not config.model_specs:
         config.model_specs.add()
     for spec in config.model_specs:
-        # Else TFMA first tries to load the model with Keras, which since version 3 reads no SavedModel.
+        # Otherwise TFMA first tries to load the model with Keras, and Keras 3 cannot read a SavedModel.
         spec.model_type = spec.model_type or tfma.TF_GENERIC
         spec.signature_name = spec.signature_name or "serving_default"
     config = update_eval_config_with_defaults(config, has_baseline=has_baseline, rubber_stamp=True)
@@ -133,7 +133,7 @@ def _complete(given: EvalConfig, *, has_baseline: bool) -> EvalConfig:
 
 
 def _check_features(config: EvalConfig, schema: schema_pb2.Schema) -> None:
-    """Refuse keys that no raw feature has, unless the model itself makes features."""
+    """Raise InvalidInputError for a key that is not a raw feature, unless the model itself makes features."""
     if any(spec.preprocessing_function_names for spec in config.model_specs):
         return
     names = {feature.name for feature in schema.feature}
@@ -168,7 +168,7 @@ def _evaluate(
     output: str,
     context: ExecutorContext,
 ) -> str | None:
-    """Evaluate with the kernel, or say why TFMA has to: None if all is done."""
+    """Evaluate with the kernel, and return None; or return the reason why TFMA's pipeline has to do it."""
     if reason := _reason_against(task, context):
         return reason
     schema = task.read_schema()
@@ -182,13 +182,15 @@ def _evaluate(
     except NotCovered as data:
         return str(data)
     if sums.rows != sum(counts.values()):
-        raise InvalidInputError(f"{examples.uri}: {sums.rows} examples were evaluated, of {counts}; make them anew")
+        raise InvalidInputError(
+            f"{examples.uri}: {sums.rows} examples were evaluated, but it has {counts}; create the examples again"
+        )
     write_results(task, sums, models, output, context)
     return None
 
 
 def _reason_against(task: Task, context: ExecutorContext) -> str | None:
-    """Ask `why_not` in a fork: it runs TensorFlow, which a process must not have done that is going to fork."""
+    """Ask `why_not` in a fork: it runs TensorFlow, after which a process must not fork."""
     with fork_aside(context) as call:
         reason: str | None = call(why_not, task)
         return reason
@@ -196,7 +198,10 @@ def _reason_against(task: Task, context: ExecutorContext) -> str | None:
 
 @contextlib.contextmanager
 def _explained(reason: str, context: ExecutorContext) -> Iterator[None]:
-    """Where TFMA fails, its combiners name no key: tell why it was asked. Not of a runner, which may fail otherwise."""
+    """Add to an error of TFMA's pipeline why that pipeline runs: the error itself names no key of the config.
+
+    Errors on a named runner stay as they are, because they may have other reasons.
+    """
     try:
         yield
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

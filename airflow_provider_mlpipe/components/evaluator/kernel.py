@@ -1,6 +1,6 @@
-"""The Evaluator's kernel: models are asked, and what TFMA's metrics are made of is added up by slice.
+"""The Evaluator's kernel: runs the models, and adds up by slice the sums that TFMA's metrics are derived from.
 
-Where TFMA draws samples for confidence intervals, so does the kernel: of each example in each slice anew, as TFMA.
+For confidence intervals it draws samples as TFMA does: independently for each pair of example and slice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ _MERGED_AT_ONCE = 8
 
 
 class Sampling(enum.Enum):
-    """How a confidence interval is found: not at all, from all but a part, or with examples counted again."""
+    """How samples for confidence intervals are drawn.
+
+    NONE: no samples; JACKKNIFE: each sample leaves out a part of the examples; BOOTSTRAP: each sample counts each
+    example a random number of times.
+    """
 
     NONE = enum.auto()
     JACKKNIFE = enum.auto()
@@ -46,7 +50,7 @@ class Sampling(enum.Enum):
 
     @classmethod
     def of(cls, config: EvalConfig) -> Sampling:
-        """Tell from `options`."""
+        """Read it from the config's `options`."""
         if not config.options.compute_confidence_intervals.value:
             return cls.NONE
         method = config.options.confidence_intervals.method
@@ -64,16 +68,16 @@ class Sampling(enum.Enum):
 
     @property
     def groups(self) -> int:
-        """How many groups a slice has: one of all its examples, which a jackknife leaves empty, and the samples'."""
+        """How many groups a slice has: one for all its examples (empty in a jackknife), and one per sample."""
         return self.size + 1
 
     def full(self, number: int) -> list[int]:
-        """Which groups are all examples of the slice of a number."""
+        """Which groups make up all examples of the slice with this number."""
         first = number * self.groups
         return list(range(first, first + self.groups)) if self is Sampling.JACKKNIFE else [first]
 
     def sample(self, number: int, sample: int) -> list[int]:
-        """Which groups are a sample of it, from 0."""
+        """Which groups make up a sample of that slice; samples are numbered from 0."""
         first = number * self.groups
         if self is Sampling.JACKKNIFE:
             return [first + one for one in range(1, self.groups) if one != sample + 1]
@@ -82,7 +86,7 @@ class Sampling(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to evaluate, as it can be pickled: an EvalConfig with names for its models, their folders, a Schema."""
+    """What to evaluate, in picklable form: an EvalConfig, the names and folders of its models, and a Schema."""
 
     config: bytes
     models: tuple[tuple[str, str], ...]
@@ -99,7 +103,7 @@ class Task:
         return None if self.schema is None else schema_pb2.Schema.FromString(self.schema)
 
     def read_schema(self) -> bytes | None:
-        """Return the part of the schema by which examples are to be read: features that are looked at."""
+        """Return the part of the schema to read the examples with: only features that are used."""
         if self.schema is None:
             return None
         config, part = self.eval_config, self.known_schema
@@ -122,7 +126,7 @@ class Task:
 
 
 def signatures(task: Task, spec: ModelSpec) -> list[tuple[str, dict[str, int]]]:
-    """List the signatures of a model that are called, with {input: DataType}; raises NotCovered for one it lacks."""
+    """List the signatures to call on a model, with {input: DataType}; raises NotCovered if it lacks a required one."""
     model, transforms = dict(task.models)[spec.name], list(spec.preprocessing_function_names)
     return [
         *signature_inputs(model, [spec.signature_name], required=True),
@@ -140,7 +144,7 @@ def value_keys(config: EvalConfig) -> set[str]:
 
 @dataclass
 class Accumulator:
-    """Sums so far: of `rows` examples, by slice, numbered in `slices`; `counts` are the examples of each group."""
+    """The sums over `rows` examples. `slices` numbers the slices; `counts` is the number of examples in each group."""
 
     rows: int = 0
     slices: dict[SliceKey, int] = field(default_factory=dict)
@@ -155,15 +159,15 @@ class EvaluationKernel:
     task: Task
 
     def create(self) -> Accumulator:
-        """Return the sums of no examples."""
+        """Return empty sums."""
         return Accumulator()
 
     def add(self, accumulator: Accumulator, batch: pa.RecordBatch) -> Accumulator:
-        """Return the sums with those of a batch; raises NotCovered for data that only TFMA's pipeline handles."""
+        """Return the sums with a batch added; raises NotCovered for data that only TFMA's pipeline handles."""
         return self.merge([accumulator, _loaded(self.task).sums(batch)])
 
     def merge(self, accumulators: Iterable[Accumulator]) -> Accumulator:
-        """Return the sums of all; a few at a time, so that memory does not grow with their number."""
+        """Merge the sums, a few at a time, so that memory does not grow with their number."""
         coming, merged = iter(accumulators), Accumulator()
         while some := list(itertools.islice(coming, _MERGED_AT_ONCE)):
             merged = self._merged([merged, *some])
@@ -190,7 +194,7 @@ class EvaluationKernel:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(task: Task) -> Loaded:
-    """Load the models once a process."""
+    """Load the models once per process."""
     return Loaded(task)
 
 
@@ -220,7 +224,7 @@ class Loaded:
         records = columns.pop(tfma.ARROW_INPUT_COLUMN).flatten()
         raw = {name: one for name, one in columns.items() if self._is_feature(name, one)}
         if fed := self._inputs & raw.keys():
-            raise NotCovered(f"the examples have a feature {', '.join(sorted(fed))}, which a model takes by its name")
+            raise NotCovered(f"a model's input has the name of a feature of the examples: {', '.join(sorted(fed))}")
         values = {name: one for name, one in raw.items() if name in self._valued_by}
         inputs, transformed = self._extractors(
             pa.RecordBatch.from_arrays(list(values.values()), names=list(values)),
@@ -242,11 +246,11 @@ class Loaded:
         )
 
     def _is_feature(self, name: str, column: pa.Array) -> bool:
-        """Whether TFMA would see a column: not one that no example has a value of, and none that the schema lacks."""
+        """Whether TFMA would see a column: some example has a value of it, and the schema, if there is one, has it."""
         return pa.types.is_large_list(column.type) and (self._fields is None or name in self._fields)
 
     def _sampled(self, row: Places, number: Places, records: pa.Array) -> Members:
-        """Deal the pairs of example and slice among samples."""
+        """Assign the pairs of example and slice to samples."""
         group, size = number * self._sampling.groups, self._sampling.size
         if self._sampling is Sampling.NONE:
             return Members(row, group)
@@ -264,5 +268,5 @@ def _ones(members: Members) -> Numbers:
 
 
 def _checksum(records: pa.Array) -> int:
-    """Seed samples by the data, so that equal data is sampled equally on every engine."""
+    """Return a seed that depends on the data only, so that every engine samples equal data equally."""
     return zlib.crc32(b"".join(records.to_pylist()))

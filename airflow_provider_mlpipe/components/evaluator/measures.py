@@ -1,9 +1,9 @@
-"""The sums that TFMA's metrics are made of, of whole batches at once.
+"""Computes the sums that TFMA's metrics are derived from, for whole batches at once.
 
-Each of TFMA's combiners adds up one example at a time. A measure here says for a batch what those additions are:
-entries of (row, cell, values), where a cell is a place in the combiner's accumulator, such as a bucket. Entries are
-then added up by slice (`sums.py`). What a label, a prediction and a weight of an example are, a Selection says: it
-stands for the arguments of TFMA's `to_label_prediction_example_weight`, whose docstring has examples.
+Each of TFMA's combiners adds up one example at a time. A measure computes these additions for a batch: entries of (row,
+cell, values), where a cell is a place in the combiner's accumulator, such as a bucket. `sums.py` then adds up the
+entries by slice. A Selection says which label, prediction and weight of an example to use. It corresponds to the
+arguments of TFMA's `to_label_prediction_example_weight`, whose docstring has examples.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from airflow_provider_mlpipe.exceptions import PermanentError
 
 
 class NotCovered(PermanentError):
-    """Says which metric or which data only TFMA's own pipeline handles: no failure, for it takes over."""
+    """Names a metric, or data, that only TFMA's own pipeline handles. Not a failure: that pipeline takes over."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A batch of `rows` examples as TFMA's extractors give it: arrays, or dicts of them by model and by output name.
+    """A batch of `rows` examples from TFMA's extractors: arrays, or dicts of arrays by model and by output name.
 
     Labels and predictions have the shape [rows, values], weights [rows].
     """
@@ -40,7 +40,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Examples:
-    """Label [n, a], prediction [n, c] and weight [n] of the examples `row` [n]; a label is None where there is none."""
+    """Label [n, a], prediction [n, c] and weight [n] of the examples `row` [n]; the label is None without labels."""
 
     row: Places
     label: Array | None
@@ -48,18 +48,18 @@ class Examples:
     weight: Array
 
     def flat(self) -> tuple[Places, Array, Array, Array]:
-        """Give row, label, prediction and weight as vectors; raises NotCovered without a label."""
+        """Return row, label, prediction and weight as vectors; raises NotCovered without labels."""
         return self.row, self.known_label()[:, 0], self.prediction[:, 0], self.weight
 
     def known_label(self) -> Array:
-        """Give the label; raises NotCovered when there is none."""
+        """Return the label; raises NotCovered without labels."""
         if self.label is None:
             raise NotCovered("a metric needs labels, but there are none (model_specs.label_key)")
         return self.label
 
 
 class Measure(Protocol):
-    """What a combiner adds up."""
+    """Computes the sums of a combiner."""
 
     @property
     def width(self) -> int:
@@ -72,7 +72,7 @@ class Measure(Protocol):
 
 
 class ExampleMeasure(ABC):
-    """A measure to which every example adds something of its own."""
+    """A measure with separate entries for every example."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class ExampleMeasure(ABC):
 
     @abstractmethod
     def _entries(self, inputs: Inputs) -> Entries:
-        """Give the additions of a batch."""
+        """Return the entries of a batch."""
 
     def sums(self, inputs: Inputs, members: Members) -> Sums:
         """Add up a batch by the groups of its examples."""
@@ -90,10 +90,10 @@ class ExampleMeasure(ABC):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which label, prediction and weight of an example a metric looks at.
+    """Which label, prediction and weight of an example a metric uses.
 
-    `of_classes` turns labels and predictions of all classes into those of one, or of the top; None takes all. `flatten`
-    makes an example of each class.
+    `of_classes` reduces labels and predictions of all classes to one class, or to the top ones; None keeps all.
+    `flatten` makes one example per class.
     """
 
     model: str = ""
@@ -116,7 +116,7 @@ class Selection:
         return _whole_labels(chosen) if self.fractional and label is not None else chosen
 
     def weight(self, inputs: Inputs) -> Array:
-        """Give the weights, ones without any."""
+        """Return the weights; all are 1 if there are none."""
         weight = _by_key(inputs.weights, self.model, self.output) if self.weighted else None
         if weight is None:
             return np.ones(inputs.rows, np.float32)
@@ -180,7 +180,7 @@ class Totals(ExampleMeasure):
 class Histogram(ExampleMeasure):
     """Sums of weighted labels, weighted predictions and weights by bucket of the prediction (or of the label).
 
-    Bucket 0 is below `left`, bucket `buckets` + 1 from `left` + `range` on.
+    Bucket 0 has the values below `left`, bucket `buckets` + 1 those from `left` + `range` on.
     """
 
     selection: Selection
@@ -202,9 +202,9 @@ class Histogram(ExampleMeasure):
 
 @dataclass(frozen=True)
 class ThresholdCounts(ExampleMeasure):
-    """Weights by how many of the ascending `thresholds` label and prediction are above.
+    """Sums of weights by two numbers: how many of the ascending `thresholds` the label and the prediction exceed.
 
-    A label of 1 is above all of them and any other above none, unless `compare_labels`.
+    Without `compare_labels`, a label of 1 exceeds all thresholds, and any other label exceeds none.
     """
 
     selection: Selection
@@ -223,7 +223,7 @@ class ThresholdCounts(ExampleMeasure):
         return np.searchsorted(np.array(self.thresholds), numbers, side="left")
 
     def matrix(self, cell: Places, weight: Numbers, threshold: int) -> tuple[float, float, float, float]:
-        """Give true positives, true negatives, false positives and false negatives at the threshold of a number."""
+        """Return true positives, true negatives, false positives, false negatives at the threshold with this number."""
         label, prediction = np.divmod(cell, len(self.thresholds) + 1)
         positive, predicted = label > threshold, prediction > threshold
         cases = (positive & predicted, ~positive & ~predicted, ~positive & predicted, positive & ~predicted)
@@ -233,25 +233,25 @@ class ThresholdCounts(ExampleMeasure):
 
 @dataclass(frozen=True)
 class ClassCounts(ExampleMeasure):
-    """Weights by actual class and predicted class at each threshold; the class predicted is -1 below a threshold."""
+    """Sums of weights by actual and predicted class at each threshold; the predicted class is -1 below a threshold."""
 
     selection: Selection
     thresholds: tuple[float, ...]
     width = 1
 
-    BASE = 1 << 20  # classes, and places for them in a cell
+    BASE = 1 << 20  # limit of class numbers, and base of the cell numbers
 
     def _entries(self, inputs: Inputs) -> Entries:
         chosen = self.selection.examples(inputs)
         label, prediction = chosen.known_label(), chosen.prediction
         if prediction.shape[1] < 2 or np.isnan(prediction).any():
-            raise NotCovered("a multi-class confusion matrix of predictions that are one number, or NaN")
+            raise NotCovered("a multi-class confusion matrix of predictions that are a single number, or NaN")
         actual = label.argmax(axis=1) if label.shape[1] > 1 else label[:, 0].astype(np.int64)
         if len(actual) and not (actual.min() >= -1 and actual.max() < self.BASE - 1):
             raise NotCovered(f"a class below -1 or above {self.BASE - 2}")
         predicted, cells = prediction.argmax(axis=1), []
         for number, threshold in enumerate(self.thresholds):
-            # A number against a number, as TFMA compares: numpy 1 then takes float64, and numpy 2 float32.
+            # Scalars are compared, as in TFMA: numpy 1 compares them as float64, numpy 2 as float32.
             kind = np.result_type(prediction.dtype.type(0), threshold)
             below = prediction[chosen.row, predicted].astype(kind) <= threshold
             predicted = np.where(below, -1, predicted)
@@ -261,7 +261,7 @@ class ClassCounts(ExampleMeasure):
         return Entries.of(np.repeat(chosen.row, times), np.repeat(chosen.weight, times), cell=cell)
 
     def place(self, cell: int) -> tuple[float, int, int]:
-        """Give threshold, actual class and predicted class of a cell."""
+        """Return threshold, actual class and predicted class of a cell."""
         rest, predicted = divmod(cell, self.BASE)
         number, actual = divmod(rest, self.BASE)
         return self.thresholds[number], actual - 1, predicted - 1
@@ -269,7 +269,7 @@ class ClassCounts(ExampleMeasure):
 
 @dataclass(frozen=True)
 class RegressionError(ExampleMeasure):
-    """Sums of weighted errors and of weights, of the examples whose error is a number.
+    """Sums of weighted errors and of weights, over the examples whose error is not NaN.
 
     `kind` is `absolute`, `squared`, `percentage` (of the label) or `squared_logarithmic`.
     """
@@ -280,13 +280,13 @@ class RegressionError(ExampleMeasure):
 
     def _entries(self, inputs: Inputs) -> Entries:
         row, label, prediction, weight = self.selection.examples(inputs).flat()
-        with np.errstate(all="ignore"):  # a label may be 0, a logarithm not a number
+        with np.errstate(all="ignore"):  # a label may be 0, a logarithm NaN
             error = self._error(label, prediction)
         known = ~np.isnan(error)
         return Entries.of(row[known], error[known] * weight[known], weight[known])
 
     def _error(self, label: Array, prediction: Array) -> Numbers:
-        # In the inputs' precision, as TFMA does; the square is taken of the number that came out.
+        # As in TFMA, the error is computed in the inputs' precision, and only then squared as float64.
         if self.kind == "absolute":
             return np.asarray(np.abs(label - prediction), np.float64)
         if self.kind == "percentage":
@@ -309,7 +309,7 @@ class BinaryCrossEntropy(ExampleMeasure):
         label, prediction = chosen.known_label(), chosen.prediction
         label = label * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         weight = chosen.weight.astype(np.float64)
-        with np.errstate(all="ignore"):  # a sure prediction may be wrong
+        with np.errstate(all="ignore"):  # a prediction of exactly 0 or 1 may be wrong
             if self.from_logits:
                 loss = np.maximum(prediction, 0) - prediction * label + np.log(1 + np.exp(-np.abs(prediction)))
             else:
@@ -319,14 +319,17 @@ class BinaryCrossEntropy(ExampleMeasure):
 
 @dataclass(frozen=True)
 class Moments(ExampleMeasure):
-    """Weighted sums of products of labels (l) and predictions (p); `terms` lists them, e.g. `lp` or, for 1, ``."""
+    """Weighted sums of products of label (l), prediction (p) and 1 - label (n); `terms` lists them, e.g. `lp`.
+
+    The empty term is 1.
+    """
 
     selection: Selection
     terms: tuple[str, ...]
 
     @property
     def width(self) -> int:
-        """One number a term."""
+        """One number per term."""
         return len(self.terms)
 
     def _entries(self, inputs: Inputs) -> Entries:
@@ -345,7 +348,7 @@ class ClassWeights(ExampleMeasure):
 
     @property
     def width(self) -> int:
-        """One number a class."""
+        """One number per class."""
         return len(self.classes)
 
     def _entries(self, inputs: Inputs) -> Entries:
@@ -361,7 +364,7 @@ class ClassWeights(ExampleMeasure):
 
 
 def _whole_labels(chosen: Examples) -> Examples:
-    """Split each example into a negative and a positive one, weighing 1 - label and label; drop what weighs nothing."""
+    """Split each example into a negative and a positive one, of weight 1 - label and label; drop those of weight 0."""
     row, label, prediction, weight = chosen.flat()
     if not ((label >= 0) & (label <= 1)).all():
         raise NotCovered("a label is not within [0, 1]")
@@ -391,7 +394,7 @@ def _main_output(outputs: Mapping[str, Any], key: str) -> Any:
     for name in (key,) if key else _MAIN_OUTPUTS:
         if name in outputs:
             return outputs[name]
-    raise NotCovered(f"the model has the outputs {', '.join(sorted(outputs))}, and prediction_key chooses none")
+    raise NotCovered(f"the model has the outputs {', '.join(sorted(outputs))}; prediction_key does not choose one")
 
 
 def _columns(what: str, value: Any) -> Array:
@@ -402,19 +405,19 @@ def _columns(what: str, value: Any) -> Array:
         or array.ndim not in (1, 2)
         or (array.ndim == 2 and not array.shape[1])
     ):
-        raise NotCovered(f"{what} that are no numbers, or not as many in each example")
+        raise NotCovered(f"{what} that are not numbers, or not the same number of them in each example")
     return array.reshape(len(array), -1)
 
 
 def _one_column(what: str, value: Any) -> Array:
     columns = _columns(what, value)
     if columns.shape[1] != 1:
-        raise NotCovered(f"{what} that are {columns.shape[1]} numbers an example")
+        raise NotCovered(f"{what} that are {columns.shape[1]} numbers per example")
     return columns[:, 0]
 
 
 def one_hot(label: Array, prediction: Array) -> Array:
-    """Turn class numbers [n, 1] into ones at their places, in the shape of the predictions; -1 is no class."""
+    """Encode class numbers [n, 1] one-hot, in the shape of the predictions; -1 stands for no class."""
     if label.shape == prediction.shape:
         return label
     if label.shape[1] != 1:
@@ -422,5 +425,5 @@ def one_hot(label: Array, prediction: Array) -> Array:
     classes = prediction.shape[1]
     number = label[:, 0].astype(np.int64)
     if len(number) and not (-classes - 1 <= number.min() and number.max() <= classes):
-        raise NotCovered(f"a label that is none of {classes} classes")
+        raise NotCovered(f"a label that is not one of {classes} classes")
     return np.delete(np.eye(classes + 1)[number], -1, axis=-1)

@@ -14,26 +14,26 @@ from airflow_provider_mlpipe.pipeline.spec import Config, Input, OptionalInput, 
 
 
 class EvaluatorOperator(ComponentOperator):
-    """Computes TFMA's metrics of a model by slice, and blesses it when every threshold is met.
+    """Computes TFMA's metrics of a model by slice, and blesses the model if every threshold is met.
 
-    Reads `examples` and `model`, and what else is given. Publishes `evaluation` (ModelEvaluation): TFMA's own result
-    files and `summary.json`, the verdict and the metrics of every slice as plain JSON; and `blessing` (ModelBlessing):
-    an empty file `BLESSED` or `NOT_BLESSED`, with the properties `blessed` (1 or 0), `reason`, `model_digest` and
-    `model_id`. A model that is not blessed is no error.
+    Reads `examples` and `model`, and the optional inputs that are given. Publishes `evaluation` (ModelEvaluation):
+    TFMA's own result files, and `summary.json`, the verdict and the metrics of every slice as plain JSON; and
+    `blessing` (ModelBlessing): an empty file `BLESSED` or `NOT_BLESSED`, with the properties `blessed` (1 or 0),
+    `reason`, `model_digest` and `model_id`. A model that is not blessed is not an error.
 
     :param examples: a channel of Examples
-    :param model: a channel of the Model to judge, of which `Format-Serving/` is evaluated
-    :param eval_config: a `tfma.EvalConfig` or its JSON form as a dict. Metrics are to be listed in `metrics_specs`;
-        without a threshold nothing is blessed. All of it counts for the cache: another threshold evaluates anew
-    :param baseline_model: a channel of the Model that change thresholds compare with. A first model, which has none, is
-        held to the value thresholds only (default None)
-    :param schema: a channel of the Schema by which the examples are parsed (default None)
+    :param model: a channel of the Model to evaluate, from its `Format-Serving/`
+    :param eval_config: a `tfma.EvalConfig` or its JSON form as a dict. List the metrics in `metrics_specs`; without a
+        threshold no model is blessed. The fingerprint covers all of it: a changed threshold means a new evaluation
+    :param baseline_model: a channel of the Model that change thresholds compare with. Without a baseline, as for a
+        first model, only the value thresholds are checked (default None)
+    :param schema: a channel of the Schema to parse the examples with (default None)
     :param example_splits: names of the splits to evaluate on, together (default `eval`)
     :param rubber_stamp: whether to bless a model although there is no threshold (default False)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError when the DAG is parsed and an input is no channel of its type. The task raises
-    InvalidInputError when `eval_config` does not fit, lists no metric, or names a feature that the schema lacks, and
+    Raises PipelineError at DAG parse time when an input is not a channel of its type. The task raises InvalidInputError
+    when `eval_config` does not match `tfma.EvalConfig`, lists no metric, or names a feature that the schema lacks, and
     for an unknown split or a schema that cannot be read.
     """
 
@@ -62,7 +62,7 @@ class EvaluatorOperator(ComponentOperator):
 
 
 def _plain(eval_config: Any) -> Any:
-    """Turn a message into its JSON form; TFMA, which knows the message, is only imported where it runs."""
+    """Turn a message into its JSON form. TFMA, which defines the message, is imported by the executor only."""
     if isinstance(eval_config, Message):
         return json_format.MessageToDict(eval_config, preserving_proto_field_name=True)
     return eval_config

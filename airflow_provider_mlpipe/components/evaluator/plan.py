@@ -1,6 +1,7 @@
-"""Which evaluations are done by the kernel, and why TFMA's own pipeline does the others: decided here, before any work.
+"""Decides, before any work, whether the kernel can do an evaluation, or why TFMA's own pipeline has to do it.
 
-What the data alone can tell, such as a label that an example lacks, raises NotCovered from the kernel, to the same end.
+Some reasons show only in the data, such as an example without a label. For these the kernel raises NotCovered, and
+TFMA's pipeline takes over then, too.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 
 def why_not(task: Task) -> str | None:
-    """Say why the kernel does not cover a task, or None.
+    """Return why the kernel does not cover a task, or None.
 
-    Makes Keras metrics, which runs operations of TensorFlow: not to be called in a process that forks later. Raises
-    InvalidInputError for a metric that cannot be made.
+    Creates Keras metrics, which runs TensorFlow ops, so do not call it in a process that forks later. Raises
+    InvalidInputError for a metric that cannot be created.
     """
     try:
         return next(_reasons(task), None)
@@ -46,14 +47,14 @@ def _reasons(task: Task) -> Iterator[str]:
                 computations(only(config, spec, number), task.known_schema)
             except NotCovered as reason:
                 yield f"{name}: {reason}"
-            except Exception as error:  # TFMA and Keras have many names for it
+            except Exception as error:  # TFMA and Keras raise errors of many types
                 raise InvalidInputError(f"eval_config {name}: {error}") from error
 
 
 def _of_options(task: Task) -> Iterator[str]:
     config = task.eval_config
     if any(spec.slice_keys_sql for spec in config.slicing_specs):
-        yield "slicing_specs: slice_keys_sql is evaluated by TFMA only"
+        yield "slicing_specs: only TFMA evaluates slice_keys_sql"
     if config.options.min_slice_size.value > 1 and config.cross_slicing_specs:
         yield "options: min_slice_size together with cross_slicing_specs"
 

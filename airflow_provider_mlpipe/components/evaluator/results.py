@@ -1,8 +1,8 @@
-"""From the kernel's sums to TFMA's result files: its own code derives metrics, validates them and writes.
+"""Turns the kernel's sums into TFMA's result files. TFMA's own code derives, validates and writes the metrics.
 
 The order is TFMA's: derived metrics, differences of slices, differences of models, confidence intervals, metrics that
-are derived from those, and what small slices may show. Slices are derived by the engine, for AUC's ten thousand buckets
-take their time; together when they are compared, else each on its own.
+are derived from those, and the limit for small slices. The engine runs this in parallel, because AUC's ten thousand
+buckets take time: each slice is a piece of work, or all slices are one if they are compared.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write_results(
 
 @dataclass(frozen=True)
 class _Slices:
-    """Slices that are derived together; a source of itself."""
+    """Slices whose metrics are derived together. It is both a source and its only chunk."""
 
     task: Task
     sums: Accumulator
@@ -116,7 +116,7 @@ def _with_intervals(config: EvalConfig, known: Computations, sums: Accumulator, 
 
 
 def _sample(known: Computations, sums: Accumulator, sampling: Sampling, sample: int) -> Sliced:
-    """Give a sample's metrics; a jackknife's has only the slices of which it has an example, as in TFMA."""
+    """Return a sample's metrics. As in TFMA, a jackknife sample lacks the slices of which it has no example."""
     groups = {key: sampling.sample(number, sample) for key, number in sums.slices.items()}
     return {
         key: _base(known, sums, some)
@@ -130,7 +130,7 @@ def _size(sums: Accumulator, groups: Iterable[int]) -> int:
 
 
 def _base(known: Computations, sums: Accumulator, groups: Sequence[int]) -> Metrics:
-    """Give what the combiners make of the sums of some groups."""
+    """Return the metrics that the combiners derive from the sums of some groups."""
     found: Metrics = {}
     for combined, one in zip(known.combined, sums.sums, strict=True):
         found.update(combined.metrics(*one.of_groups(groups)))
@@ -150,7 +150,7 @@ def _derived(config: EvalConfig, known: Computations, sliced: Sliced) -> Sliced:
 
 
 def _cross_slices(config: EvalConfig, known: Computations, sliced: Sliced) -> Sliced:
-    """Compare slices: by pair of slice keys, the first slice's value less the second's."""
+    """Compare slices: by pair of slice keys, the first slice's value minus the second's."""
     found: Sliced = {}
     for spec in config.cross_slicing_specs:
         bases = [key for key in sliced if is_of(key, [spec.baseline_spec])]
@@ -176,7 +176,7 @@ def _comparison(known: Computations, base: Metrics, other: Metrics) -> Metrics:
 
 
 def _differences(metrics: Metrics, baseline: str) -> Metrics:
-    """Compare the candidate's metrics with the baseline's."""
+    """Return the candidate's metrics minus the baseline's."""
     found: Metrics = {}
     for key, value in metrics.items():
         if is_private(key) or key.is_diff or key.model_name == baseline or not is_number(value):
@@ -187,7 +187,10 @@ def _differences(metrics: Metrics, baseline: str) -> Metrics:
 
 
 def _of_large_slices(config: EvalConfig, sizes: Mapping[SliceKey, int], sliced: Sliced) -> Sliced:
-    """Let slices with fewer examples than `min_slice_size` say only that; the slice of all examples is always shown."""
+    """Replace the metrics of slices with fewer examples than `min_slice_size` by TFMA's message.
+
+    The slice of all examples keeps its metrics.
+    """
     least = config.options.min_slice_size.value
     if least <= 1:
         return sliced

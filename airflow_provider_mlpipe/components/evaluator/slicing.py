@@ -1,7 +1,7 @@
-"""Which slices each example of a batch is in.
+"""Finds the slices of each example in a batch.
 
-TFMA makes the slices of an example from the values of its features. Many examples have the same values, so it is asked
-once for each combination of values.
+TFMA derives the slices of an example from the values of its features. Many examples have the same values, so TFMA is
+called once for each combination of values.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
 from airflow_provider_mlpipe.components.evaluator.sums import Array, Places
 
 SliceKey = tuple[Any, ...]
-"""As TFMA has it: ascending pairs of a feature's name and a value; () is the slice of all examples."""
+"""TFMA's form: pairs of a feature's name and a value, in ascending order; () is the slice of all examples."""
 
 Source = Mapping[str, pa.Array]
-"""Features by name, each a list of values an example."""
+"""Features by name, each with a list of values per example."""
 
 _NAN = float("nan")
-"""Not equal to itself; but tuples that have this one object are equal, and found in a dict."""
+"""NaN does not equal itself, but tuples with this one object are equal, so a dict finds them."""
 
 
 @dataclass(frozen=True)
 class SliceSpec:
-    """What to slice by: the `features` that TFMA looks at, and its function from their values to slice keys.
+    """What to slice by: the `features` that TFMA uses, and its function from their values to slice keys.
 
-    `keys` takes the features of each model that transforms them, and the raw ones, each as {name: values [n]}.
+    `keys` takes the transformed features of each model that has some, and the raw features, as {name: values [n]}.
     """
 
     features: tuple[str, ...]
@@ -40,7 +40,7 @@ class SliceSpec:
 
 @dataclass
 class Slicer:
-    """Finds the slices of batches. What it learnt of combinations of values, it keeps."""
+    """Finds the slices of batches. It remembers the slices of each combination of values."""
 
     specs: Sequence[SliceSpec]
     known: list[dict[Any, frozenset[SliceKey]]] = field(init=False)
@@ -51,7 +51,7 @@ class Slicer:
     def pairs(
         self, rows: int, transformed: Sequence[Source], raw: Source, numbers: dict[SliceKey, int]
     ) -> tuple[Places, Places]:
-        """Give the pairs of row and number of a slice, each once, in ascending order; new slices get new numbers."""
+        """Return the distinct pairs of row and slice number, in ascending order; new slices get new numbers."""
         found = [self._pairs(number, rows, [*transformed, raw], numbers) for number in range(len(self.specs))]
         row, group = (np.concatenate(parts) for parts in zip(*found, strict=True))
         pair = np.unique(row * (len(numbers) + 1) + group)
@@ -96,7 +96,7 @@ class Slicer:
 
 
 def comparable(key: SliceKey) -> SliceKey:
-    """Make a key that equals others with NaN in the same places, as long as both are in this process."""
+    """Return a key that equals other such keys with NaN in the same places, within this process."""
     return tuple((name, _one_nan(value)) for name, value in key)
 
 
@@ -109,7 +109,7 @@ def _array(values: tuple[Any, ...]) -> Array:
 
 
 def _coded(column: pa.Array) -> tuple[Places, list[tuple[Any, ...]]]:
-    """Number the lists of values in a column: the number of each example's, and the list of each number."""
+    """Number the distinct lists of values in a column. Return each example's number, and the list of each number."""
     length = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
     if length.max(initial=0) <= 1:
         flat = column.flatten().dictionary_encode()
@@ -122,7 +122,7 @@ def _coded(column: pa.Array) -> tuple[Places, list[tuple[Any, ...]]]:
 
 
 def listed(values: Any) -> pa.Array:
-    """Turn a model's output [rows, ...] into lists of values; raises NotCovered for other types than slices have."""
+    """Turn a model's output [rows, ...] into lists of values; raises NotCovered for types that slices cannot have."""
     array = np.asarray(values)
     if array.dtype.kind not in "iufSO" or array.ndim < 1:
         raise NotCovered(f"slicing by a feature of the type {array.dtype}")

@@ -1,6 +1,6 @@
-"""TFMA's metrics as plain values: what `summary.json` says of each slice.
+"""TFMA's metrics as plain values, for each slice in `summary.json`.
 
-Read from metrics_for_slice.proto; its messages come in as `Any`, since this module is light.
+The messages are those of metrics_for_slice.proto. They have the type `Any`, because this module does not import TFMA.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ def slice_name(message: Any) -> str:
 
 
 def spec_name(spec: Any) -> str:
-    """Name what a SlicingSpec selects in the same way."""
+    """Name the slices that a SlicingSpec selects, in the same way."""
     parts = [f"{name}={value}" for name, value in sorted(spec.feature_values.items())]
     return ", ".join([*parts, *spec.feature_keys]) or OVERALL
 
 
 def metric_name(key: Any) -> str:
-    """Name a metric: its name, with the output and the class or rank it is of, when it is of one."""
+    """Name a metric: its output, if it has one, its name, and its class or rank, if it has one."""
     of = [f"{field.name}={value.value}" for field, value in key.sub_key.ListFields()]
     output = [key.output_name] if key.output_name else []
     return "/".join([*output, key.name, *of])
 
 
 def number(value: float) -> float | None:
-    """Give a finite number, or None."""
+    """Return a finite number, or None for NaN and infinities."""
     return float(value) if math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Vectors of sums by group and cell, as sparse as the data: a group is a slice in a sample, a cell is a measure's."""
+"""Sparse vectors of sums by group and cell. A group is a slice in a sample, a cell a place in a measure's sums."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 _DENSE = 1 << 22
-"""Up to so many cells of all groups are added up by their place, above by sorting them."""
+"""Up to this many cells, over all groups, are added up in a dense array; more than that are sorted instead."""
 
 
 @dataclass(frozen=True)
 class Entries:
-    """What is added where: `values` [n, width] to `cell` [n], for the examples `row` [n], which ascend."""
+    """What to add where: `values` [n, width] to `cell` [n], for the examples `row` [n], in ascending order."""
 
     row: Places
     cell: Places
@@ -27,14 +27,17 @@ class Entries:
 
     @classmethod
     def of(cls, row: Places, *values: Array, cell: Places | None = None) -> Entries:
-        """Stack values; without a cell all go to cell 0."""
+        """Stack values; without `cell`, all belong to cell 0."""
         stacked = np.stack([np.broadcast_to(one, len(row)) for one in values], axis=1).astype(np.float64, copy=False)
         return cls(row, np.zeros(len(row), np.int64) if cell is None else cell.astype(np.int64, copy=False), stacked)
 
 
 @dataclass(frozen=True)
 class Members:
-    """Which examples are in which groups: pairs of `row` [n], which ascend, and `group` [n], that count `times` [n]."""
+    """Which examples are in which groups: pairs of `row` [n], in ascending order, and `group` [n].
+
+    Each pair counts `times` [n], or once if that is None.
+    """
 
     row: Places
     group: Places
@@ -43,7 +46,7 @@ class Members:
 
 @dataclass
 class Sums:
-    """Values [n, width] at pairs of `group` [n] and `cell` [n]; the pairs ascend and each is there once."""
+    """Values [n, width] at pairs of `group` [n] and `cell` [n]; the pairs are distinct, and in ascending order."""
 
     width: int
     group: Places = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -67,7 +70,7 @@ class Sums:
 
     @classmethod
     def merged(cls, width: int, parts: Iterable[Sums]) -> Sums:
-        """Add up several; equal sums in equal order give equal bits."""
+        """Add up several sums; the same sums in the same order give the same bits."""
         filled = [part for part in parts if len(part.group)]
         if len(filled) < 2:
             return filled[0] if filled else cls(width)
@@ -95,16 +98,16 @@ class Sums:
         return cls(width, group, cell, sums)
 
     def renumbered(self, group: Places) -> Sums:
-        """Give each group the number that `group` has at its place."""
+        """Change each group number `g` to `group[g]`."""
         return Sums.added(self.width, group[self.group], self.cell, self.values)
 
     def part(self, first: int, count: int) -> Sums:
-        """Take some groups in a row, numbered from 0."""
+        """Return `count` consecutive groups, renumbered from 0."""
         start, stop = np.searchsorted(self.group, (first, first + count))
         return Sums(self.width, self.group[start:stop] - first, self.cell[start:stop], self.values[start:stop])
 
     def of_groups(self, groups: Iterable[int]) -> tuple[Places, Numbers]:
-        """Add up some groups, cell by cell: cells [n], which ascend, and values [n, width]."""
+        """Add up some groups, cell by cell. Return cells [n], in ascending order, and values [n, width]."""
         ranges = [np.searchsorted(self.group, (number, number + 1)) for number in groups]
         places = [np.arange(first, last) for first, last in ranges if first < last]
         if not places:

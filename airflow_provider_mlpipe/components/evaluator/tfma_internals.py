@@ -1,6 +1,6 @@
-"""All that touches TFMA's private API: combiners and their accumulators, extractors, what follows the combiners.
+"""The only module that uses TFMA's private API: combiners and accumulators, extractors, steps after the combiners.
 
-TFMA 0.47 and 0.52 are the same in what is used here. `tests/executors/evaluator/test_tfma_internals.py` names what a
+The parts used here are the same in TFMA 0.47 and 0.52. `tests/executors/evaluator/test_tfma_internals.py` names what a
 later version has changed.
 """
 
@@ -67,7 +67,7 @@ from airflow_provider_mlpipe.components.evaluator.sums import Array, Members, Nu
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 Metrics = dict[Any, Any]
-"""Values by MetricKey, PlotKey or AttributionsKey, as TFMA has them for a slice."""
+"""Values of a slice by MetricKey, PlotKey or AttributionsKey, as in TFMA."""
 
 JACKKNIFE_SAMPLES = evaluator._DEFAULT_NUM_JACKKNIFE_BUCKETS
 BOOTSTRAP_SAMPLES = evaluator._DEFAULT_NUM_BOOTSTRAP_SAMPLES
@@ -82,14 +82,14 @@ ERROR: str = constants.ERROR_METRIC_NAME
 
 @dataclass(frozen=True)
 class Combined:
-    """A combiner of TFMA's, the measure that adds up what it adds up, and how the sums fill its accumulator."""
+    """A TFMA combiner, the measure that computes its sums, and a function that fills its accumulator with the sums."""
 
     combiner: Any
     measure: Measure
     fill: Callable[[Any, Any, Places, Numbers], Any]
 
     def metrics(self, cell: Places, values: Numbers) -> Metrics:
-        """Let the combiner derive its metrics from the sums of a slice."""
+        """Derive the combiner's metrics from the sums of a slice."""
         accumulator = self.fill(self.combiner, self.measure, cell, values)
         found: Metrics = self.combiner.extract_output(accumulator)
         return found
@@ -97,7 +97,7 @@ class Combined:
 
 @dataclass(frozen=True)
 class Computations:
-    """The metrics of an EvalConfig: `combined` from examples, the others from metrics."""
+    """The metrics of an EvalConfig: `combined` are computed from examples, the others from metrics."""
 
     combined: list[Combined]
     derived: list[Any]
@@ -106,9 +106,9 @@ class Computations:
 
 
 def computations(config: EvalConfig, schema: schema_pb2.Schema | None) -> Computations:
-    """Build the computations of a config; raises NotCovered for one that no measure adds up.
+    """Build the computations of a config; raises NotCovered for one without a measure.
 
-    Makes Keras metrics, so it runs operations of TensorFlow.
+    Creates Keras metrics, so it runs TensorFlow ops.
     """
     specs = list(config.metrics_specs)
     found = evaluator._filter_and_separate_computations(
@@ -126,10 +126,10 @@ def _combined(computation: Any) -> Combined:
     if kind is example_count._ExampleCountCombiner:
         return Combined(combiner, _example_count(combiner), _fill_example_count)
     if computation.preprocessors or kind not in _COMBINERS:
-        raise NotCovered(f"{kind.__name__.strip('_')} is added up by TFMA only")
+        raise NotCovered(f"only TFMA computes the sums of {kind.__name__.strip('_')}")
     extract = getattr(combiner, "_extract_label_prediction_and_weight", None)
     if extract not in (None, metric_util.to_label_prediction_example_weight):
-        raise NotCovered(f"{kind.__name__.strip('_')} takes labels and predictions in a way of its own")
+        raise NotCovered(f"{kind.__name__.strip('_')} takes labels and predictions in its own way")
     measure, fill = _COMBINERS[kind]
     return Combined(combiner, measure(combiner), fill)
 
@@ -152,7 +152,7 @@ def _of_classes(sub_key: Any, aggregation_type: Any) -> Callable[[Array, Array],
 
 
 def _choose_classes(sub_key: Any, aggregation_type: Any, label: Array, prediction: Array) -> tuple[Array, Array]:
-    """Choose a class or the top ones of [rows, classes], which TFMA can, too."""
+    """Choose a class, or the top ones, of [rows, classes] with TFMA's own code."""
     inputs = metric_types.StandardMetricInputs({tfma.LABELS_KEY: label, tfma.PREDICTIONS_KEY: prediction})
     try:
         ((label, prediction, _),) = metric_util.to_label_prediction_example_weight(
@@ -178,7 +178,7 @@ def _fill_example_count(combiner: Any, measure: WeightSum, cell: Places, values:
 
 
 def _sum(values: Numbers, measure: Measure) -> list[float]:
-    """Give the only cell's values; zeros for a slice to which nothing was added."""
+    """Return the values of the only cell; zeros for an empty slice."""
     summed: list[float] = (values.sum(axis=0) if len(values) else np.zeros(measure.width)).tolist()
     return summed
 
@@ -216,7 +216,7 @@ def _threshold_counts(combiner: Any) -> ThresholdCounts:
     counts = combiner._binary_confusion_matrices
     thresholds = [float(one) for one in counts._thresholds]
     if combiner._example_id_key or len(set(thresholds)) < len(thresholds):
-        raise NotCovered("a confusion matrix with ids of examples, or with a threshold twice")
+        raise NotCovered("a confusion matrix with example ids, or with the same threshold twice")
     fractional = counts._enable_fractional_labels
     return ThresholdCounts(
         selection=_selection(combiner, fractional=fractional),
@@ -304,7 +304,7 @@ def _fill_label_weights(combiner: Any, measure: ClassWeights, cell: Places, valu
 
 @dataclass(frozen=True)
 class KerasMetrics:
-    """The variables of Keras metrics, which TFMA adds up over batches; one after the other in a vector."""
+    """The variables of Keras metrics, one after the other in a vector. TFMA adds them up over batches, too."""
 
     combiner: Any
 
@@ -325,7 +325,7 @@ class KerasMetrics:
         return sum(int(np.prod(shape)) for some in self.shapes for metric in some for shape in metric)
 
     def sums(self, inputs: Inputs, members: Members) -> Sums:
-        """Let the metrics update themselves with the examples of each group."""
+        """Update the metrics with the examples of each group, and return their variables."""
         chosen = [self._examples(inputs, output) for output in self.combiner._output_names]
         order = np.argsort(members.group, kind="stable")
         group, first = np.unique(members.group[order], return_index=True)
@@ -410,9 +410,9 @@ _COMBINERS: dict[type, tuple[Callable[[Any], Measure], Callable[..., Any]]] = {
 
 
 class Extractors:
-    """What TFMA's extractors do before it takes a batch apart: transformed features, predictions, labels, weights.
+    """Does what TFMA's extractors do with a whole batch: transformed features, predictions, labels, weights.
 
-    The models are loaded when an object is made.
+    The constructor loads the models.
     """
 
     def __init__(
@@ -444,7 +444,7 @@ class Extractors:
             step.setup()
 
     def __call__(self, features: pa.RecordBatch, records: Array) -> tuple[Inputs, list[dict[str, Array]]]:
-        """Give what metrics are made of, and the transformed features, by name, of each model that has some."""
+        """Return the inputs of metrics, and the transformed features, by name, of each model that has some."""
         extracts = {
             tfma.FEATURES_KEY: util.record_batch_to_tensor_values(features, self._representations),
             tfma.INPUT_KEY: records,
@@ -480,25 +480,28 @@ def _each(change: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _dense(value: Any) -> Any:
-    """Give values as an array [rows, n] when each example has as many."""
+    """Return values as an array [rows, n]; raises NotCovered unless each example has the same number of them."""
     if not isinstance(value, tfma.types.VarLenTensorValue):
         return value
     rows = int(value.dense_shape[0])
     count = np.bincount(value.indices[:, 0], minlength=rows)
     if not rows or not count.min() or count.min() != count.max():
-        raise NotCovered("a label or a weight of which some examples have no value, or more than others")
+        raise NotCovered("a label or a weight of which some examples have no value, or more values than others")
     return np.asarray(value.values).reshape(rows, -1)
 
 
 def signature_inputs(model: str, names: Iterable[str], *, required: bool) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield signatures of a SavedModel, with {input: DataType}, without loading it; not of those that it lacks."""
+    """Yield names of signatures with {input: DataType}, without loading the SavedModel; skips those that it lacks.
+
+    Raises NotCovered for a missing one that is `required`.
+    """
     saved = loader_impl.parse_saved_model(model)
     for name in names:
         try:
             signature = model_util.get_signature_def_from_saved_model_proto(name, saved)
         except ValueError as error:
             if required:
-                raise NotCovered(f"{name!r} is no signature of the model {model}") from error
+                raise NotCovered(f"{name!r} is not a signature of the model {model}") from error
             continue
         yield name, {key: value.dtype for key, value in signature.inputs.items()}
 
@@ -510,7 +513,7 @@ DEFAULT_TRANSFORMS: tuple[str, ...] = transformed_features_extractor._DEFAULT_SI
 
 
 def slice_specs(config: EvalConfig) -> list[SliceSpec]:
-    """What to slice by: the slicing_specs, and those that cross_slicing_specs compare."""
+    """Return what to slice by: the slicing_specs, and the specs that cross_slicing_specs compare."""
     specs = list(config.slicing_specs)
     for cross in config.cross_slicing_specs:
         specs += [cross.baseline_spec, *cross.slicing_specs]
@@ -536,19 +539,19 @@ def is_of(slice_key: SliceKey, specs: Iterable[SlicingSpec]) -> bool:
 
 
 def is_private(key: Any) -> bool:
-    """Whether a metric is only there for others to be derived from."""
+    """Whether a metric exists only to derive other metrics from it."""
     private: bool = evaluator._is_private_metrics(key)
     return private
 
 
 def is_number(value: Any) -> bool:
-    """Whether a difference can be taken."""
+    """Whether TFMA can take a difference of such values."""
     diffable: bool = evaluator._is_metric_diffable(value)
     return diffable
 
 
 def public(slice_key: Any, metrics: Metrics) -> Metrics:
-    """Leave out what is private."""
+    """Remove the private metrics."""
     kept: Metrics = evaluator._remove_private_metrics(slice_key, metrics)[1]
     return kept
 
@@ -565,7 +568,7 @@ def of_kind(slice_key: Any, metrics: Metrics, kind: str) -> Metrics:
 
 
 def with_intervals(config: EvalConfig, full: Metrics, sampled: Sequence[Metrics], *, bootstrap: bool) -> Metrics:
-    """Give the values of a slice their confidence intervals, from those of the samples that it has examples in."""
+    """Add confidence intervals to the metrics of a slice, from its metrics in the samples that have examples of it."""
     without = metric_specs.metric_keys_to_skip_for_confidence_intervals(list(config.metrics_specs), eval_config=config)
     combine = (
         poisson_bootstrap._BootstrapSampleCombineFn(BOOTSTRAP_SAMPLES, without)
@@ -582,9 +585,9 @@ def with_intervals(config: EvalConfig, full: Metrics, sampled: Sequence[Metrics]
 def write(
     folder: Path, results: Mapping[str, Sequence[tuple[Any, Metrics]]], config: EvalConfig, models: Sequence[Any]
 ) -> None:
-    """Write the files of TFMA's writers, from metrics, plots and attributions of slices; without their pipelines.
+    """Write the files of TFMA's writers, from metrics, plots and attributions of slices, without Beam pipelines.
 
-    Their names and contents are those that `tfma.load_eval_result` and its like read.
+    `tfma.load_eval_result` and similar functions can read them.
     """
     to_proto = {
         tfma.METRICS_KEY: lambda pair: results_writer.convert_slice_metrics_to_proto(pair, []),
@@ -610,7 +613,8 @@ def _validated(pair: tuple[Any, Metrics], config: EvalConfig) -> Any:
     except TypeError as error:
         others = sorted({key.name for key, value in pair[1].items() if not _fits_a_float(value)})
         raise InvalidInputError(
-            f"eval_config: only a number can have a threshold, which {', '.join(others)} is not; remove that threshold"
+            f"eval_config: only a number can have a threshold, but {', '.join(others)} is not a number; "
+            "remove that threshold"
         ) from error
 
 

@@ -1,6 +1,7 @@
-"""The verdict over a model: TFMA's ValidationResult, said in words.
+"""The verdict on a model: TFMA's ValidationResult in words.
 
-Read from validation_result.proto and config.proto; their messages come in as `Any`, since this module is light.
+The messages are those of validation_result.proto and config.proto. They have the type `Any`, because this module does
+not import TFMA.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _LOWER_IS_BETTER = 1  # MetricDirection of config.proto
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A threshold that was not met. `bound` names it, `threshold` is its number; both are None without one to name."""
+    """A threshold that was not met. `bound` is its name, `threshold` its number; both are None if not known."""
 
     slice: str
     metric: str | None = None
@@ -43,7 +44,7 @@ class Verdict:
 
     @classmethod
     def of(cls, result: Any, *, skipped_change_thresholds: bool) -> Verdict:
-        """Judge by a ValidationResult."""
+        """Read the verdict from a ValidationResult."""
         failures = sorted(_failures(result), key=lambda one: (one.slice, one.metric or "", one.bound or ""))
         reason = _reason(result, failures)
         if skipped_change_thresholds:
@@ -51,7 +52,7 @@ class Verdict:
         return cls(blessed=result.validation_ok, reason=reason, failures=failures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the plain form that `summary.json` holds."""
+        """Return the plain form for `summary.json`."""
         return asdict(self)
 
 

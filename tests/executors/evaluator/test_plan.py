@@ -33,7 +33,10 @@ tensor_representation_group {
     ("changed", "reason"),
     [
         ({}, None),
-        ({"metrics_specs": [{"metrics": [COUNT, {"class_name": "ExactMatch"}]}]}, "metric ExactMatch: ExactMatchComb"),
+        (
+            {"metrics_specs": [{"metrics": [COUNT, {"class_name": "ExactMatch"}]}]},
+            "metric ExactMatch: only TFMA computes the sums of ExactMatchComb",
+        ),
         ({"metrics_specs": [{"metrics": [COUNT], "query_key": "city"}]}, "metric ExampleCount: .*query_key city"),
         (
             {
@@ -50,8 +53,8 @@ tensor_representation_group {
         ),
         ({"model_specs": [{"model_type": "tf_lite"}]}, "the model type tf_lite"),
         ({"model_specs": [{"padding_options": {"label_int_padding": 0}}]}, "padding_options"),
-        ({"model_specs": [{"signature_name": "predict"}]}, "'predict' is no signature of the model"),
-        ({"model_specs": [{"preprocessing_function_names": ["tft_layer"]}]}, "'tft_layer' is no signature"),
+        ({"model_specs": [{"signature_name": "predict"}]}, "'predict' is not a signature of the model"),
+        ({"model_specs": [{"preprocessing_function_names": ["tft_layer"]}]}, "'tft_layer' is not a signature"),
         ({"schema": True}, "takes examples, not serialized examples"),
         ({"schema": True, "model_specs": [{"label_key": "late"}]}, "late: the schema represents it as ragged_tensor"),
     ],
@@ -90,7 +93,7 @@ def test_a_feature_with_the_name_of_a_models_input_is_what_tfma_feeds(tmp_path: 
         examples=write_examples(tmp_path / "examples", columns),
         model=save_model(tmp_path / "model", {"": ("p", 1)}),
     )
-    assert "a feature examples, which a model takes by its name" in (found.fell_back or "")
+    assert "a model's input has the name of a feature of the examples: examples" in (found.fell_back or "")
     assert found.summary["slices"][0]["metrics"] == {"mean_prediction": 0.75}
 
 
