@@ -1,1 +1,1 @@
-"""The data plane that executors share: files of records, encodings, splits, Beam."""
+"""How executors read and write data: record files, encodings, splits, engines."""

@@ -1,4 +1,4 @@
-"""Where one batch of records ends and the next begins: by the records alone, so that all readers see the same."""
+"""Cuts records into batches. The cuts depend on the records only, so all readers see the same batches."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pyarrow as pa
 
 BATCH_ROWS = 8_000
 BATCH_BYTES = 16 << 20
-"""A batch has at most so many rows and, unless it is a single one, so many bytes of serialized records."""
+"""A batch has at most BATCH_ROWS rows and BATCH_BYTES bytes of serialized records. A larger record is a batch alone."""
 
 CHUNK_BATCHES = 4
-"""So many batches in a row are one piece of work."""
+"""This many consecutive batches are a chunk, the unit of work."""
 
 
 class BatchCutter:
@@ -21,9 +21,9 @@ class BatchCutter:
         self._rows = self._bytes = 0
 
     def starts(self, sizes: Iterable[int]) -> list[int]:
-        """Return the places of those records that start a batch, of the next ones, whose sizes in bytes are given.
+        """Take the sizes in bytes of the next records, and return the places of those that start a new batch.
 
-        The first record of a file starts none: no batch ends before it.
+        The first record of a file is never listed: no batch ends before it.
         """
         starts = []
         for place, size in enumerate(sizes):
@@ -46,7 +46,7 @@ def columns_of(rows: pa.RecordBatch) -> dict[str, pa.Array]:
 
 
 def of_columns(columns: Mapping[str, pa.Array], row_count: int) -> pa.RecordBatch:
-    """Return so many rows with these columns, of which there may be none: `from_arrays` makes no rows of none."""
+    """Return a batch of `row_count` rows with these columns. Without columns, `from_arrays` would lose the rows."""
     kind = pa.struct([(name, column.type) for name, column in columns.items()])
     rows = pa.Array.from_buffers(kind, row_count, [None], null_count=0, children=list(columns.values()))
     return pa.RecordBatch.from_struct_array(rows)

@@ -17,11 +17,11 @@ _IN_MEMORY = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
 
 def pipeline(args: Sequence[str] = ()) -> beam.Pipeline:
-    """Make a Beam pipeline from `context.beam_pipeline_args`, to be entered by `with`.
+    """Create a Beam pipeline from `context.beam_pipeline_args`, for use in a `with` statement.
 
     With no `--runner` among `args`, or with `--runner=DirectRunner`, it runs in memory in this process. The runner is
-    built here and never looked up by the name DirectRunner: that one is a switch which may pick Prism, a binary that
-    Beam would first download.
+    created here, and not looked up by the name DirectRunner: under that name, Beam may choose Prism, a binary that it
+    would first download.
     """
     options = PipelineOptions(list(args))
     if options.view_as(StandardOptions).runner in _IN_MEMORY:
@@ -31,9 +31,9 @@ def pipeline(args: Sequence[str] = ()) -> beam.Pipeline:
 
 @contextlib.contextmanager
 def temporary_folder(context: ExecutorContext) -> Iterator[str]:
-    """Make a folder that the runner's workers and this process both see, and remove it afterwards.
+    """Create a folder that both the runner's workers and this process see, and remove it afterwards.
 
-    It is below the `--temp_location` that every runner on other machines needs, else below `context.tmp_dir`.
+    It is below `--temp_location`, which every runner on other machines needs, otherwise below `context.tmp_dir`.
     """
     options = PipelineOptions(list(context.beam_pipeline_args)).view_as(GoogleCloudOptions)
     folder = FileSystems.join(options.temp_location or context.tmp_dir, f"mlpipe-{uuid.uuid4().hex}")
@@ -45,7 +45,7 @@ def temporary_folder(context: ExecutorContext) -> Iterator[str]:
 
 
 def sorted_lines(pattern: str, width: int) -> Iterator[bytes]:
-    """Yield the lines of all files that match, in the order of their first `width` bytes, which alone are held."""
+    """Yield the lines of all matching files, sorted by their first `width` bytes; only these are kept in memory."""
     for _, path, place in sorted(_placed(pattern, width)):
         with FileSystems.open(path) as lines:
             lines.seek(place)

@@ -1,4 +1,4 @@
-"""Arrow's binary arrays, made of numpy's numbers and taken apart again without a Python loop over their values."""
+"""Builds Arrow's binary arrays from numpy arrays, and takes them apart, without a Python loop over the values."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _offsets(array: pa.BinaryArray) -> Numbers:
 
 
 def joined(*parts: pa.BinaryArray | pa.BinaryScalar) -> pa.BinaryArray:
-    """Join arrays, value by value; a scalar goes to every value. Null if any is."""
+    """Join arrays value by value; a scalar is part of every value. A value is null if any of its parts is null."""
     return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
 
 
 def repeated(value: bytes, count: int) -> pa.BinaryArray:
-    """Return an array of `count` times the value."""
+    """Return an array of `count` copies of the value."""
     return pa.array([value], pa.binary()).take(pa.array(np.zeros(count, np.int32)))
 
 
@@ -59,12 +59,12 @@ def binary_array(offsets: Numbers, data: Numbers) -> pa.BinaryArray:
 def varints(numbers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint8], Numbers]:
     """Return numbers in base 128 (https://protobuf.dev/programming-guides/encoding), and how many bytes each takes.
 
-    Seven bits a byte, least significant first, the high bit set on all but the last byte; a row of the matrix has as
-    many bytes as the greatest number takes.
+    The numbers are rows of a matrix, each as wide as the greatest number. Each byte has seven bits of the number, the
+    least significant ones first; its high bit is set, except in the last byte.
     """
     width = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
     sizes = np.full(len(numbers), 1)
-    if width == 1:  # lengths mostly are: a byte each
+    if width == 1:  # a byte each, as for most lengths
         return numbers.astype(np.uint8)[:, None], sizes
     sevens = (numbers[:, None] >> np.arange(0, 7 * width, 7, dtype=np.uint64)).astype(np.uint8) & np.uint8(0x7F)
     for more in range(1, width):
@@ -78,6 +78,6 @@ def offsets_of(lengths: Numbers) -> Numbers:
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     if offsets[-1] > np.iinfo(np.int32).max:
         raise InvalidInputError(
-            f"{len(lengths)} values take {offsets[-1]} bytes, and 2 GiB are the most; write less a row"
+            f"{len(lengths)} values take {offsets[-1]} bytes, but Arrow's limit is 2 GiB; write less per row"
         )
     return offsets.astype(np.int32)

@@ -1,4 +1,4 @@
-"""The rows of a split in chunks, from its Arrow sidecar or from its records."""
+"""Reads the rows of a split in chunks, from its Arrow sidecar or from its records."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 
-_DECODED_AT_ONCE = 250  # the decoder takes longer per record when it is given more
+_DECODED_AT_ONCE = 250  # with more records at a time, the decoder takes longer per record
 
 
 def example_sources(
     examples: Examples, split: str, *, schema: bytes | None = None, record_column: str | None = None
 ) -> Sequence[SidecarChunk] | Sequence[RecordFile]:
-    """Return where the rows of a split are read from: large_list columns (int64, float32, large_binary) or null.
+    """Return the sources of a split's rows: columns are large_list (of int64, float32, large_binary) or null.
 
-    With a `schema` (a serialized tensorflow.metadata.v0.Schema) they are its features, in its order and of its types.
-    With a `record_column` the serialized record is in a column of that name, and the sidecar of no use.
+    With a `schema` (a serialized tensorflow.metadata.v0.Schema), the columns are its features, in its order and with
+    its types. With a `record_column`, the serialized record is in a column of that name, and the sidecar, which has no
+    records, is not used.
 
     Raises InvalidInputError when the split has no files.
     """
@@ -39,13 +40,13 @@ def example_sources(
 
 
 def files_read(examples: Examples, split: str) -> list[Path]:
-    """Return the files from which `example_sources` reads rows without a `record_column`; raises as it does."""
+    """Return the files from which `example_sources` reads rows without a `record_column`; raises the same errors."""
     return list(dict.fromkeys(source.path for source in example_sources(examples, split)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SidecarChunk:
-    """The CHUNK_BATCHES batches of a sidecar from `first` on; a source of itself."""
+    """CHUNK_BATCHES batches of a sidecar, from batch `first` on. It is both a source and its only chunk."""
 
     path: Path
     first: int
@@ -56,7 +57,7 @@ class SidecarChunk:
         yield self
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches; raises InvalidInputError for a feature that is not of the schema's type."""
+        """Yield the batches; raises InvalidInputError for a feature with another type than in the schema."""
         fields = ExamplesToRecordBatchDecoder(self.schema).ArrowSchema() if self.schema is not None else None
         for batch in read_batches(self.path, self.first, self.first + CHUNK_BATCHES):
             yield batch if fields is None else _as_in_schema(batch, fields, self.path)
@@ -71,7 +72,7 @@ def _as_in_schema(batch: pa.RecordBatch, fields: pa.Schema, path: Path) -> pa.Re
             column = pa.nulls(batch.num_rows, field.type)
         if column.type != field.type:
             raise InvalidInputError(
-                f"{path}: feature {field.name!r} is {column.type}, in the schema {field.type}; "
+                f"{path}: feature {field.name!r} is {column.type}, but in the schema it is {field.type}; "
                 "correct the schema, or the data"
             )
         columns.append(column)
@@ -80,7 +81,7 @@ def _as_in_schema(batch: pa.RecordBatch, fields: pa.Schema, path: Path) -> pa.Re
 
 @dataclass(frozen=True, kw_only=True)
 class RecordFile:
-    """A file of records as a source: read from its beginning to its end, and decoded chunk by chunk."""
+    """A record file as a source: read from start to end, and decoded chunk by chunk."""
 
     path: Path
     schema: bytes | None = None

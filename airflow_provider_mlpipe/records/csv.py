@@ -1,8 +1,8 @@
-"""CSV files to Arrow record batches, typed as TFX types them, in memory that does not grow with the rows.
+"""Reads CSV files as Arrow record batches with TFX's column types, in memory that does not grow with the rows.
 
-Arrow cuts blocks of text into cells; the two passes over them are `infer` (one type per column over all files of the
-split) and `typed`. What a cell means is decided by Python's `int` and `float` on bytes, as in
-`tfx_bsl.coders.csv_decoder`, once per distinct cell of a block: Arrow's own parsers differ (`0x1F`, `+5`, `1_000`).
+Arrow cuts blocks of text into cells. There are two passes over the cells: `infer` (one type per column over all files
+of the split) and `typed`. Python's `int` and `float` parse each distinct cell of a block as bytes, as in
+`tfx_bsl.coders.csv_decoder`: Arrow's own parsers differ (`0x1F`, `+5`, `1_000`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BLOCK_BYTES = 4 << 20
 """How many bytes of a file are parsed at a time. A single row must be smaller."""
 
 _QUOTED = re.compile(rb'("(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*(?:""[^"]*)*"?)')
-"""From a quote that opens a cell, at its start, to the one that closes it, or to the end of the text."""
+"""A quoted cell: from the quote at its start to the quote that closes it, or to the end of the text."""
 
 _INT64_END = 2**63
 
 
 class ColumnType(IntEnum):
-    """The type of a column: the greatest of its cells' types. UNKNOWN is a column without a single value."""
+    """The type of a column: the greatest of its cells' types. UNKNOWN is a column without values."""
 
     UNKNOWN = 0
     INT = 1
@@ -87,12 +87,13 @@ class CsvFile:
         return first_fault(self.path, self.width, self.block_bytes)
 
     def _parsed(self) -> Iterator[pa.RecordBatch]:
-        # Where a block ends in \r, Arrow's reader drops a \n from the next, be it within quotes.
+        # After a block that ends in \r, Arrow's reader drops a \n at the start of the next one, even within quotes.
         if any(block.endswith(b"\r") for block in self._read()):
             for rows in self._cut():
                 yield from pa.csv.read_csv(pa.BufferReader(rows), *self._options(len(rows))).to_batches()
         else:
-            # Arrow's own file: a reader that is given up waits for its thread, which must not wait for Python's lock.
+            # Arrow opens the file: a reader that is not read to its end waits for its thread, and with a Python file
+            # that thread would wait for the GIL.
             yield from pa.csv.open_csv(pa.OSFile(os.fsencode(self.path)), *self._options(self.block_bytes))
 
     def _options(self, block_bytes: int) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
@@ -108,7 +109,7 @@ class CsvFile:
         return read, parse, convert
 
     def _cut(self) -> Iterator[bytes]:
-        """Yield the rows that end in each block, below a line to be skipped, and then what is left."""
+        """Yield the rows that end in each block, and then the rest. The first line of each piece is to be skipped."""
         rest = b""
         for block in self._read():
             if len(rest) > self.block_bytes:
@@ -120,7 +121,7 @@ class CsvFile:
         yield rest
 
     def _read(self) -> Iterator[bytes]:
-        """Yield the bytes in blocks; raise for a NUL, where Arrow ends its search for rows, and loses what follows."""
+        """Yield the bytes in blocks; raises for a NUL byte: Arrow would stop there, and lose the rows that follow."""
         with self.path.open("rb") as file:
             while block := file.read(self.block_bytes):
                 if b"\0" in block:
@@ -130,7 +131,7 @@ class CsvFile:
 
 @dataclass(frozen=True)
 class Inferred:
-    """The type of each column, over so many rows."""
+    """The type of each column, and the number of rows that it is inferred from."""
 
     types: tuple[ColumnType, ...]
     rows: int
@@ -143,20 +144,20 @@ def infer(block: pa.RecordBatch) -> Inferred:
 
 
 def merged(first: Inferred, second: Inferred) -> Inferred:
-    """Return the types over the rows of both."""
+    """Return the types over the rows of both, and their number."""
     return Inferred(tuple(map(max, first.types, second.types)), first.rows + second.rows)
 
 
 def typed(block: pa.RecordBatch, header: Sequence[str], types: Sequence[ColumnType]) -> pa.RecordBatch:
-    """Make the cells of a block dictionary columns of `types`, named by the header; a missing cell stays null."""
+    """Turn the cells of a block into dictionary columns of `types`, named by the header; a missing cell stays null."""
     columns = [_typed(_bytes(column), kind) for column, kind in zip(block.columns, types, strict=True)]
     return pa.RecordBatch.from_arrays(columns, list(header))
 
 
 def infer_type(cells: Iterable[bytes], known: ColumnType = ColumnType.UNKNOWN) -> ColumnType:
-    """Return the type of a column that is `known` so far and also holds the non-empty `cells`.
+    """Return the type of a column that has the type `known` so far, and also the non-empty `cells`.
 
-    INT is what `int` reads within 64 bits, FLOAT what `float` reads, STRING the rest and integers beyond 64 bits.
+    A cell is INT if `int` reads it and it fits into 64 bits, FLOAT if only `float` reads it, otherwise STRING.
     """
     for cell in cells:
         kind = _cell_type(cell)
@@ -195,8 +196,8 @@ def _bytes(cells: pa.StringArray) -> pa.BinaryArray:
 
 
 def _end_of_rows(text: bytes) -> int:
-    """Return where the last row ends that `text`, which starts with a row, holds to its end."""
-    parts = _QUOTED.split(text)  # unquoted and quoted by turns
+    """Return where the last complete row of `text` ends; `text` starts at the start of a row."""
+    parts = _QUOTED.split(text)  # alternately unquoted and quoted
     while parts:
         unquoted = parts.pop()
         if end := max(unquoted.rfind(b"\n"), unquoted.rfind(b"\r")) + 1:
@@ -206,9 +207,9 @@ def _end_of_rows(text: bytes) -> int:
 
 
 def _may_end_in_quotes(path: Path, last_cell: str | None) -> bool:
-    """Whether a file may end within a quoted cell, which Arrow takes for closed; False is certain.
+    """Whether a file may end within a quoted cell, which Arrow treats as closed. False is certain, True is not.
 
-    If it does, its last bytes are the opening quote and that cell, in which quotes are doubled.
+    Such a file ends with the opening quote and the text of that cell, in which quotes are doubled.
     """
     tail = b'"' + (last_cell or "").replace('"', '""').encode()
     with path.open("rb") as file:

@@ -1,6 +1,7 @@
-"""CSV files read row by row with Python's csv module: their headers, and what is wrong with a file.
+"""Reads CSV files row by row with Python's csv module, to get their headers and to find their faults.
 
-Slow, and so only for the first rows, and for the line in an error message, which Arrow does not give.
+This is slow, so it is used only for the first rows, and to find the line for an error message, which Arrow does not
+give.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from typing import TextIO
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 _END = ["end", "end"]
-"""A row put after the last one. Within an open quote its comma is data, and it no row."""
+"""A row that is added after the last one. After an open quote it is read as data, not as this row."""
 
 
 def common_header(paths: Sequence[Path], row_bytes: int) -> list[str]:
     """Return the header that all files share.
 
     Raises InvalidInputError for an empty file, a blank header, a column named twice, invalid UTF-8, a quote that is
-    never closed, a cell longer than `row_bytes`, and for headers that differ: the file and the first column that does.
+    never closed, a cell longer than `row_bytes`, and for headers that differ (with the file and the first such column).
     """
     first, *others = paths
     header = _header(first, row_bytes)
     for path in others:
         if (other := _header(path, row_bytes)) != header:
             raise InvalidInputError(
-                f"{path} has another header than {first}: {_first_difference(other, header)}; "
+                f"{path} has a different header than {first}: {_first_difference(other, header)}; "
                 "all files of a split need the same columns in the same order"
             )
     return header
@@ -48,7 +49,7 @@ def has_rows(path: Path, row_bytes: int) -> bool:
 
 
 def first_fault(path: Path, width: int, row_bytes: int) -> InvalidInputError | None:
-    """Find the first row that is wrong: its bytes (NUL, no UTF-8, `row_bytes` or more), its width, an open quote."""
+    """Find the first row with a fault: a NUL byte, invalid UTF-8, too many bytes, a wrong cell count, an open quote."""
     start = end = 1
     try:
         with _text(path) as file, _cell_limit(row_bytes):
@@ -86,7 +87,7 @@ def _first_difference(header: list[str], expected: list[str]) -> str:
         if name != wanted:
             return f"column {place} is {name!r}, not {wanted!r}"
     if len(header) > len(expected):
-        return f"column {len(expected) + 1}, {header[len(expected)]!r}, is too many"
+        return f"column {len(expected) + 1}, {header[len(expected)]!r}, is an extra column"
     return f"column {len(header) + 1}, {expected[len(header)]!r}, is missing"
 
 
@@ -119,13 +120,13 @@ def _ends_in_quotes(path: Path) -> bool:
 
 
 def _text(path: Path) -> TextIO:
-    """Open a file whose invalid bytes become lone surrogates, so that rows before and after them can be read."""
+    """Open a file. Invalid bytes become lone surrogates, so that the rows before and after them can be read."""
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 @contextlib.contextmanager
 def _cell_limit(limit: int) -> Iterator[None]:
-    """Let cells have `limit` characters; the csv module's own limit is 128 KiB, and is the process's."""
+    """Allow cells of `limit` characters, in the whole process. The csv module's default is 128 KiB."""
     before = csv.field_size_limit(limit)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A tf.data.Dataset that feeds on Arrow sidecars: the rows that tfx_bsl's reader of TFRecords gives, parsed already."""
+"""A tf.data.Dataset that reads Arrow sidecars: the rows of tfx_bsl's TFRecord reader, but already parsed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Columns = dict[str, npt.NDArray[np.generic]]
 def dataset(
     patterns: Sequence[str], options: TensorFlowDatasetOptions, schema: schema_pb2.Schema
 ) -> tf.data.Dataset | None:
-    """Return what `TFExampleRecord.TensorFlowDataset` does, in memory that does not grow with the rows.
+    """Return the same dataset as `TFExampleRecord.TensorFlowDataset`, in memory that does not grow with the rows.
 
-    None where not every file of `patterns` has a sidecar, or where the schema makes a feature's tensor sparse or
-    ragged: batches of those are no faster made from columns; the log says which. Shuffled rows come in another order
-    than tfx_bsl's.
+    Returns None if a file of `patterns` has no sidecar, or if the schema makes a feature's tensor sparse or ragged:
+    such batches are not faster to make from columns. The log names the file or the feature. Shuffled rows have another
+    order than those of tfx_bsl.
     """
     files = sorted(path for pattern in patterns for path in map(Path, tf.io.gfile.glob(pattern)))
     sidecars = [sidecar_of(path) for path in files]
@@ -39,7 +39,7 @@ def dataset(
     if not files:
         return None
     if (why := _why_not(dict(zip(files, sidecars, strict=True)), specs)) is not None:
-        log.info("tfx_bsl's reader gives the batches, for %s", why)
+        log.info("tfx_bsl's reader reads the batches, because %s", why)
         return None
     serialized = schema.SerializeToString()
     chunks = [
@@ -49,7 +49,7 @@ def dataset(
         for first in starts(path)
     ]
     seed = options.shuffle_seed if options.shuffle_seed is not None else np.random.randint(2**31)
-    random = np.random.default_rng(seed)  # not anew when the dataset is iterated over again: in another order
+    random = np.random.default_rng(seed)  # once, so that each iteration over the dataset has another order
     blocks = tf.data.Dataset.from_generator(lambda: _epochs(chunks, adapter, options, random), output_signature=specs)
     drop_final_batch = options.drop_final_batch or options.num_epochs is None
     batches = blocks.rebatch(options.batch_size, drop_remainder=drop_final_batch)
@@ -84,7 +84,7 @@ def _blocks(chunks: Sequence[SidecarChunk], adapter: TensorAdapter) -> Iterator[
 
 
 def shuffled(blocks: Iterator[Columns], buffer_size: int, random: np.random.Generator) -> Iterator[Columns]:
-    """Yield all rows of the blocks in random order; a row waits among `buffer_size` others before it may come."""
+    """Yield all rows of the blocks in random order; `buffer_size` rows wait in a buffer to be mixed with later ones."""
     waiting: Columns | None = None
     for block in blocks:
         pool = _shuffle(block if waiting is None else _joined(waiting, block), random)

@@ -1,8 +1,8 @@
-"""Columns with as many numbers in every row, to the bytes that `records.examples` writes for them, many at once.
+"""Encodes columns with the same number of values in every row, many at once, as `records.examples` would.
 
-An entry in the map of Features (see there) is a prefix, which tells the key and how long what follows is, and the
-numbers. All rows of a column have prefixes of the same length, and so much in common that a column is made as a matrix
-of bytes; what a shorter number leaves unused of its row is then cut out, once for all columns.
+An entry in the map of Features (see there) is a prefix, with the key and the length of the rest, and then the numbers.
+All prefixes of a column have the same length, so a column is made as a matrix of bytes. The bytes that a shorter number
+leaves unused in its row are then removed, once for all columns.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from airflow_provider_mlpipe.records.binary import binary_array, fixed_width, of
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Part: TypeAlias = tuple[Bytes, "npt.NDArray[np.bool_] | None"]
-"""A column's entries, a row each, and which of the bytes are used (None: all)."""
+"""A column's entries, one per row, and which of the bytes are used (None: all)."""
 
 _LONGEST = 10  # bytes of a 64-bit varint
 _FLOATS, _INTEGERS = b"\x12", b"\x1a"  # tags of a Feature's float_list and int64_list
 
 
 def dense_part(name: str, column: pa.Array) -> Part | None:
-    """Return the entries of a column, or None when it is not numbers, has gaps, or rows of different lengths."""
+    """Return the entries of a column; None if it does not hold numbers, has nulls, or has rows of different lengths."""
     numbers = _numbers(column)
     if numbers is None:
         return None
@@ -36,7 +36,7 @@ def dense_part(name: str, column: pa.Array) -> Part | None:
 
 
 def dense_entries(parts: Sequence[Part]) -> pa.BinaryArray:
-    """Return the entries of each row one after the other."""
+    """Return for each row its entries of all columns, one after the other."""
     matrix = np.concatenate([entries for entries, _ in parts], axis=1)
     if all(used is None for _, used in parts):
         return fixed_width(matrix.shape[1], matrix)
@@ -46,7 +46,7 @@ def dense_entries(parts: Sequence[Part]) -> pa.BinaryArray:
 
 
 def _numbers(column: pa.Array) -> npt.NDArray[Any] | None:
-    """A column without gaps as a matrix [rows, numbers in each row]."""
+    """Return a column without nulls as a matrix [rows, numbers in each row]; None for other columns."""
     values, width = column, 1
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         lengths = pc.list_value_length(column)
@@ -65,7 +65,7 @@ def _numbers(column: pa.Array) -> npt.NDArray[Any] | None:
 
 
 def _floats(name: str, numbers: npt.NDArray[Any]) -> Part:
-    with np.errstate(over="ignore"):  # beyond float32 is infinity, as in protobuf
+    with np.errstate(over="ignore"):  # values beyond float32 become infinity, as in protobuf
         payload = np.ascontiguousarray(numbers, "<f4").view(np.uint8)
     prefix = np.frombuffer(_prefix(name, _FLOATS, payload.shape[1]), np.uint8)
     return np.concatenate([np.broadcast_to(prefix, (len(payload), len(prefix))), payload], axis=1), None
@@ -73,7 +73,7 @@ def _floats(name: str, numbers: npt.NDArray[Any]) -> Part:
 
 def _integers(name: str, numbers: npt.NDArray[Any]) -> Part | None:
     prefixes = [_prefix(name, _INTEGERS, size) for size in range(1, _LONGEST + 1)]
-    if len(prefixes[0]) != len(prefixes[-1]):  # a length in it takes a byte more for a longer number
+    if len(prefixes[0]) != len(prefixes[-1]):  # with a longer number, a length in the prefix takes another byte
         return None
     sevens, sizes = varints(np.ascontiguousarray(numbers).view(np.uint64))
     table = np.frombuffer(b"".join(prefixes), np.uint8).reshape(_LONGEST, -1)
@@ -85,7 +85,7 @@ def _integers(name: str, numbers: npt.NDArray[Any]) -> Part | None:
 
 
 def _prefix(name: str, kind: bytes, size: int) -> bytes:
-    """What an entry has before its packed numbers of `size` bytes."""
+    """Return the part of an entry before its packed numbers, which take `size` bytes."""
     key = _field(b"\x0a", name.encode())
     packed = b"\x0a" + _varint(size)
     feature = kind + _varint(len(packed) + size) + packed
@@ -98,7 +98,7 @@ def _field(tag: bytes, content: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """As `records.binary.varints`, and faster for a single number."""
+    """Encode as `records.binary.varints` does, but faster for a single number."""
     head = bytearray()
     while number >= 0x80:
         head.append(number & 0x7F | 0x80)

@@ -1,7 +1,7 @@
 """Kernels, and the two engines that run them over the chunks of a split: forks of this process, or Apache Beam.
 
-Both engines give the result of each chunk in the order of the chunks, and chunks do not depend on the machine. So
-neither the engine nor the number of processes shows in a result, not even in the last digit of a sum.
+Both engines return the results in the order of the chunks, and chunks do not depend on the machine. So a result does
+not depend on the engine or the number of processes, not even in the last digit of a sum.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
-import pandas  # noqa: F401  (pyarrow imports it when first used, and then each fork would)
+import pandas  # noqa: F401  (else pyarrow imports it at its first use, in each fork)
 import pyarrow as pa
 
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
@@ -39,12 +39,12 @@ T = TypeVar("T")
 
 MIB = 1 << 20
 PROCESS_MB = 1024
-"""How much memory a fork is given, in MiB."""
+"""How much memory each fork gets, in MiB."""
 _KEY_BYTES = 19  # the numbers of a source and of its result, as `_attempts` writes them
 
 
 class Chunk(Protocol):
-    """Some rows of a split, as many on every machine. It can be pickled, to be worked on elsewhere."""
+    """Some rows of a split, the same on every machine. It is picklable, so that another process can work on it."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, a bounded number at a time."""
@@ -52,21 +52,21 @@ class Chunk(Protocol):
 
 
 class Source(Protocol[C_co]):
-    """Something to be read, such as a file. It can be pickled, to be read elsewhere."""
+    """Something to read, such as a file. It is picklable, so that another process can read it."""
 
     def chunks(self) -> Iterator[C_co]:
-        """Yield what is read in pieces of work, in order."""
+        """Yield the content as chunks, in order."""
         ...
 
 
 class Kernel(Protocol[A, R_co]):
-    """What a data component does with its rows. It can be pickled, as its accumulators can, and knows no files.
+    """What a data component does with its rows. It knows no files. It is picklable, and so are its accumulators.
 
-    An accumulator that was added to or merged may be changed by it, and is not used again.
+    `add` and `merge` may change the accumulators that they take, so these are not used again.
     """
 
     def create(self) -> A:
-        """Return the accumulator of no rows."""
+        """Return an empty accumulator."""
         ...
 
     def add(self, accumulator: A, batch: pa.RecordBatch) -> A:
@@ -74,7 +74,7 @@ class Kernel(Protocol[A, R_co]):
         ...
 
     def merge(self, accumulators: Iterable[A]) -> A:
-        """Return the accumulator of the rows of all, which come in the order of their rows."""
+        """Merge accumulators, which come in the order of their rows."""
         ...
 
     def extract(self, accumulator: A) -> R_co:
@@ -85,9 +85,9 @@ class Kernel(Protocol[A, R_co]):
 def run_kernels(
     kernels: Mapping[str, Kernel[Any, R]], sources: Mapping[str, Sequence[Source[Chunk]]], context: ExecutorContext
 ) -> dict[str, R]:
-    """Run a kernel per split over all its rows: an accumulator for each chunk, merged in their order.
+    """Run one kernel per split over all its rows: one accumulator per chunk, merged in the order of the chunks.
 
-    `kernels`, `sources` and the result are by split. Raises as `map_chunks` does.
+    `kernels`, `sources` and the result are by split. Raises the same errors as `map_chunks`.
     """
 
     def result(split: str, accumulators: Iterator[Any]) -> R:
@@ -108,9 +108,9 @@ def map_splits(
     *,
     in_this_process: bool = False,
 ) -> dict[str, R]:
-    """Return by split what `gather(split, results)` makes of all that `work(split, chunk)` yields, in their order.
+    """Return `gather(split, results)` by split. The results are all that `work(split, chunk)` yields, in order.
 
-    A split without chunks has no results. Raises as `map_chunks` does.
+    A split without chunks has no results. Raises the same errors as `map_chunks`.
     """
     works = [_OfSplit(split, source) for split in sources for source in sources[split]]
     results = flat_map_chunks(functools.partial(_work_on, work), works, context, in_this_process=in_this_process)
@@ -137,7 +137,7 @@ def _work_on(work: Callable[[str, C], Iterable[T]], chunk: tuple[str, C]) -> Ite
 
 
 def map_chunks(work: Callable[[C], T], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
-    """Yield `work(chunk)` of every chunk of every source, in their order; else as `flat_map_chunks`."""
+    """Yield `work(chunk)` for every chunk of every source, in order; otherwise like `flat_map_chunks`."""
     return flat_map_chunks(functools.partial(_single, work), sources, context)
 
 
@@ -152,16 +152,16 @@ def flat_map_chunks(
     *,
     in_this_process: bool = False,
 ) -> Iterator[T]:
-    """Yield all that `work(chunk)` yields, of every chunk of every source, in their order.
+    """Yield all that `work(chunk)` yields, for every chunk of every source, in order.
 
-    All that is given and got can be pickled. What a fork yields may take more memory than there is, but no single
-    result: they wait in files.
+    Arguments and results must be picklable. The results of a fork wait in files, so all of them together may be larger
+    than the memory, but a single one must fit.
 
-    On Beam, which reads the sources too, when `context.beam_pipeline_args` name a runner; else this process reads and
-    forks of it work. They alone do, so that TensorFlow, once it has run in `work`, hinders no later fork; but for work
-    that nobody else can do, which is done `in_this_process`.
+    If `context.beam_pipeline_args` name a runner, Beam reads the sources and does the work. Otherwise this process
+    reads, and only its forks work: `work` may run TensorFlow, after which a process must not fork. The exception is
+    work that only this process can do, with `in_this_process`.
 
-    Raises what `work` raises, on Beam only if it is a PermanentError, and TransientError when a fork dies.
+    Raises the errors of `work`, and TransientError when a fork dies. On Beam, only a PermanentError keeps its type.
     """
     chunks = itertools.chain.from_iterable(source.chunks() for source in sources)
     if in_this_process:
@@ -174,10 +174,10 @@ def flat_map_chunks(
 
 @contextlib.contextmanager
 def fork_aside(context: ExecutorContext) -> Iterator[Callable[..., Any]]:
-    """A fork of this process, made now, that works: before TensorFlow runs here, or lest it does.
+    """Fork this process now, before TensorFlow runs in it, or to run TensorFlow in the fork instead.
 
-    What it gives calls a function there with arguments, and returns or raises what that does; or TransientError when
-    the fork dies.
+    Yields a function that calls a given function with arguments in the fork. It returns the result or raises the error
+    of that call; it raises TransientError when the fork dies.
     """
     with _forks(1, context) as submit:
 
@@ -190,17 +190,17 @@ def fork_aside(context: ExecutorContext) -> Iterator[Callable[..., Any]]:
 
 
 def names_runner(beam_pipeline_args: Sequence[str]) -> bool:
-    """Whether the work is to be done by Beam: other arguments alone ask for no runner."""
+    """Whether Beam is to do the work: only an argument `--runner` asks for it."""
     return any(arg.partition("=")[0] == "--runner" for arg in beam_pipeline_args)
 
 
 def process_count(context: ExecutorContext) -> int:
-    """Return how many processes may work at once: one per core, and per PROCESS_MB of the memory."""
+    """Return how many processes may work at once: at most one per core, and one per PROCESS_MB of the memory."""
     return max(1, min(len(os.sched_getaffinity(0)), memory_mb(context) // PROCESS_MB))
 
 
 def memory_mb(context: ExecutorContext) -> int:
-    """Return how much memory, in MiB, this process and its forks may use: half of the machine's, if nothing is said."""
+    """Return how much memory, in MiB, this process and its forks may use; by default half of the machine's memory."""
     return context.max_memory_mb or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // MIB
 
 
@@ -210,7 +210,7 @@ def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: Ex
         waiting: deque[Future[str]] = deque()
         for chunk in chunks:
             waiting.append(submit(work, chunk))
-            if len(waiting) > 2 * processes:  # no further ahead of the consumer: what waits takes room
+            if len(waiting) > 2 * processes:  # no further ahead of the consumer: waiting results take disk space
                 yield from _kept(waiting.popleft())
         while waiting:
             yield from _kept(waiting.popleft())
@@ -218,9 +218,10 @@ def _in_forks(work: Callable[[C], Iterable[T]], chunks: Iterable[C], context: Ex
 
 @contextlib.contextmanager
 def _forks(count: int, context: ExecutorContext) -> Iterator[Callable[..., Future[str]]]:
-    """Forks of this process, and how to have one of them work.
+    """Fork this process, and yield a function that submits work to the forks.
 
-    They end with it, lest it seem alive: they hold the pipe by whose end others see that it is not.
+    The forks end with this process. Otherwise it would seem alive: others see by the end of a pipe that it is dead, and
+    the forks keep that pipe open.
     """
     end_too = (os.getpid(), signal.SIGKILL)
     with (
@@ -231,8 +232,8 @@ def _forks(count: int, context: ExecutorContext) -> Iterator[Callable[..., Futur
             yield lambda work, *arguments: pool.submit(_keep, folder, work, *arguments)
         except BrokenProcessPool as error:
             raise TransientError(
-                f"one of {count} worker processes crashed or was killed, perhaps for want of memory: lower "
-                f"[mlpipe] max_memory_mb, of which each process is given {PROCESS_MB} MiB, or give the machine more"
+                f"one of {count} worker processes crashed or was killed, perhaps because memory ran out: lower "
+                f"[mlpipe] max_memory_mb, of which each process gets {PROCESS_MB} MiB, or give the machine more memory"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
@@ -241,7 +242,7 @@ def _forks(count: int, context: ExecutorContext) -> Iterator[Callable[..., Futur
 def _keep(folder: str, work: Callable[..., Iterable[Any]], *arguments: Any) -> str:
     """Write the results to a file, and return its path.
 
-    A pipe would hold what a fork has begun to write, and who reads it would wait for the rest when that is killed.
+    With a pipe, the reader would keep waiting for the rest if a fork was killed while it wrote.
     """
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         for result in work(*arguments):
@@ -250,7 +251,7 @@ def _keep(folder: str, work: Callable[..., Iterable[Any]], *arguments: Any) -> s
 
 
 def _kept(path: Future[str]) -> Iterator[Any]:
-    """Yield what was kept, once: the file is removed."""
+    """Yield the results from the file, and remove it."""
     with open(path.result(), "rb") as file:
         os.unlink(file.name)
         while file.peek(1):
@@ -258,7 +259,7 @@ def _kept(path: Future[str]) -> Iterator[Any]:
 
 
 def _on_beam(work: Callable[[C], Iterable[T]], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
-    """Work where the runner does, and fetch the results from files below `--temp_location` or the temporary folder."""
+    """Do the work on the runner, and read the results from files below `--temp_location` or the temporary folder."""
     import apache_beam as beam
 
     from airflow_provider_mlpipe.records.beam import pipeline, sorted_lines, temporary_folder
@@ -275,7 +276,7 @@ def _on_beam(work: Callable[[C], Iterable[T]], sources: Sequence[Source[C]], con
 
 
 def _attempts(numbered: tuple[int, Source[C]], work: Callable[[C], Iterable[Any]]) -> Iterator[str]:
-    """Yield a line for each result: its number and itself, or an error, of which a runner would keep the text."""
+    """Yield a line for each result, with its numbers. An error is a result, too: a runner would keep only its text."""
     number, source = numbered
     for place, result in enumerate(_results(work, source)):
         yield f"{number:09} {place:09} {base64.b64encode(pickle.dumps(result)).decode()}"

@@ -1,16 +1,17 @@
-"""Arrow record batches to serialized tf.Examples, without a Python loop over rows.
+"""Serializes Arrow record batches as tf.Examples, without a Python loop over rows.
 
-The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: features ordered by name (and
-of two names of which one begins the other, the longer first: so upb sorts, Python's protobuf since 4.21), numbers
-packed. The messages are those of tensorflow/core/example/{example,feature}.proto::
+The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: numbers are packed, and features are
+sorted by name. If one name is a prefix of another, the longer name comes first: this is the order of upb, on which
+Python's protobuf is based since 4.21. The messages are those of tensorflow/core/example/{example,feature}.proto::
 
     Example  { Features features = 1; }
     Features { map<string, Feature> feature = 1; }      # an entry is { string key = 1; Feature value = 2; }
     Feature  { oneof kind { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3; } }
     *List    { repeated value = 1; }
 
-A column is flat (one value a row; null is an empty list of the column's kind), or a list (null leaves the feature out),
-or of Arrow's null type (a feature without a kind). A dictionary column is flat and encoded once per distinct value.
+A column is flat (one value per row; null is an empty list of the column's kind), or a list (null leaves the feature
+out), or of Arrow's null type (a feature without a kind). A dictionary column is flat, and is encoded once per distinct
+value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     """Serialize every row of `batch` as a tf.Example.
 
     Values are integers of up to 64 bits, float32, float64 (rounded to 32 bits), strings or bytes.
-    Raises InvalidInputError that names the column when it holds anything else, or a null within a list.
+    Raises InvalidInputError, with the column, when a column holds anything else, or a null within a list.
     """
     names = sorted(batch.schema.names, key=_sort_key)
     columns = [(name, batch.column(batch.schema.get_field_index(name))) for name in names]
@@ -44,7 +45,7 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
 def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
     """Serialize every row of `column` as a tf.train.Feature; null where a list column leaves the feature out.
 
-    Raises InvalidInputError as `encode_examples` does; `name` is for its message.
+    Raises the same errors as `encode_examples`; `name` is for their messages.
     """
     if pa.types.is_null(column.type):
         return repeated(b"", len(column))
@@ -59,11 +60,11 @@ def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
 
 
 def _sort_key(name: str) -> bytes:
-    return name.encode() + b"\xff"  # no byte of UTF-8 is greater, so that the end of a name sorts after all others
+    return name.encode() + b"\xff"  # greater than all bytes of UTF-8, so that the end of a name sorts last
 
 
 def _all_entries(columns: Iterable[tuple[str, pa.Array]]) -> Iterator[pa.BinaryArray]:
-    """Make the entries of all columns, of dense ones in a row together."""
+    """Make the entries of all columns; consecutive dense columns are encoded together."""
     parts = ((name, column, dense_part(name, column)) for name, column in columns)
     for is_dense, some in itertools.groupby(parts, key=lambda part: part[2] is not None):
         if is_dense:
@@ -86,7 +87,7 @@ def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:
 
 
 def _entries(name: str, column: pa.Array) -> pa.BinaryArray:
-    """Make per row the column's entry in the map of Features, or nothing where the feature is left out."""
+    """Make for each row the column's entry in the map of Features; it is empty where the feature is left out."""
     if pa.types.is_dictionary(column.type):
         entries = _entries(name, _with_null(column.dictionary))
         return entries.take(column.indices.fill_null(len(column.dictionary)))
@@ -96,7 +97,7 @@ def _entries(name: str, column: pa.Array) -> pa.BinaryArray:
 
 
 def _encoded_values(name: str, values: pa.Array) -> tuple[bytes, pa.BinaryArray]:
-    """Return the tag of the Feature's kind, and every value as its list holds it."""
+    """Return the tag of the Feature's kind, and every value as encoded in that kind's list."""
     if pa.types.is_integer(values.type):
         return _FIELD_3, _varints(values)
     if pa.types.is_floating(values.type):
@@ -112,7 +113,7 @@ _BYTES = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.t
 
 
 def _varints(values: pa.Array) -> pa.BinaryArray:
-    """Every number as a varint; a negative one is written as its 64-bit two's complement."""
+    """Encode every number as a varint; a negative number is encoded as its 64-bit two's complement."""
     sevens, sizes = varints(values.fill_null(0).cast(pa.int64()).to_numpy().view(np.uint64))
     if sevens.shape[1] == 1:
         return _null_where_null_in(values, fixed_width(1, sevens))
@@ -121,13 +122,13 @@ def _varints(values: pa.Array) -> pa.BinaryArray:
 
 
 def _floats(values: pa.Array) -> pa.BinaryArray:
-    with np.errstate(over="ignore"):  # beyond float32 is infinity, as in protobuf
+    with np.errstate(over="ignore"):  # values beyond float32 become infinity, as in protobuf
         numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False).astype("<f4")
     return _null_where_null_in(values, fixed_width(4, numbers))
 
 
 def _delimited(tag: bytes, contents: pa.BinaryArray) -> pa.BinaryArray:
-    """Every content as a length-delimited field: tag, length, content. Null stays null."""
+    """Encode every content as a length-delimited field: tag, length, content. Null stays null."""
     return joined(pa.scalar(tag, pa.binary()), _varints(pc.binary_length(contents)), contents)
 
 

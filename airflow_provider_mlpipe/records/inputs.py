@@ -1,4 +1,4 @@
-"""What executors read of their input artifacts: the schema, and the record files of splits that a user named."""
+"""Reads input artifacts for executors: the schema, and the record files of splits that a user named."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ SCHEMA_FILE = "schema.pbtxt"
 
 
 def read_schema(schema: Schema) -> schema_pb2.Schema:
-    """Read a Schema artifact; raises InvalidInputError that names the file when it is missing or no schema."""
+    """Read a Schema artifact; raises InvalidInputError, with the file, when that is missing or not a schema."""
     path = folder_of(schema) / SCHEMA_FILE
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
     except FileNotFoundError as error:
-        raise InvalidInputError(f"{path} does not exist; run the producer of this schema anew") from error
+        raise InvalidInputError(f"{path} does not exist; run the producer of this schema again") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} is no text tensorflow.metadata.v0.Schema: {error}") from error
+        raise InvalidInputError(f"{path} is not a text tensorflow.metadata.v0.Schema: {error}") from error
 
 
 def write_schema(schema: Schema, content: schema_pb2.Schema) -> None:
-    """Write what `read_schema` reads; equal schemas are equal bytes."""
+    """Write a schema for `read_schema`; equal schemas give equal bytes."""
     (folder_of(schema) / SCHEMA_FILE).write_text(text_format.MessageToString(content), encoding="utf-8")
 
 
 def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) -> list[str]:
-    """Check split names that `parameter` gives, keeping their order.
+    """Check the split names of `parameter`, and return them in their order, each once.
 
-    Raises InvalidInputError that lists the known splits when one is unknown or none is named.
+    Raises InvalidInputError, with the known splits, when a name is unknown or there are no names.
     """
     known = artifact.properties.get("splits", [])
     unknown = [name for name in names if name not in known]
@@ -47,9 +47,9 @@ def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) ->
 
 
 def split_files(examples: Examples, split: str) -> list[Path]:
-    """List the record files of a split in the order of their names; raises InvalidInputError when there is none."""
+    """List the record files of a split in the order of their names; raises InvalidInputError if there are none."""
     folder = split_folder(examples, split)
     files = sorted(path for path in folder.glob("*.gz") if path.is_file())
     if not files:
-        raise InvalidInputError(f"{folder} holds no record files (*.gz); run the producer of these examples anew")
+        raise InvalidInputError(f"{folder} has no record files (*.gz); run the producer of these examples again")
     return files

@@ -1,7 +1,8 @@
-"""Pins Keras 3. To be imported before tensorflow and tensorflow_transform, by every executor that loads them.
+"""Pins Keras 3. Every executor that loads tensorflow or tensorflow_transform must import this module before them.
 
-tensorflow_transform, when it is imported first, turns `tf.keras` into the legacy Keras 2 for the whole process; what
-`tf.keras` means to a user would then depend on the order of imports. An environment that sets the variable keeps it.
+If tensorflow_transform is imported first, it turns `tf.keras` into the legacy Keras 2 for the whole process. The
+meaning of `tf.keras` in user code would then depend on the order of imports. If the environment sets the variable, its
+value is kept.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Makes equal SavedModels equal in bytes.
+"""Rewrites SavedModels so that equal models have equal bytes.
 
-Two things differ between runs of the same code on the same data. TFT names its lookup tables after the temporary folder
-in which their vocabularies were written, or keeps the path there as a constant, and TensorFlow lists the nodes of some
-functions in the order of memory addresses. Neither means anything: a loaded table gets a name of its own, and reads the
-vocabulary that is saved with the model; and a node refers to others by name.
+Two things differ between runs of the same code on the same data. TFT uses the path of a vocabulary in the temporary
+folder as the name of its lookup table, or as a constant. TensorFlow lists the nodes of some functions in the order of
+memory addresses. Neither changes the model: a loaded table gets its own name, and reads the vocabulary that is saved
+with the model; a node refers to others by name.
 Format: tensorflow/core/protobuf/saved_model.proto and tensorflow/core/framework/function.proto.
 """
 

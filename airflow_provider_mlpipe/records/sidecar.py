@@ -1,16 +1,18 @@
-"""The Arrow sidecar of a split: its records once more, as columns, for the readers in this package.
+"""The Arrow sidecar of a split: a copy of its records as columns, for the readers in this package.
 
 It is `Arrow-<split>/data-00000-of-00001.arrow` in the folder of an Examples artifact, an Arrow IPC file compressed by
-LZ4 (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format). It is beside `Split-<split>/`, where readers
-of TFX look for records only. Rows and their order are those of the split's one file of records. A column is flat where
-`records.examples` encodes it flat (null: a feature without values), else a list; columns are ordered by their names.
+LZ4 (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format). It is beside `Split-<split>/`, not in it,
+because TFX's readers expect only records there. Rows and their order are those of the split's one record file. A column
+is flat where `records.examples` encodes it flat (null: a feature without values), otherwise a list; columns are ordered
+by name.
 
-Beside it is `data-00000-of-00001.crc32c`. Its first line, `records <size> <16 hex digits>`, tells the file of records
-that was written with the sidecar: its size in bytes and its last eight, gzip's CRC-32 and length of what it holds
-(https://www.rfc-editor.org/rfc/rfc1952#page-5). Then, since Arrow has no checksums, comes a line for each batch and one
-for what follows them, with the place in the file where it ends and the CRC-32C of its bytes.
+Beside it is `data-00000-of-00001.crc32c`. Its first line, `records <size> <16 hex digits>`, identifies the record file
+that was written with the sidecar, by its size in bytes and its last eight bytes, which are gzip's CRC-32 and length of
+the content (https://www.rfc-editor.org/rfc/rfc1952#page-5). Arrow has no checksums. So there is another line for each
+batch, and one for the rest of the file, with the place in the file where it ends and the CRC-32C of its bytes.
 
-An artifact is whole without them: whoever reads a sidecar can read the records. The content digest leaves them out.
+An artifact is complete without these files: every reader of a sidecar can read the records instead. The content digest
+does not cover them.
 """
 
 from __future__ import annotations
@@ -37,14 +39,14 @@ FILE_NAME = "data-00000-of-00001.arrow"
 
 
 def sidecar_path(examples: Examples, split: str) -> Path:
-    """Return where the sidecar of a split is, if there is one."""
+    """Return the path of a split's sidecar, whether or not it exists."""
     return sidecar_folder(examples, split) / FILE_NAME
 
 
 def sidecar_of(records: Path) -> Path | None:
-    """Return the sidecar of a file of records, if there is one: it is of the only file of a split.
+    """Return the sidecar of a record file, or None; only the single file of a split has one.
 
-    One that was written with other records is none; the log names it.
+    A sidecar that was written with other records is ignored, and named in the log.
     """
     folder = sidecar_folder_beside(records.parent)
     if folder is None or list(records.parent.glob("*.gz")) != [records]:
@@ -55,8 +57,8 @@ def sidecar_of(records: Path) -> Path | None:
     if _checksums_path(path).read_bytes().startswith(_records_line(records)):
         return path
     log.warning(
-        "%s was not written with %s, so the records are read, which takes longer; make the examples anew, or delete "
-        "the former",
+        "%s was not written with %s, so the records are read, which takes longer; create the examples again, or "
+        "delete the first file",
         path,
         records,
     )
@@ -66,8 +68,8 @@ def sidecar_of(records: Path) -> Path | None:
 class SidecarWriter:
     """Writes the sidecar of a split, in the batches that `records.batches` cuts.
 
-    `records` is the split's file of records, which must be closed before. Errors of the disk come from `write` or
-    `close` as OSError.
+    `records` is the split's record file, which must be closed before the sidecar. `write` and `close` raise disk errors
+    as OSError.
     """
 
     def __init__(self, path: Path, records: Path) -> None:
@@ -87,9 +89,9 @@ class SidecarWriter:
         self.close()
 
     def write(self, rows: pa.RecordBatch, sizes: Iterable[int]) -> None:
-        """Append rows as `stored` gives them, whose records have these sizes in bytes.
+        """Append rows as `stored` returns them, with the sizes of their records in bytes.
 
-        Every call has the same columns of the same kinds.
+        Every call must have the same columns with the same types.
         """
         start = 0
         for stop in self._cutter.starts(sizes):
@@ -123,13 +125,13 @@ class SidecarWriter:
 
 
 def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return rows as a sidecar holds them."""
+    """Return rows in the form of a sidecar."""
     columns = columns_of(rows)
     return of_columns({name: _plain(columns[name]) for name in sorted(columns, key=str.encode)}, rows.num_rows)
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Decode a dictionary, and take the types that tf.Examples are decoded to."""
+    """Decode a dictionary column, and cast to the types of decoded tf.Examples."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
@@ -146,15 +148,15 @@ def _value_type(arrow_type: pa.DataType) -> pa.DataType:
 
 
 def starts(path: Path) -> range:
-    """Return the places of the batches with which chunks start; raises InvalidInputError when the file is cut off."""
+    """Return the numbers of the batches that start a chunk; raises InvalidInputError when the file is cut off."""
     with _opened(path, range(0)) as batches:
         return range(0, batches.num_record_batches, CHUNK_BATCHES)
 
 
 def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches `first` up to `stop`, as tf.Examples are decoded: every column a large_list, or null.
+    """Yield the batches from `first` to before `stop`, in the form of decoded tf.Examples: large_list or null columns.
 
-    A feature that no row of a batch has is no column of it. Raises InvalidInputError when the file is damaged.
+    A batch has no column for a feature that none of its rows has. Raises InvalidInputError when the file is damaged.
     """
     with _opened(path, range(first, stop)) as batches:
         for number in range(first, min(stop, batches.num_record_batches)):
@@ -164,7 +166,7 @@ def read_batches(path: Path, first: int, stop: int) -> Iterator[pa.RecordBatch]:
 
 
 def _opened(path: Path, places: Iterable[int]) -> pa.RecordBatchFileReader:
-    """Open the file, and check the batches at these places, with the first, before which the schema is, and the end."""
+    """Open the file. Check the batches at these places, the first batch (together with the schema), and the end."""
     segments = _segments(path)
     file = pa.memory_map(str(path))
     for place in {0, *places, len(segments) - 1}.intersection(range(len(segments))):
@@ -178,7 +180,7 @@ def _opened(path: Path, places: Iterable[int]) -> pa.RecordBatchFileReader:
 
 
 def _damaged(path: Path) -> InvalidInputError:
-    return InvalidInputError(f"{path} is damaged or cut off; make the examples anew, or delete this file")
+    return InvalidInputError(f"{path} is damaged or cut off; create the examples again, or delete this file")
 
 
 def _checksums_path(path: Path) -> Path:
@@ -193,14 +195,14 @@ def _records_line(records: Path) -> bytes:
 
 
 def _write_checksums(path: Path, records: Path, ends: Sequence[int]) -> None:
-    with path.open("rb") as file:  # what is mapped would count as this process's memory
+    with path.open("rb") as file:  # not mapped: that would count as this process's memory
         values = [google_crc32c.value(file.read(end - start)) for start, end in itertools.pairwise([0, *ends])]
     lines = [b"%d %08x\n" % line for line in zip(ends, values, strict=True)]
     _checksums_path(path).write_bytes(_records_line(records) + b"".join(lines))
 
 
 def _segments(path: Path) -> list[tuple[int, int, int]]:
-    """Return where each begins and ends, and its checksum; raises InvalidInputError unless they make the file."""
+    """Return start, end and checksum of each segment; raises InvalidInputError unless they cover the whole file."""
     checksums = _checksums_path(path)
     try:
         lines = [line.split() for line in checksums.read_text().splitlines()[1:]]
@@ -221,7 +223,7 @@ def _lists(column: pa.Array) -> pa.Array:
     if pa.types.is_null(column.type):
         return column
     if pa.types.is_large_list(column.type):
-        # Values that are none have no memory in an Arrow file, and tfx_bsl reads it nonetheless.
+        # An Arrow file has no buffer for an empty array of values, but tfx_bsl reads it anyway.
         return column if len(column.values) else pa.array(column.to_pylist(), column.type)
     lengths = column.is_valid().to_numpy(zero_copy_only=False)
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))

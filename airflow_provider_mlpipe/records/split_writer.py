@@ -1,4 +1,4 @@
-"""A split of an Examples artifact as it is written: its one file of records, and their sidecar."""
+"""Writes a split of an Examples artifact: its one record file, and the sidecar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_mlpipe.storage.layout import split_folder
 
 
 class SplitWriter:
-    """Writes a split of `examples`; errors of the disk come from `write` or the end of the `with` block as OSError."""
+    """Writes a split of `examples`; `write` and the end of the `with` block raise disk errors as OSError."""
 
     def __init__(self, examples: Examples, split: str) -> None:
         folder = split_folder(examples, split)
@@ -29,7 +29,7 @@ class SplitWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         with self._open:
-            self._records.close()  # before the sidecar is, which tells how the file of records ends
+            self._records.close()  # before the sidecar, which stores the last bytes of the record file
 
     @property
     def count(self) -> int:
@@ -42,7 +42,7 @@ class SplitWriter:
         return self._records.digest
 
     def write(self, frames: pa.BinaryArray, rows: pa.RecordBatch | None) -> None:
-        """Append framed records and, as `sidecar.stored` gives them, the same rows; None where there is no sidecar."""
+        """Append framed records, and the same rows as `sidecar.stored` returns them; None if there is no sidecar."""
         self._records.append(frames)
         if rows is not None:
             self._sidecar = self._sidecar or self._open.enter_context(

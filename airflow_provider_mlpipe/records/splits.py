@@ -1,4 +1,4 @@
-"""Which output split a record belongs to: TFX's hash rule."""
+"""Assigns records to output splits, by TFX's hash rule."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 
 class HashSplit:
-    """Deals records to the splits of `buckets` ({split: hash buckets}), whose order counts.
+    """Assigns records to the splits of `buckets` ({split: hash buckets}), whose order matters.
 
-    A record's bucket is `int(sha256(key)) % sum(buckets)`; it goes to the first split whose cumulative bound is above
-    its bucket. The key is the serialized record, or one serialized Feature of it.
+    A record's bucket is `int(sha256(key)) % sum(buckets)`. The record belongs to the first split whose cumulative bound
+    is above its bucket. The key is the serialized record, or one serialized Feature of it.
 
     Raises InvalidInputError when a split has no bucket.
     """
@@ -32,6 +32,6 @@ class HashSplit:
         """Return the place in `names` of each key's split."""
         words = np.frombuffer(b"".join(hashlib.sha256(key).digest() for key in keys), ">u4").reshape(-1, 8)
         buckets = np.zeros(len(keys), np.uint64)
-        for word in words.T:  # the most significant first; below 2**64, as there are fewer than 2**32 buckets
+        for word in words.T:  # most significant first; below 2**64, because there are fewer than 2**32 buckets
             buckets = ((buckets << np.uint64(32)) + word) % np.uint64(self._bounds[-1])
         return np.searchsorted(self._bounds, buckets, side="right")

@@ -1,4 +1,4 @@
-"""What users write as `stats_options`, made a `tfdv.StatsOptions`."""
+"""Turns a user's `stats_options` into a `tfdv.StatsOptions`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _NOT_JSON = {
 
 
 def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptions:
-    """Read what `StatsOptions.to_json` wrote, or a dict of its arguments.
+    """Read the JSON text of `StatsOptions.to_json`, or a dict of the arguments of `StatsOptions`.
 
-    In a dict `schema_json` stands for `schema`, `slicing_config` is a dict, too, of tfdv's SlicingConfig, and
-    `per_feature_weight_override` has names of features for paths.
+    In a dict, `schema_json` replaces `schema`, `slicing_config` is a dict in the form of tfdv's SlicingConfig, and
+    `per_feature_weight_override` has feature names instead of paths.
 
-    Raises InvalidInputError that lists the known options when one is unknown, or says what TFDV finds wrong.
+    Raises InvalidInputError, with the known options, when an option is unknown, or invalid according to TFDV.
     """
     options: Mapping[str, Any] | str = given or {}
     try:

@@ -1,4 +1,4 @@
-"""TFRecord files, gzipped: framing, checksums, a writer that hashes while it writes, a reader that checks.
+"""Gzipped TFRecord files: framing, checksums, a writer that computes a digest, a reader that verifies checksums.
 
 One record is framed as (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details)::
 
@@ -40,7 +40,7 @@ _CRC = struct.Struct("<I")
 _GZIP = 31  # zlib's window bits for a gzip container; its header then holds no time, so equal records give equal bytes
 _BLOCK = 4 << 20
 """How many bytes are read at a time, uncompressed."""
-_BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)  # isal's stubs take its error for an instance
+_BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)  # isal's stubs declare its error as an instance
 
 
 def examples_digest(splits: Mapping[str, str]) -> str:
@@ -53,11 +53,11 @@ def examples_digest(splits: Mapping[str, str]) -> str:
 
 
 class TFRecordWriter:
-    """Writes one gzipped TFRecord file. Compression and hashing run in a thread of their own.
+    """Writes one gzipped TFRecord file. Compression and hashing run in a separate thread.
 
     `count` is the number of records written; `digest` is the hex sha256 of the uncompressed file, whose frames hold
-    every record and its length in order. Both are final once the writer is closed. Errors of the disk come from
-    `write` or `close` as OSError.
+    every record and its length in order. Both are final once the writer is closed. `write` and `close` raise disk
+    errors as OSError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +84,7 @@ class TFRecordWriter:
         self.append(frame(pa.array(records, pa.binary()), records))
 
     def append(self, frames: pa.BinaryArray) -> None:
-        """Append framed records. At most one earlier block still waits for the thread, so memory stays flat."""
+        """Append framed records. At most one earlier block still waits for the thread, so memory does not grow."""
         self.count += len(frames)
         self._wait()
         self._pending = self._thread.submit(self._append, values_buffer(frames))
@@ -108,7 +108,7 @@ class TFRecordWriter:
 
 
 def frame(records: pa.BinaryArray, values: Sequence[bytes] | None = None) -> pa.BinaryArray:
-    """Return each record as a TFRecord file holds it, before compression; `values` are the records, if at hand."""
+    """Return each record as in a TFRecord file before compression; `values`, if given, are the records as bytes."""
     lengths, kinds = np.unique(pc.binary_length(records).to_numpy(), return_inverse=True)
     headers = [_HEADER.pack(length, _length_crc(length)) for length in lengths.tolist()]
     checksums = map(google_crc32c.value, bytes_list(records) if values is None else values)
@@ -127,14 +127,14 @@ def record_sizes(frames: pa.BinaryArray) -> list[int]:
 def read_records(path: Path) -> Iterator[bytes]:
     """Yield the records of a gzipped TFRecord file, one at a time, each checked against its checksum.
 
-    Raises InvalidInputError that names the file and the record (the first is 1) where it is cut off or corrupt.
+    Raises InvalidInputError, with the file and the record (the first is 1), where the file is cut off or corrupt.
     """
     for records in read_blocks(path):
         yield from records
 
 
 def read_blocks(path: Path) -> Iterator[list[bytes]]:
-    """Yield the records as `read_records` does, some at a time, which is faster."""
+    """Yield the records as `read_records` does, but many at a time, which is faster."""
     number, block = 1, b""
     with igzip.open(path) as file:
         try:
@@ -150,12 +150,12 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
                 raise EOFError(f"the file ends within its {'header' if len(block) < _HEADER.size else 'data'}")
         except _BROKEN as error:
             raise InvalidInputError(
-                f"{path}: record {number} is corrupt ({error}); make the file anew from its source"
+                f"{path}: record {number} is corrupt ({error}); create the file again from its source"
             ) from error
 
 
 def _whole_records(block: bytes) -> tuple[list[bytes], int, str | None]:
-    """Take the whole records off the start of a block: them, where they end, and what is wrong with the next one."""
+    """Return the whole records at the start of a block, where they end, and what is wrong with the next record."""
     records: list[bytes] = []
     start = 0
     while start + _HEADER.size <= len(block):

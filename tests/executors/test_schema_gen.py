@@ -111,7 +111,7 @@ def test_statistics_that_are_missing_broken_or_of_nothing(
     made = statistics({"train": {"n": [1]}, "eval": {"n": [1]}})
     path = Path(made.uri, "Split-eval", "FeatureStats.pb")
     path.write_bytes(b"\xff\xff")
-    with pytest.raises(InvalidInputError, match=r"Split-eval/FeatureStats.pb is no DatasetFeatureStatisticsList"):
+    with pytest.raises(InvalidInputError, match=r"Split-eval/FeatureStats.pb is not a DatasetFeatureStatisticsList"):
         infer(made)
     path.write_bytes(b"")
     with pytest.raises(InvalidInputError, match=r"FeatureStats.pb: the split 'eval' has no examples"):
@@ -134,7 +134,7 @@ def test_an_imported_schema_is_normalized(import_file: Callable[[bytes], str]) -
             b'feature {\n  name: "n"\n  kind: INT\n}',
             r"curated\.pbtxt: line 3: not a tensorflow.metadata.v0.Schema: .*kind",
         ),
-        (b'feature {\n  name: "n"\n', r"curated\.pbtxt: line \d: no tensorflow"),
+        (b'feature {\n  name: "n"\n', r"curated\.pbtxt: line \d: not a tensorflow"),
         (b"\xff", r"curated\.pbtxt is not valid UTF-8"),
         (b"# nothing\n", r"curated\.pbtxt declares no feature"),
     ],

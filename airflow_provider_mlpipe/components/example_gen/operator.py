@@ -78,7 +78,7 @@ class CsvExampleGenOperator(ComponentOperator):
         if not inputs:
             raise PipelineError(f"{self.task_id}: input_config has no split")
         if not outputs and self.output_config.get("split_config", {}).get("partition_feature_name"):
-            raise PipelineError(f"{self.task_id}: partition_feature_name needs splits in output_config")
+            raise PipelineError(f"{self.task_id}: partition_feature_name needs output splits; list some")
         if outputs and len(inputs) != 1:
             names = ", ".join(str(split.get("name")) for split in inputs)
             raise PipelineError(

@@ -134,7 +134,7 @@ def test_where_the_reader_of_records_is_needed(pattern: str, tmp_path: Path, cap
     assert dataset([str(tmp_path / "Split-train" / "*.gz")], options, DENSE) is None
     assert dataset([str(tmp_path / "none")], options, DENSE) is None
     sparse, without = (record.message for record in caplog.records if record.name == dataset.__module__)
-    assert re.search("reader gives the batches, for the schema makes the feature '.*' a SparseTensorSpec", sparse)
+    assert re.search("reader reads the batches, because the schema makes the feature '.*' a SparseTensorSpec", sparse)
     assert "data_tfrecord-00000-of-00001.gz has no sidecar" in without
 
 

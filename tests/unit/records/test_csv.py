@@ -210,12 +210,12 @@ def test_a_bad_file_names_the_line(tmp_path: Path, content: bytes, says: str) ->
     [
         (b"a,x,c", "column 2 is 'x', not 'b'"),
         (b"a,b", "column 3, 'c', is missing"),
-        (b"a,b,c,d", "column 4, 'd', is too many"),
+        (b"a,b,c,d", "column 4, 'd', is an extra column"),
         (b"b,a,c", "column 1 is 'b', not 'a'"),
     ],
 )
 def test_headers_that_differ_name_file_and_column(tmp_path: Path, header: bytes, difference: str) -> None:
-    with pytest.raises(InvalidInputError, match=rf"1\.csv has another header than .*0\.csv: {difference}"):
+    with pytest.raises(InvalidInputError, match=rf"1\.csv has a different header than .*0\.csv: {difference}"):
         CsvSplit(write(tmp_path, b"a,b,c\n", header + b"\n"))
 
 
