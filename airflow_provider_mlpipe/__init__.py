@@ -1,7 +1,7 @@
 """TFX-style ML pipelines as an Apache Airflow provider.
 
-The public names are those of `__init__.pyi`, which type checkers read. They are imported when first used, so that a DAG
-file pays only for what it names.
+`__init__.pyi` lists the public names; type checkers read it. A name is imported when it is first used, so a DAG file
+imports only what it uses.
 """
 
 from __future__ import annotations

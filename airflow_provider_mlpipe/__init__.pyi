@@ -1,4 +1,4 @@
-# The public names, each with its home: `from airflow_provider_mlpipe import create_dag`.
+# The public names and the modules that define them. Use: `from airflow_provider_mlpipe import create_dag`.
 
 from .artifacts import Artifact as Artifact
 from .artifacts import PropertyType as PropertyType

@@ -1,8 +1,8 @@
-"""Artifacts: what components pass to each other, and the types they have.
+"""Artifacts, which components pass to each other, and their types.
 
 An artifact is a directory at `uri` and a row in the metadata store. A type is a subclass of `Artifact` that declares
 its properties; the store checks them on write. The standard types have the names of TFX's `standard_artifacts`; any
-other subclass of `Artifact` is a type of one's own.
+other subclass of `Artifact` is a user's own type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PropertyValue = Any
 
 
 class PropertyType(str, Enum):
-    """The declared type of a property, as the store names it."""
+    """The declared type of a property; its value is the type's name in the store."""
 
     INT = "int"
     DOUBLE = "double"
@@ -29,12 +29,12 @@ class PropertyType(str, Enum):
     STRUCT = "struct"
 
     def admits(self, value: PropertyValue) -> bool:
-        """Whether `value` is of this type (an int is no bool, a double may be given as an int)."""
+        """Whether `value` is of this type. A bool is not an int; an int is accepted as a double."""
         return not (isinstance(value, bool) and self is not PropertyType.BOOL) and isinstance(value, _PYTHON[self])
 
     @classmethod
     def of(cls, value: PropertyValue) -> PropertyType:
-        """The type that admits `value`, of several the narrowest."""
+        """The narrowest type that admits `value`."""
         return next((kind for kind in cls if kind.admits(value)), cls.STRUCT)
 
 
@@ -48,7 +48,7 @@ _PYTHON: dict[PropertyType, tuple[type, ...]] = {
 
 
 class ArtifactState(str, Enum):
-    """PENDING until published (then it has no row yet), LIVE, or MISSING or DELETED when its files are gone."""
+    """PENDING (not published yet, without a row), LIVE, or MISSING or DELETED (its files are gone)."""
 
     PENDING = "PENDING"
     LIVE = "LIVE"
@@ -58,7 +58,7 @@ class ArtifactState(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSummary:
-    """What was in an artifact's folder when it was published: by it a hit is verified."""
+    """The content of an artifact's folder when it was published; a hit is verified against it."""
 
     count: int
     bytes: int
@@ -66,17 +66,17 @@ class FileSummary:
 
 
 ARTIFACT_TYPES: dict[str, type[Artifact]] = {}
-"""Every artifact type that this process has seen the class of, by the name that it has in the store."""
+"""Every artifact type whose class was defined in this process, by its name in the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """One artifact. `id`, `digest` and `state` are None/PENDING until it is published, `files` is None if imported.
+    """One artifact. Until it is published, `id` and `digest` are None and `state` is PENDING.
 
-    A subclass is a type: `PROPERTIES` declares its properties, `TYPE_NAME` is its name in the store, the class's own
-    unless given.
-    Raises InvalidValueError when a declared property has a value of another type, and PipelineError for a subclass
-    that takes the name of a standard type.
+    `files` is None if it was imported. A subclass is a type: `PROPERTIES` declares its properties, `TYPE_NAME` is its
+    name in the store (default: the name of the class).
+    Raises InvalidValueError when a property is not declared or has a value of another type, and PipelineError for a
+    subclass that takes the name of a standard type.
     """
 
     TYPE_NAME: ClassVar[str] = "Artifact"
@@ -113,18 +113,19 @@ class Artifact:
 
     @classmethod
     def type_names(cls) -> list[str]:
-        """The names of this type and of those that it is a kind of, the nearest first."""
+        """The names of this type and of its base types, the nearest first."""
         return [base.TYPE_NAME for base in cls.__mro__ if issubclass(base, Artifact)]
 
     def summary(self) -> str:
-        """What it holds, in a few words; nothing unless its type says something."""
+        """The artifact's content in a few words; empty by default."""
         return ""
 
 
 def artifact_class(type_name: str, declared: Mapping[str, PropertyType]) -> type[Artifact]:
-    """The class of a type: its own where this process has it, else one that declares what is given.
+    """The class of a type: the one defined in this process, or else a new one with the `declared` properties.
 
-    A class to which newer code gave properties is widened, so that old code reads what that wrote.
+    If `declared` has properties that the defined class lacks, newer code added them. Then the result is a subclass with
+    them, so that old code can read what newer code wrote.
     """
     known = ARTIFACT_TYPES.get(type_name, Artifact)
     if type_name == known.TYPE_NAME and not declared.keys() - known.PROPERTIES.keys():
@@ -156,9 +157,9 @@ _SPLITS = {"splits": PropertyType.STRUCT}
 
 
 class Examples(Artifact):
-    """tf.Example records, `Split-<name>/*.gz` TFRecord files, perhaps with a sidecar in `Arrow-<name>/`.
+    """tf.Example records in TFRecord files, `Split-<name>/*.gz`. A split may have a sidecar in `Arrow-<name>/`.
 
-    `record_counts` is {split: records}.
+    `record_counts` is {split: number of records}.
     """
 
     PROPERTIES = _SPLITS | {
@@ -170,7 +171,7 @@ class Examples(Artifact):
     }
 
     def summary(self) -> str:
-        """How many records each split has."""
+        """The number of records of each split."""
         counts = self.properties.get("record_counts") or {}
         return ", ".join(f"{split} {count:,}" for split, count in counts.items())
 
@@ -191,25 +192,25 @@ class ExampleAnomalies(Artifact):
     PROPERTIES = _SPLITS | {"span": PropertyType.INT, "blessed": PropertyType.STRUCT}
 
     def summary(self) -> str:
-        """In which splits there are anomalies."""
+        """The splits that have anomalies."""
         found = [split for split, blessed in (self.properties.get("blessed") or {}).items() if not blessed]
         return f"anomalies in {', '.join(found)}" if found else "no anomalies"
 
 
 class TransformGraph(Artifact):
-    """What TFT's `TFTransformOutput` reads."""
+    """The folder that TFT's `TFTransformOutput` reads."""
 
 
 class TransformCache(Artifact):
-    """What Transform's analyzers have kept of the splits that they read: `<key>.state`, a file for each such state."""
+    """The states that Transform's analyzers computed from their splits, each in a file `<key>.state`."""
 
 
 class Model(Artifact):
-    """`Format-Serving/`, a SavedModel, and perhaps `Format-TFMA/`."""
+    """`Format-Serving/`, a SavedModel, and optionally `Format-TFMA/`."""
 
 
 class ModelRun(Artifact):
-    """What training left beside the model: TensorBoard logs, checkpoints."""
+    """The other files that training wrote: TensorBoard logs, checkpoints."""
 
 
 class HyperParameters(Artifact):
@@ -217,11 +218,14 @@ class HyperParameters(Artifact):
 
 
 class ModelEvaluation(Artifact):
-    """TFMA's result files and a `summary.json` that needs no TensorFlow to read."""
+    """TFMA's result files and a `summary.json` that can be read without TensorFlow."""
 
 
 class ModelBlessing(Artifact):
-    """A file BLESSED or NOT_BLESSED. `blessed` is 1 or 0, `reason` says why, `model_digest` of which model."""
+    """A file BLESSED or NOT_BLESSED. `blessed` is 1 or 0, `reason` says why.
+
+    `model_digest` and `model_id` say which model was judged.
+    """
 
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {
         "blessed": PropertyType.INT,

@@ -1,7 +1,8 @@
-"""Announced points in a run, where the chaos tests kill a process or hold it while they kill something else.
+"""Named points in a run. The chaos tests kill a process there, or hold it while they kill another.
 
-With `MLPIPE_BARRIERS` unset this does nothing. Set, it names a folder: reaching a barrier creates `<name>@<pid>` there,
-and if `<name>.hold` exists the process waits until that file is gone (or the process is killed).
+Without the variable `MLPIPE_BARRIERS` this does nothing. The variable names a folder: a process that reaches a barrier
+creates the file `<name>@<pid>` there. If `<name>.hold` exists, the process waits until that file is gone (or until the
+process is killed).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ VARIABLE = "MLPIPE_BARRIERS"
 
 
 def barrier(name: str) -> None:
-    """Announces that this process has come to `name`."""
+    """Announces that this process has reached `name`."""
     folder = os.environ.get(VARIABLE)
     if folder is None:
         return

@@ -1,19 +1,19 @@
-"""Every error of this package, in one tree. The type says whether trying again makes sense.
+"""Every error of this package, in one tree. The type says whether a retry makes sense.
 
 ::
 
     MlpipeError
-    ├── PermanentError            the same try would fail again: Airflow does not retry
+    ├── PermanentError            a retry would fail, too: Airflow does not retry
     │   ├── PipelineError           the DAG is wired wrongly (raised while the DAG file is parsed)
     │   ├── InvalidInputError       data, a file or a parameter is wrong; names the place
     │   ├── UserCodeError           a module is missing, does not import or lacks the function
-    │   ├── AnomaliesFoundError     a gate is shut: the data has anomalies at or above `fail_on`
+    │   ├── AnomaliesFoundError     a gate fails: the data has anomalies at or above `fail_on`
     │   ├── InvalidValueError       the store cannot hold this value
-    │   └── SchemaVersionError      the store's schema is not the one this code knows
-    └── TransientError            another try may succeed: Airflow retries as the task says
-        ├── StoreUnavailableError   Postgres cannot be reached, or went away
-        ├── LostClaimError          the execution belongs to another try by now, or was ended
-        ├── InProgressError         another execution is making the same right now
+    │   └── SchemaVersionError      the store's schema has another version than this code expects
+    └── TransientError            a retry may succeed: Airflow retries as often as the task's settings say
+        ├── StoreUnavailableError   Postgres cannot be reached, or the connection broke
+        ├── LostClaimError          another try has taken over the execution, or it was ended
+        ├── InProgressError         an equal execution is running
         ├── ExecutorFailedError     user code or a library raised while the executor ran
         └── ExecutorDiedError       the executor's process ended without a result
 """
@@ -26,7 +26,7 @@ class MlpipeError(Exception):
 
 
 class PermanentError(MlpipeError):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
 
 class PipelineError(PermanentError):
@@ -50,11 +50,11 @@ class InvalidValueError(PermanentError):
 
 
 class SchemaVersionError(PermanentError):
-    """The metadata schema is missing, older or newer than this code knows."""
+    """The metadata schema is missing, or older or newer than this code expects."""
 
 
 class TransientError(MlpipeError):
-    """Trying again may help."""
+    """A retry may help."""
 
 
 class StoreUnavailableError(TransientError):
@@ -66,7 +66,7 @@ class LostClaimError(TransientError):
 
 
 class InProgressError(TransientError):
-    """Another execution, `execution_id`, is making the same right now: wait for it, then look again."""
+    """An equal execution, `execution_id`, is running: wait until it ends, then look for its result."""
 
     def __init__(self, message: str, execution_id: int) -> None:
         super().__init__(message)
@@ -85,4 +85,4 @@ PERMANENT_ERRORS: dict[str, type[PermanentError]] = {
     error.__name__: error
     for error in (PipelineError, InvalidInputError, UserCodeError, AnomaliesFoundError, InvalidValueError)
 }
-"""Errors that keep their type on the way from the executor's process to the task, by name."""
+"""Errors that keep their type on the way from the executor process to the task, by name."""

@@ -1,4 +1,4 @@
-"""An artifact as a plain dict in XCom, as a message to the executor's process, and as a row of the store; and back."""
+"""Converts an artifact to a plain dict (XCom), a message (executor process) or a row (store), and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_mlpipe.proto.values import from_map, to_map
 
 
 def to_dict(artifact: Artifact) -> dict[str, Any]:
-    """The plain form that XCom, template rendering and foreign tasks see."""
+    """The plain dict that XCom, templates and tasks of other operators see."""
     return {
         "id": artifact.id,
         "type": artifact.TYPE_NAME,
@@ -25,7 +25,7 @@ def to_dict(artifact: Artifact) -> dict[str, Any]:
 
 
 def from_dict(plain: Mapping[str, Any]) -> Artifact:
-    """The published artifact of which `to_dict` made `plain`."""
+    """The published artifact that `to_dict` made `plain` from."""
     declared = {name: PropertyType.of(value) for name, value in plain["properties"].items()}
     return artifact_class(plain["type"], declared)(
         **{key: value for key, value in plain.items() if key != "type"}, state=ArtifactState.LIVE
@@ -33,7 +33,7 @@ def from_dict(plain: Mapping[str, Any]) -> Artifact:
 
 
 def to_message(artifact: Artifact) -> pb.Artifact:
-    """What crosses to the executor's process, with what the type declares: its class may be the DAG file's alone."""
+    """The message to the executor process. It declares the properties, since only the DAG file may define the class."""
     return pb.Artifact(
         type=artifact.TYPE_NAME,
         declared=declared_properties(artifact),
@@ -46,7 +46,7 @@ def to_message(artifact: Artifact) -> pb.Artifact:
 
 
 def from_message(message: pb.Artifact) -> Artifact:
-    """The artifact of which `to_message` made the message; PENDING if it has no id."""
+    """The artifact that `to_message` made the message from; PENDING if it has no id."""
     return _class(message.type, message.declared)(
         uri=message.uri,
         id=message.id or None,
@@ -58,12 +58,15 @@ def from_message(message: pb.Artifact) -> Artifact:
 
 
 def to_row(artifact: Artifact, where: str) -> dict[str, Any]:
-    """Its columns, as the query `publish` reads them; raises InvalidValueError that begins with `where`."""
+    """The artifact's columns for the query `publish`; raises InvalidValueError, whose message begins with `where`."""
     for name, value in artifact.properties.items():
-        # Checked when the artifact was made; but a dict can have been changed since.
+        # This was checked when the artifact was made, but the dict may have changed since then.
         declared = artifact.PROPERTIES.get(name)
         if not isinstance(declared, PropertyType) or not declared.admits(value):
-            raise InvalidValueError(f"{where}.properties.{name}: {artifact.TYPE_NAME} does not declare it so")
+            raise InvalidValueError(
+                f"{where}.properties.{name}: {artifact.TYPE_NAME} does not declare this property with the type "
+                f"{type(value).__name__}; declare it in its PROPERTIES or use custom_properties"
+            )
     return {
         "id": artifact.id,
         "type": artifact.TYPE_NAME,
@@ -91,7 +94,7 @@ def from_row(row: Mapping[str, Any]) -> Artifact:
 
 
 def declared_properties(artifact: Artifact) -> dict[str, str]:
-    """What its type declares, by name, as the store and messages name it."""
+    """The properties that the artifact's type declares: {name: type}, with the names used in the store and messages."""
     return {name: kind.value for name, kind in artifact.PROPERTIES.items()}
 
 

@@ -1,4 +1,4 @@
-"""Walks through nested values: dicts, lists and tuples of whatever."""
+"""Walks through nested values: dicts, lists and tuples that hold any values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 DROPPED: Any = object()
-"""What `mapped` leaves out of the dict or list that it is in."""
+"""A `change` returns it to have `mapped` remove the leaf from its dict or list."""
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Every value that is neither a dict, a list nor a tuple, in order; keys do not count."""
+    """Every value that is not a dict, list or tuple, in order; without the keys of dicts."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from leaves(item)
@@ -22,7 +22,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """`value` with each leaf changed; tuples become lists, and what changes to DROPPED is left out."""
+    """`value` with each leaf changed. Tuples become lists; a leaf that `change` makes DROPPED is removed."""
     if isinstance(value, Mapping):
         return {key: new for key, item in value.items() if (new := mapped(item, change)) is not DROPPED}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What Airflow asks of a provider package, in the form of its `provider_info.schema.json`."""
+"""The provider's metadata, in the format of Airflow's `provider_info.schema.json`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-mlpipe",
         "name": "ML pipelines",
-        "description": "TFX-style ML pipelines: every component an operator, every artifact a row in Postgres.",
+        "description": "TFX-style ML pipelines: each component is an operator, each artifact is a row in Postgres.",
         "hooks": [
             {"integration-name": "ML pipelines", "python-modules": ["airflow_provider_mlpipe.metadata.hook"]},
         ],
@@ -46,8 +46,8 @@ _CONFIG = {
     "description": "ML pipelines (airflow-provider-mlpipe)",
     "options": {
         "pipeline_root": {
-            "description": "Folder below which components write their outputs when neither they nor their DAG name "
-            "one. Every worker must see it under this path. Empty: the folder `mlpipe` in Airflow's home.",
+            "description": "Folder for the outputs of components; a DAG or a component can set its own pipeline_root "
+            "instead. Every worker must see it under this path. Empty: the folder `mlpipe` in Airflow's home.",
             "version_added": "0.1.0",
             "type": "string",
             "example": "/srv/mlpipe",
@@ -55,17 +55,18 @@ _CONFIG = {
         },
         "max_memory_mb": {
             "description": "How much memory, in MiB, a component's executor and its processes may use together. "
-            "It works in as many processes as there are cores, as long as each can have 1 GiB of this. "
-            "0: half of the machine's memory; set it where tasks run side by side, or in a container with a limit.",
+            "The executor uses one process per core, or fewer, so that each has 1 GiB of this memory. "
+            "0: half of the machine's memory. Set it if tasks run in parallel or in a container with a memory limit.",
             "version_added": "0.1.0",
             "type": "integer",
             "example": "4096",
             "default": "0",
         },
         "warm_parent_idle_seconds": {
-            "description": "Executors that need TensorFlow are forked from a process that has imported it, one per "
-            "worker machine and user, which takes some 700 MiB. It is started when a run needs it, and leaves after "
-            "so many seconds without work. 0: there is none, and every executor imports for itself.",
+            "description": "Executors that need TensorFlow are forked from the warm parent, a process that has "
+            "imported TensorFlow. Each worker machine has one per user; it takes about 700 MiB. It starts when a run "
+            "needs it and ends after this many seconds without work. 0: no warm parent, each executor imports "
+            "TensorFlow itself.",
             "version_added": "0.1.0",
             "type": "integer",
             "example": "3600",

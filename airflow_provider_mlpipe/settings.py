@@ -16,12 +16,12 @@ def default_pipeline_root() -> str:
 
 
 def max_memory_mb() -> int | None:
-    """`[mlpipe] max_memory_mb`, None when it is not set; raises AirflowConfigException when it is no number."""
+    """`[mlpipe] max_memory_mb`, None when it is not set; raises AirflowConfigException when it is not a number."""
     return conf.getint(SECTION, "max_memory_mb", fallback=0) or None
 
 
 def warm_parent_idle_seconds() -> int:
-    """`[mlpipe] warm_parent_idle_seconds`; raises AirflowConfigException when it is no number."""
+    """`[mlpipe] warm_parent_idle_seconds`; raises AirflowConfigException when it is not a number."""
     seconds: int = conf.getint(SECTION, "warm_parent_idle_seconds", fallback=900)
     return seconds
 

@@ -1,4 +1,4 @@
-"""What a deferred task waits for, in Airflow's triggerer."""
+"""The trigger that a deferred task waits for, in Airflow's triggerer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 10.0
-"""No task resumes sooner.
+"""How long a deferred task waits at least.
 
-Airflow fails a try whose task resumes before the scheduler has heard that the worker paused it: "finished with state
+Airflow fails a try if its task resumes before the scheduler knows that the worker deferred it: "finished with state
 success, but the task instance's state attribute is queued" (apache/airflow#71580, #72716; in 3.3 with LocalExecutor).
-That this takes seconds was seen on busy machines only; and a task that waits costs nothing.
+This took seconds on busy machines only; and a deferred task costs nothing.
 """
 
 
@@ -37,7 +37,7 @@ class ExecutionEndedTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Looks once a second, in a thread, since psycopg2 would hold up every other trigger."""
+        """Asks the store once a second, in a thread, since psycopg2 would block every other trigger."""
         hook = MlpipeHook(self.metadata_conn_id)
         store: MetadataStore = await sync_to_async(lambda: hook.store)()
         await asyncio.sleep(PAUSE_SECONDS)
@@ -52,4 +52,4 @@ class ExecutionEndedTrigger(BaseTrigger):
             self.log.warning("execution %s: %s", self.execution_id, error)
             return True
         finally:
-            store.close()  # threads come and go, connections with them
+            store.close()  # each thread has its own connection, and the next call may use another thread
