@@ -1,8 +1,8 @@
 """Channels: how one component's output becomes another's input.
 
-A `Channel` stands in a template field. At parse time it draws the edge from its producer (in `create_dag` and in plain
-`with DAG(...)` code alike); at run time it resolves to what its producer published in this run, asked from the store
-and not from XCom: skipped tasks push no XCom and cleared ones leave a stale one.
+An operator keeps a `Channel` in a template field. At parse time the channel draws the edge from its producer, both in
+`create_dag` and in plain `with DAG(...)` code. At run time it resolves to the artifacts that its producer published in
+this run. It asks the store and not XCom, since skipped tasks push no XCom and cleared tasks leave an old one.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ A = TypeVar("A", bound=Artifact)
 
 
 class Producer(Protocol):
-    """What a channel needs of the operator whose output it is."""
+    """What a channel needs from the operator that produces its artifacts."""
 
     @property
     def task_id(self) -> str:
         """The component's id."""
 
     def input_channels(self) -> Mapping[str, Channel[Any]]:
-        """The channels that it reads, by the input's name."""
+        """The channels that it reads, by input name."""
 
     def published_outputs(self, context: Context, key: str) -> list[Artifact]:
-        """What its newest complete or cached execution in the context's run published under `key`."""
+        """The artifacts that its newest complete or cached execution in the context's run published under `key`."""
 
     def set_upstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
-        """Has it wait for others."""
+        """Makes it wait for other tasks."""
 
     def set_downstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
-        """Has others wait for it."""
+        """Makes other tasks wait for it."""
 
 
 class Channel(ResolveMixin, DependencyMixin, Generic[A]):
@@ -58,12 +58,12 @@ class Channel(ResolveMixin, DependencyMixin, Generic[A]):
         yield cast("Operator", self.producer), self.key
 
     def resolve(self, context: Context) -> list[dict[str, Any]]:
-        """What the producer's newest complete or cached execution of this run published."""
+        """The artifacts that the producer's newest complete or cached execution of this run published."""
         artifacts = self.producer.published_outputs(context, self.key)
         return [to_dict(artifact) for artifact in artifacts]
 
     def serialize(self) -> dict[str, str]:
-        """Deterministic, since it feeds the DAG's version hash."""
+        """Deterministic, since Airflow hashes it for the DAG's version."""
         return {
             "channel": f"{self.producer.task_id}.{self.key}",
             "artifact_type": self.artifact_type.TYPE_NAME,

@@ -1,7 +1,7 @@
-"""The operator that all components are: a node whose work an executor does, unless it was done before.
+"""The base operator of all components: a node that runs an executor, or reuses an earlier result.
 
-Decide (driver) → on a miss start an execution, launch the executor, publish; on a hit record that it was one; while
-another execution makes the same, wait for it without a worker's slot.
+The driver decides. On a miss the task starts an execution, launches the executor and publishes its outputs. On a hit it
+records the hit. While an equal execution is running, it waits deferred, without a worker slot.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ if TYPE_CHECKING:
 
 
 class ComponentOperator(NodeOperator):
-    """A node whose work is done by an executor in another process, and may be skipped when it was done before.
+    """A node that runs an executor in another process, or reuses the result of an equal execution.
 
-    :param cache: True; "refresh" to run, and let later runs hit the new result; False to run for this run alone
-    :param cache_ttl: how old a result may be that is reused (default: any age)
-    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": of any)
+    :param cache: True: reuse an earlier result if there is one. "refresh": run, and let later runs reuse the new
+        result. False: run, and do not let later runs reuse the result
+    :param cache_ttl: maximum age of a result that may be reused (default: any age)
+    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": results of any DAG)
     :param cache_files: further files whose content is part of the fingerprint
-    :param verify: how the files of a result are looked at before it is reused: "exists" (all are there, in size) or
-        "digest" (what they hold, too)
-    :param beam_pipeline_args: for the components that use Beam (default: the DAG's; none is the in-memory runner)
+    :param verify: how files are checked before a result is reused: "exists" (their number and total size) or "digest"
+        (also their content)
+    :param beam_pipeline_args: for components that use Beam (default: the DAG's; without a runner they run locally)
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -80,13 +81,13 @@ class ComponentOperator(NodeOperator):
         self._launcher = Launcher()
 
     def component_run(self, context: Context) -> ComponentRun:
-        """As a node's, with this component's cache settings."""
+        """This try as `NodeOperator` makes it, with this component's cache settings."""
         run = super().component_run(context)
         return replace(run, cache=self.cache_policy)
 
     @property
     def cache_policy(self) -> CachePolicy:
-        """The settings, with their defaults."""
+        """The cache settings, with defaults for what is unset."""
         return CachePolicy(
             mode=True if self.cache is None else self.cache,
             ttl=self.cache_ttl,
@@ -100,7 +101,7 @@ class ComponentOperator(NodeOperator):
         return driver.decide(store, run, problem_with=self.cached_outputs_problem)
 
     def run_node(self, run: ComponentRun) -> Published:
-        """A hit is recorded; a miss runs the executor."""
+        """Records a hit; on a miss, runs the executor."""
         decision = self.decide(self.store, run)
         if decision.cached is not None:
             self.log.info("%s: cached, %s", self.task_id, decision.reason)
@@ -110,18 +111,18 @@ class ComponentOperator(NodeOperator):
         return self._run_executor(run, decision)
 
     def cached_outputs_problem(self, outputs: Published) -> str | None:
-        """Why these outputs of an equal execution cannot be used after all, or None."""
+        """Why these outputs of an equal execution must not be reused, or None."""
         return None
 
     def warm_parent(self) -> WarmParent | None:
-        """The process that forks this component's executor; None where it would gain nothing by that, or cannot be."""
+        """The process that forks this component's executor; None where that saves no time or is not possible."""
         idle_seconds = warm_parent_idle_seconds()
         if idle_seconds <= 0 or HEAVY.isdisjoint(imported_first(self.SPEC.executor)) or not is_possible():
             return None
         return WarmParent(home=airflow_home(), idle_seconds=idle_seconds)
 
     def on_kill(self) -> None:
-        """Airflow ends the task: the executor ends with it."""
+        """Kills the executor when Airflow ends the task."""
         self._launcher.kill()
 
     def _run_executor(self, run: ComponentRun, decision: Decision) -> Published:
@@ -157,7 +158,7 @@ class ComponentOperator(NodeOperator):
         self.defer(trigger=trigger, method_name=self.execute_again.__name__)
 
     def execute_again(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Looks anew when the execution that this task waited for has ended: it hits that one's result, or runs."""
+        """Decides again when the execution that this task waited for has ended: it reuses that result, or runs."""
         return self.execute(context)
 
     def _make_outputs(self, claim: Claim) -> dict[str, Artifact]:
@@ -199,12 +200,12 @@ class ComponentOperator(NodeOperator):
     def _record_failure(self, claim: Claim, error: BaseException) -> None:
         try:
             self.store.fail(claim, f"{type(error).__name__}: {error}")
-        except TransientError as lost:  # the store is away: the next try finds this execution and ends it
+        except TransientError as lost:  # the store cannot be reached: the next try will end this execution
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
 
 
 def check_cache_settings(where: str, cache: object, cache_ttl: object, cache_scope: object, verify: object) -> None:
-    """Raises PipelineError for a cache setting that is none."""
+    """Raises PipelineError for a cache setting with an invalid value."""
     for name, value, admitted in (
         ("cache", cache, (True, False, "refresh", None)),
         ("cache_scope", cache_scope, ("store", "pipeline", None)),
@@ -212,6 +213,6 @@ def check_cache_settings(where: str, cache: object, cache_ttl: object, cache_sco
     ):
         if value not in admitted or (isinstance(value, int) and not isinstance(value, bool)):
             known = ", ".join(repr(known) for known in admitted[:-1])
-            raise PipelineError(f"{where}: {name} is one of {known}, not {value!r}")
+            raise PipelineError(f"{where}: {name} must be one of {known}, not {value!r}")
     if cache_ttl is not None and not (isinstance(cache_ttl, timedelta) and cache_ttl > timedelta()):
-        raise PipelineError(f"{where}: cache_ttl is a positive timedelta, not {cache_ttl!r}")
+        raise PipelineError(f"{where}: cache_ttl must be a positive timedelta, not {cache_ttl!r}")

@@ -1,4 +1,4 @@
-"""`create_dag`: components in, an Airflow DAG out, wired by who reads whose artifacts."""
+"""`create_dag` makes an Airflow DAG of components; their channels are its edges."""
 
 from __future__ import annotations
 
@@ -32,25 +32,27 @@ def create_dag(
     verify: Verify = "exists",
     **dag_kwargs: Any,
 ) -> DAG:
-    """A DAG of the components, in any order; what a component sets itself wins over the DAG's settings.
+    """Makes a DAG of the components, given in any order. A component's own setting overrides the DAG's.
 
-    The task `plan` comes first: it decides what can be skipped, and says why in its log.
+    The task `plan` runs first. It decides what can be skipped, and says why in its log.
 
     :param pipeline_root: folder below which outputs are written (default `[mlpipe] pipeline_root`)
     :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
-    :param beam_pipeline_args: for the components that use Beam
-    :param params: further Airflow Params, or other settings for those that RuntimeParameters declare
-    :param cache: True; "refresh" to run, and let later runs hit the new results; False to run for this run alone
-    :param cache_ttl: how old a result may be that is reused (default: any age)
-    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": of any)
-    :param verify: how the files of a result are looked at before it is reused: "exists" (all are there, in size) or
-        "digest" (what they hold, too)
-    :param dag_kwargs: anything else that `airflow.sdk.DAG` takes; to its `doc_md` a table of the components is added
+    :param beam_pipeline_args: for components that use Beam
+    :param params: more Airflow Params; one with the name of a RuntimeParameter replaces the Param made from it
+    :param cache: True: reuse earlier results. "refresh": run, and let later runs reuse the new results. False: run, and
+        do not let later runs reuse the results
+    :param cache_ttl: maximum age of a result that may be reused (default: any age)
+    :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": results of any DAG)
+    :param verify: how files are checked before a result is reused: "exists" (their number and total size) or "digest"
+        (also their content)
+    :param dag_kwargs: other arguments of `airflow.sdk.DAG`; a table of the components is appended to its `doc_md`
 
-    Other tasks are added afterwards: `with dag: prepare() >> dag.get_task("plan")` for what has to end before anything
-    is decided. Components run also after skipped ones (`trigger_rule` "none_failed"), since those may be hits; below a
-    skipped task of another kind they are skipped.
-    Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, unknown, foreign or of another type.
+    Other tasks are added afterwards: `with dag: prepare() >> dag.get_task("plan")` for a task that must end before the
+    plan decides. A component also runs after a skipped component (`trigger_rule` "none_failed"), since that may be a
+    hit. After another task that was skipped, it is skipped, too.
+    Raises PipelineError for a duplicate id, a cycle, or a channel that is missing, has an unknown key, another type, or
+    a producer that is not among the components.
     """
     ordered = _in_order(_by_id(dag_id, components))
     check_cache_settings(dag_id, cache, cache_ttl, cache_scope, verify)
@@ -83,7 +85,7 @@ def create_dag(
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """What `create_dag` was given for all components."""
+    """The arguments of `create_dag` that apply to all components."""
 
     pipeline_root: str | None
     metadata_conn_id: str | None
@@ -105,13 +107,13 @@ def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: st
 
 def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOperator]:
     if isinstance(components, BaseOperator):
-        raise PipelineError(f"{dag_id}: components is a list, and got the operator {components.task_id!r} alone")
+        raise PipelineError(f"{dag_id}: components must be a list, but got the operator {components.task_id!r}")
     by_id: dict[str, NodeOperator] = {}
     for component in components:
         _check_component(dag_id, component)
         if component.task_id == PLAN_TASK_ID:
             raise PipelineError(
-                f"{dag_id}: {PLAN_TASK_ID!r} is the task that plans; give the component another task_id"
+                f"{dag_id}: the task_id {PLAN_TASK_ID!r} is reserved for the plan; give the component another task_id"
             )
         if component.task_id in by_id:
             raise PipelineError(
@@ -125,17 +127,18 @@ def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOpe
 def _check_component(dag_id: str, component: Any) -> None:
     if not isinstance(component, NodeOperator):
         raise PipelineError(
-            f"{dag_id}: {component!r} is no component; add other tasks afterwards: `with dag: ... >> dag.get_task(...)`"
+            f"{dag_id}: {component!r} is not a component; add other tasks to the DAG afterwards: "
+            "`with dag: ... >> dag.get_task(...)`"
         )
     if component.has_dag():  # type: ignore[no-untyped-call]
         raise PipelineError(
-            f"{dag_id}: {component.task_id} is in the DAG {component.dag_id!r} already; make components outside of "
-            "`with DAG(...)`, and for one DAG only"
+            f"{dag_id}: {component.task_id} is already in the DAG {component.dag_id!r}; create components outside of "
+            "`with DAG(...)`, and use each in one DAG only"
         )
 
 
 def _in_order(by_id: Mapping[str, NodeOperator]) -> list[NodeOperator]:
-    """Producers before consumers, otherwise as given; raises PipelineError naming the ends of what does not fit."""
+    """Sorts producers before consumers, else as given; raises PipelineError, which names both ends of a wrong edge."""
     producers = {task_id: _producers(component, by_id) for task_id, component in by_id.items()}
     ordered: dict[str, NodeOperator] = {}
     while len(ordered) < len(by_id):
@@ -143,7 +146,7 @@ def _in_order(by_id: Mapping[str, NodeOperator]) -> list[NodeOperator]:
         if not ready:
             raise PipelineError(
                 f"the components read each other's outputs in a cycle: "
-                f"{_cycle(producers, ordered)}. Break it, e.g. by a Resolver that reads an earlier run's artifact"
+                f"{_cycle(producers, ordered)}. Break it, e.g. with a Resolver that reads an earlier run's artifact"
             )
         ordered |= {task_id: by_id[task_id] for task_id in ready}
     return list(ordered.values())
@@ -160,7 +163,7 @@ def _producers(component: NodeOperator, by_id: Mapping[str, NodeOperator]) -> se
 
 
 def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str:
-    """One cycle among the components that are not in order, as "A → B → A" (A reads B)."""
+    """One cycle among the components that are not in `ordered`, as "A → B → A" (A reads B)."""
     path = [next(task_id for task_id in producers if task_id not in ordered)]
     while path.count(path[-1]) == 1:
         path.append(min(producers[path[-1]] - ordered.keys()))
@@ -174,7 +177,10 @@ def _apply_defaults(component: NodeOperator, settings: _Settings) -> None:
 
 
 def _run_after_hits(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
-    """A skipped component above may be a hit; whoever chose a trigger rule keeps it, and above it no hit is skipped."""
+    """Lets the component run after skipped components, which may be hits, unless the user chose its trigger rule.
+
+    If the user's rule does not let skipped tasks pass, the plan does not skip the hits above it.
+    """
     given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
     if "trigger_rule" not in {*given, *default_args}:
         component.trigger_rule = TriggerRule.NONE_FAILED
@@ -182,7 +188,7 @@ def _run_after_hits(component: NodeOperator, default_args: Mapping[str, Any]) ->
 
 
 def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
-    """What Airflow does when an operator is made inside its DAG: these were made before theirs."""
+    """Applies `default_args`, as Airflow does only for an operator that is created inside its DAG."""
     given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
     for name, value in default_args.items():
         if name not in given and hasattr(component, name):
@@ -191,7 +197,7 @@ def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]
 
 
 def _doc(components: Sequence[NodeOperator]) -> str:
-    """A table of the components with what they read and write, for the DAG's page in the UI."""
+    """A table of the components and what they read and write, for the DAG's page in the UI."""
     rows = "\n".join(
         f"| {component.task_id} | {type(component).__name__} | {_inputs(component)} | {_outputs(component)} |"
         for component in components

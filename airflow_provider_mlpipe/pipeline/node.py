@@ -1,7 +1,7 @@
-"""The operator that every node of a pipeline is: what its task does.
+"""The base operator of all nodes of a pipeline: what its task does.
 
-It takes up what the run's plan recorded for it, or else resolves the inputs and does the node's own work; then it looks
-whether a gate is shut. Errors of this package that a retry cannot help end the task without one.
+If the run's plan recorded a result for the node, the task uses it. Otherwise it resolves the inputs and does the node's
+work. Then it checks the gate. A PermanentError fails the task without a retry.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class NodeOperator(WiredOperator):
         return MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
 
     def published_outputs(self, context: Context, key: str) -> list[Artifact]:
-        """What this operator's newest complete or cached execution in the context's run published under `key`."""
+        """The artifacts that this operator's newest complete or cached execution in this run published under `key`."""
         ti = context["ti"]
         return self.store.run_outputs(pipeline=ti.dag_id, run_id=ti.run_id, component_id=self.task_id, key=key)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Runs the node; returns plain dicts of the published artifacts, by output key."""
+        """Runs the node; returns the published artifacts as plain dicts, by output key."""
         with _airflow_errors():
             self._skip_with_what_is_above(context)
             published = self._planned(context)
@@ -63,7 +63,7 @@ class NodeOperator(WiredOperator):
         return {key: [to_dict(artifact) for artifact in artifacts] for key, artifacts in published.items()}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Decision | Resolution:
-        """What this node would do, without doing it."""
+        """What this node would do; it does not do it."""
         raise NotImplementedError
 
     def run_node(self, run: ComponentRun) -> Published:
@@ -71,7 +71,7 @@ class NodeOperator(WiredOperator):
         raise NotImplementedError
 
     def check_gate(self, outputs: Published) -> None:
-        """Raises a PermanentError when what was published (or hit) must stop the run; by default nothing does."""
+        """Raises a PermanentError when the published or reused outputs must stop the run; by default it does not."""
 
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
@@ -92,11 +92,11 @@ class NodeOperator(WiredOperator):
         )
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
-        """The digests of what this node reads outside the store, by name: by default its Content parameters'."""
+        """The digests of what this node reads outside the store, by name; by default, of its Content parameters."""
         return fingerprint.content_digests(self.SPEC, parameters)
 
     def rendered(self, context: Context, given: Mapping[str, Sequence[Artifact]]) -> Self:
-        """A copy as Airflow would execute it, but for its inputs, which are given by name."""
+        """A copy with rendered templates, as Airflow would execute it; its inputs are taken from `given`, by name."""
         copy = self.prepare_for_execution()
         for name in self.SPEC.inputs:
             setattr(copy, name, [to_dict(artifact) for artifact in given[name]] if name in given else None)
@@ -105,18 +105,21 @@ class NodeOperator(WiredOperator):
         return copy
 
     def _skip_with_what_is_above(self, context: Context) -> None:
-        """In a planned DAG a skipped component above may be a hit; what is no component takes this one with it."""
+        """Skips this task when an upstream task that is not a component was skipped.
+
+        In a planned DAG a skipped component may be a hit, so it does not skip this task.
+        """
         others = [task.task_id for task in self.upstream_list if not isinstance(task, NodeOperator)]
         if self.is_skipped_with_others and others:
             ti = context["ti"]
             states = ti.get_task_states(dag_id=ti.dag_id, task_ids=others, run_ids=[ti.run_id]).get(ti.run_id, {})
             if skipped := [task_id for task_id, state in states.items() if state == "skipped"]:
-                reason = f"{', '.join(sorted(skipped))} was skipped, and so is {self.task_id}"
+                reason = f"{self.task_id} is skipped, since {', '.join(sorted(skipped))} was skipped"
                 self.log.info("%s", reason)
                 raise AirflowSkipException(reason)
 
     def _planned(self, context: Context) -> Published | None:
-        """What the run's plan recorded for this task, if it was not cleared since."""
+        """The outputs that the run's plan recorded for this task; None without any, or if it was cleared since then."""
         ti = context["ti"]
         if not self.is_planned:
             return None
@@ -129,11 +132,11 @@ class NodeOperator(WiredOperator):
         return self.store.execution_artifacts(planned.execution_id, "OUTPUT")
 
     def _input_artifact(self, name: str) -> Artifact | None:
-        """The one artifact of an input; the template field holds the plain dicts its channel resolved to."""
+        """The artifact of an input; its template field holds the plain dicts that its channel resolved to."""
         given: Sequence[Mapping[str, Any]] | None = getattr(self, name)
         found, declared = given or (), self.SPEC.inputs[name]
         if len(found) > 1:
-            raise InvalidInputError(f"{self.task_id}.{name} takes one artifact, its channel has {len(found)}")
+            raise InvalidInputError(f"{self.task_id}.{name} takes one artifact, but its channel has {len(found)}")
         if found:
             return from_dict(found[0])
         if declared.optional and not (declared.required_when_wired and given is not None):
@@ -142,14 +145,14 @@ class NodeOperator(WiredOperator):
 
 
 class ResolvingOperator(NodeOperator):
-    """A node without an executor: it names artifacts that are there already, anew in every run."""
+    """A node without an executor: it finds artifacts that exist already, and looks for them in every run."""
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
-        """The artifacts that it names, and the execution that names them."""
+        """The artifacts that it finds, and the execution to record."""
         raise NotImplementedError
 
     def run_node(self, run: ComponentRun) -> Published:
-        """Resolves it and records the answer."""
+        """Finds the artifacts and records them."""
         _, published = publisher.publish_resolution(self.store, self.decide(self.store, run))
         named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
         self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")

@@ -1,4 +1,4 @@
-"""RuntimeParameters: values that are chosen when a DAG is triggered."""
+"""RuntimeParameters: values that the user chooses when triggering a DAG."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class RuntimeParameter(ResolveMixin):
         return f"RuntimeParameter({self.name!r}, {self.ptype.__name__}, default={self.default!r})"
 
     def iter_references(self) -> Iterable[tuple[Operator, str]]:
-        """A parameter draws no edge."""
+        """A parameter adds no edge to the DAG."""
         return ()
 
     def resolve(self, context: Context) -> Any:
-        """This run's value, in the declared type."""
+        """This run's value, converted to the declared type."""
         value = context["params"].get(self.name, self.default)
         if value is None or type(value) is self.ptype:
             return value
@@ -54,15 +54,15 @@ class RuntimeParameter(ResolveMixin):
             return _TRUTH[str(value).lower()] if self.ptype is bool else self.ptype(value)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(
-                f"parameter {self.name!r} is {value!r}, which is no {self.ptype.__name__}"
+                f"parameter {self.name!r} is {value!r}, but must be of type {self.ptype.__name__}"
             ) from error
 
     def serialize(self) -> dict[str, Any]:
-        """Deterministic, since it feeds the DAG's version hash."""
+        """Deterministic, since Airflow hashes it for the DAG's version."""
         return {"runtime_parameter": self.name, "type": self.JSON_TYPES[self.ptype], "default": self.default}
 
     def json_schema(self) -> dict[str, Any]:
-        """The schema of the Airflow Param; null is admitted when there is no default."""
+        """The schema of the Airflow Param; null is valid when there is no default."""
         json_type = self.JSON_TYPES[self.ptype]
         return {"type": json_type if self.default is not None else [json_type, "null"]} | self.schema
 
@@ -73,9 +73,9 @@ def runtime_parameters(values: Any) -> Iterator[RuntimeParameter]:
 
 
 def declare_params(dag: DAG, values: Sequence[Any]) -> None:
-    """Makes an Airflow Param of every RuntimeParameter in `values`, so that the trigger form asks for it.
+    """Adds an Airflow Param for every RuntimeParameter in `values`, so that the trigger form asks for it.
 
-    A Param of that name that the DAG already has is kept: it is its author's own word on it.
+    If the DAG already has a Param of that name, it is kept: the DAG's author wrote it.
     """
     for parameter in runtime_parameters(values):
         if parameter.name not in dag.params:
@@ -85,5 +85,5 @@ def declare_params(dag: DAG, values: Sequence[Any]) -> None:
 
 
 def plain_value(value: Any) -> Any:
-    """Tuples become lists and paths text, so that a value is the same before and after it crossed to the executor."""
+    """Turns tuples into lists and paths into text, so that a value is the same here and in the executor process."""
     return mapped(value, lambda leaf: os.fspath(leaf) if isinstance(leaf, os.PathLike) else leaf)

@@ -1,4 +1,4 @@
-"""How an operator declares itself: the annotations of its `__init__` are its spec.
+"""How an operator declares its inputs and parameters: by the annotations of its `__init__`.
 
 ::
 
@@ -11,8 +11,8 @@
             self.examples = examples
             ...
 
-`Input` and `OptionalInput` are channels; the others are parameters and say what they mean for the fingerprint. Nothing
-is declared twice: `component_spec` reads the signature, and the template fields follow from it.
+`Input` and `OptionalInput` mark channels. The other markers are for parameters and say how these count in the
+fingerprint. Nothing is declared twice: `component_spec` reads the signature, and the template fields follow from it.
 """
 
 from __future__ import annotations
@@ -49,31 +49,32 @@ OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)
 """One artifact of type A, or None."""
 
 GateInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, required_when_wired=True)]
-"""None, or a channel that must bring its artifact: no verdict is no positive verdict, so the task is skipped."""
+"""None, or a channel. If a channel is given but has no artifact in this run, the task is skipped: a missing blessing
+does not count as BLESSED."""
 
 IgnoredInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, ignored=True)]
-"""As OptionalInput, for what cannot change the output, but spares work: no part of the fingerprint."""
+"""As OptionalInput, but not part of the fingerprint: it saves work and cannot change the output."""
 
 Value: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.VALUE]
 """A parameter whose value is part of the fingerprint."""
 
 Config: TypeAlias = Annotated[T, ComponentSpec.VALUE]
-"""As Value, for messages and dicts: only what is in them may be a RuntimeParameter."""
+"""As Value, for messages and dicts: a RuntimeParameter may stand inside them, but not in place of them."""
 
 Content: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.CONTENT]
-"""A path whose content is part of the fingerprint, and the path is not. A `.py` file counts with its local imports."""
+"""A path. Its content is part of the fingerprint, the path is not. A `.py` file counts with its local imports."""
 
 Function: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.FUNCTION]
-"""A dotted name of a function: the name counts, and its module's source with its local imports."""
+"""A dotted name of a function. The name and its module's source, with local imports, are part of the fingerprint."""
 
 Ignored: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.IGNORED]
-"""A parameter that cannot change the output."""
+"""A parameter that is not part of the fingerprint, since it cannot change the output."""
 
 
 def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[Artifact]]) -> ComponentSpec:
-    """Reads the spec of an operator class off its `__init__` and those it inherits.
+    """Reads the spec of an operator class from its `__init__` and from the inherited ones.
 
-    Arguments without a marker are Airflow's own.
+    Arguments without a marker are Airflow's.
     """
     spec = ComponentSpec(
         component_type=operator.__name__.removesuffix("Operator"),
@@ -90,9 +91,9 @@ def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[
 
 
 def module_beside(operator: type) -> str:
-    """The name by which `executor.py` in the operator's folder is imported.
+    """The module name of `executor.py` in the operator's folder.
 
-    A DAG file is no module of a package: its folder is found on the import path.
+    A DAG file is not in a package. There, the name follows from the entry of `sys.path` that contains its folder.
     """
     package = operator.__module__.rpartition(".")[0]
     file = getattr(sys.modules.get(operator.__module__), "__file__", None)

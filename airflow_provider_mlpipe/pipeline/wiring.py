@@ -1,4 +1,4 @@
-"""A node in its pipeline: the inputs and outputs of its spec, the edges that follow, the Params that it declares."""
+"""How a node is connected in its pipeline: its inputs and outputs, its edges, and the Params that it declares."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class WiredOperator(BaseOperator):
-    """A task with artifacts as inputs and outputs. `task_id`, the component's id, is its type unless given.
+    """A task with artifacts as inputs and outputs. `task_id` is the component's id (default: its type).
 
-    :param pipeline_root: folder below which outputs are written (default: the DAG's, then `[mlpipe] pipeline_root`)
-    :param metadata_conn_id: Airflow connection of type `mlpipe` (default: the DAG's, then `mlpipe_default`)
+    :param pipeline_root: folder below which outputs are written (default: the DAG's, else `[mlpipe] pipeline_root`)
+    :param metadata_conn_id: Airflow connection of type `mlpipe` (default: the DAG's, else `mlpipe_default`)
     """
 
     OUTPUTS: ClassVar[Mapping[str, type[Artifact]]] = {}
@@ -35,7 +35,7 @@ class WiredOperator(BaseOperator):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.SPEC = component_spec(cls, executor=cls.EXECUTOR, outputs=cls.OUTPUTS)
-        # Sorted, since a protobuf map has no order and Airflow's version of a DAG depends on this one.
+        # Sorted: a protobuf map has no order, and Airflow hashes the template fields' order for the DAG's version.
         cls.template_fields = (*sorted(cls.SPEC.inputs), *sorted(cls.SPEC.parameters), "pipeline_root")
 
     def __init__(
@@ -68,13 +68,13 @@ class WiredOperator(BaseOperator):
         return {name: channel for name, channel in given.items() if channel is not None}
 
     def gated_channels(self) -> list[Channel[Any]]:
-        """Channels whose other readers must wait for this node, since `check_gate` may find them unfit."""
+        """The channels that this node's `check_gate` judges; other readers of them must wait for this node."""
         return []
 
     def wire(self) -> None:
         """Checks the inputs, draws this task's edges and declares its parameters on the DAG.
 
-        Called once, after its producers were wired: by Airflow in `with DAG(...)`, else by `create_dag`.
+        Called once, after its producers were wired: in `with DAG(...)` by Airflow, else by `create_dag`.
         """
         self.input_channels()
         self._check_functions()
@@ -86,16 +86,16 @@ class WiredOperator(BaseOperator):
         _order_by_gates(wired)
 
     def runtime_parameters(self) -> Iterator[RuntimeParameter]:
-        """The RuntimeParameters among this task's parameters, nested ones too."""
+        """The RuntimeParameters among this task's parameters, including nested ones."""
         return runtime_parameters([getattr(self, name) for name in self.template_fields])
 
     def _set_xcomargs_dependencies(self) -> None:
-        """Airflow calls this when an operator has been constructed; without a DAG yet, `create_dag` wires it later."""
+        """Airflow calls this when it has constructed an operator. If it has no DAG yet, `create_dag` wires it later."""
         if self.has_dag():  # type: ignore[no-untyped-call]
             self.wire()
 
     def _set_xcomargs_dependency(self, field: str, newvalue: Any) -> None:
-        """Airflow calls this when a field is set later on."""
+        """Airflow calls this when a field of the operator is set later."""
         if self.has_dag():  # type: ignore[no-untyped-call]
             super()._set_xcomargs_dependency(field, newvalue)
 
@@ -105,34 +105,35 @@ class WiredOperator(BaseOperator):
         if channel is None:
             if declared.optional:
                 return
-            raise PipelineError(f"{end} needs a channel and got None; pass e.g. {name}=producer.outputs[...]")
+            raise PipelineError(f"{end} needs a channel, but got None; pass e.g. {name}=producer.outputs[...]")
         if not isinstance(channel, Channel):
-            raise PipelineError(f"{end} needs a channel and got {channel!r}; pass e.g. {name}=producer.outputs[...]")
+            raise PipelineError(f"{end} needs a channel, but got {channel!r}; pass e.g. {name}=producer.outputs[...]")
         if declared.artifact_type not in channel.artifact_type.type_names():
             raise PipelineError(f"{end} cannot take {channel!r}; pass a channel of {declared.artifact_type}")
 
     def _check_functions(self) -> None:
         for name, parameter in self.SPEC.parameters.items():
             if parameter.kind == pb.ComponentSpec.FUNCTION and callable(given := getattr(self, name)):
-                raise PipelineError(f"{self.task_id}.{name} takes a dotted name, 'module.function', and got {given!r}")
+                raise PipelineError(f"{self.task_id}.{name} needs a dotted name, 'module.function', but got {given!r}")
 
     def published_outputs(self, context: Context, key: str) -> list[Artifact]:
-        """What its newest complete or cached execution in the context's run published under `key`."""
+        """The artifacts that its newest complete or cached execution in the context's run published under `key`."""
         raise NotImplementedError
 
 
 def _check_one_meaning(node: WiredOperator, others: Sequence[WiredOperator]) -> None:
-    """Two RuntimeParameters of one name would share a Param, and one of their defaults would silently win."""
+    """Refuses two different RuntimeParameters of one name: they share a Param, so one default would be ignored."""
     for mine in node.runtime_parameters():
         for theirs in (parameter for other in others for parameter in other.runtime_parameters()):
             if mine.name == theirs.name and mine.serialize() != theirs.serialize():
                 raise PipelineError(
-                    f"{node.dag_id}: {theirs} and {mine} share a name and differ; share one, or rename one"
+                    f"{node.dag_id}: {theirs} and {mine} have the same name, but differ; use one object for both, or "
+                    "rename one"
                 )
 
 
 def _order_by_gates(nodes: Sequence[WiredOperator]) -> None:
-    """A gate that may fail holds back everything else that reads what it vouches for."""
+    """Makes every other reader of a gated channel wait for its gate."""
     for gate in nodes:
         for channel in gate.gated_channels():
             above = gate.get_flat_relative_ids(upstream=True)

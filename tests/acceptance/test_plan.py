@@ -199,7 +199,7 @@ def test_a_hit_that_another_kind_of_task_follows_succeeds_at_once(place: Place) 
 def test_what_is_below_a_skipped_task_of_another_kind_is_skipped(place: Place) -> None:
     run_id = place.run("guarded")
     assert set(place.states("guarded", run_id).values()) == {"skipped"}
-    assert "plan was skipped, and so is Make" in place.log("guarded", run_id, "Make")
+    assert "Make is skipped, since plan was skipped" in place.log("guarded", run_id, "Make")
     assert not place.executions("guarded", run_id)
 
 

@@ -173,7 +173,7 @@ def test_a_runtime_parameter_has_its_type(ptype: type, given: Any, value: Any) -
 
 
 def test_a_value_of_another_type_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="parameter 'p' is 'maybe', which is no bool"):
+    with pytest.raises(InvalidInputError, match="parameter 'p' is 'maybe', but must be of type bool"):
         RuntimeParameter("p", bool).resolve({"params": {"p": "maybe"}})  # type: ignore[typeddict-item]
 
 
@@ -209,7 +209,7 @@ def test_the_authors_own_param_is_kept() -> None:
 
 def test_one_name_with_two_meanings_is_refused() -> None:
     source = SourceOperator(name=RuntimeParameter("name", str, "a"), path=RuntimeParameter("name", str, "b"))
-    with pytest.raises(PipelineError, match="share a name and differ"):
+    with pytest.raises(PipelineError, match="have the same name, but differ"):
         create_dag("d", [source])
 
 
@@ -257,13 +257,13 @@ def foreign() -> list[ComponentOperator]:
             lambda: [ReaderOperator(examples=SourceOperator().outputs["schema"])],
             r"Reader\.examples \(Examples\) cannot take Source\.outputs\['schema'\] \(Schema\); pass a",
         ),
-        (lambda: [ReaderOperator(examples=None)], r"Reader\.examples \(Examples\) needs a channel and got None"),
-        (lambda: [ReaderOperator(examples="/data")], r"Reader\.examples \(Examples\) needs a channel and got '/data'"),
-        (lambda: SourceOperator(), "components is a list, and got the operator 'Source' alone"),
-        (lambda: [EmptyOperator(task_id="foreign")], "no component; add other tasks afterwards"),
-        (made_in_a_dag, "Source is in the DAG 'other' already; make components outside"),
-        (lambda: [SourceOperator(fn=len)], "Source.fn takes a dotted name, 'module.function'"),
-        (lambda: [SourceOperator(cache="always")], "cache is one of True, False, 'refresh', not 'always'"),
+        (lambda: [ReaderOperator(examples=None)], r"Reader\.examples \(Examples\) needs a channel, but got None"),
+        (lambda: [ReaderOperator(examples="/data")], r"Reader\.examples \(Examples\) needs a channel, but got '/data'"),
+        (lambda: SourceOperator(), "components must be a list, but got the operator 'Source'"),
+        (lambda: [EmptyOperator(task_id="foreign")], "not a component; add other tasks to the DAG afterwards"),
+        (made_in_a_dag, "Source is already in the DAG 'other'; create components outside"),
+        (lambda: [SourceOperator(fn=len)], "Source.fn needs a dotted name, 'module.function'"),
+        (lambda: [SourceOperator(cache="always")], "cache must be one of True, False, 'refresh', not 'always'"),
         (lambda: [SourceOperator().outputs["model"]], "Source has no output 'model'; it has: examples, schema"),
     ],
 )
