@@ -1,8 +1,9 @@
-"""Which components a partial run runs, what it takes from an earlier run, and what it leaves out.
+"""Partial runs: which components run, which are taken from an earlier run, and which are left out.
 
-Three Params choose: `from_components` (these and what is below them), `to_components` (these and what is above them)
-and `skip_components` (not these). What is above the chosen ones is taken from the latest run that has what they need,
-or from the run that `base_run_id` names; all else is left out.
+Three Params choose the components: `from_components` (these and all downstream of them), `to_components` (these and all
+upstream of them) and `skip_components` (not these). The components upstream of the chosen ones are taken from an
+earlier run: the one that `base_run_id` names, or the latest one that has what the chosen ones need. All others are left
+out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FROM, TO, SKIP, BASE = "from_components", "to_components", "skip_components", "b
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """An earlier run's result that stands for a component's in this one."""
+    """A component's result in an earlier run, which this run uses instead of its own."""
 
     run_id: str
     start: ExecutionStart
@@ -38,7 +39,10 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a partial run takes from an earlier run, by component, and what it leaves out; neither in a whole run."""
+    """The results that a partial run takes from an earlier run, by component, and the components that it leaves out.
+
+    In a whole run both are empty.
+    """
 
     taken: Mapping[str, Taken] = field(default_factory=dict)
     left_out: Collection[str] = ()
@@ -47,14 +51,15 @@ class Selection:
 def declare(dag: DAG, component_ids: Sequence[str]) -> None:
     """Adds the Params to the DAG, so that the trigger form asks for them."""
     choice = {"type": "array", "items": {"type": "string", "enum": list(component_ids)}, "section": "Partial run"}
-    dag.params[FROM] = Param([], description="Only these and what is below them.", **_form(choice))
-    dag.params[TO] = Param([], description="Only these and what is above them.", **_form(choice))
-    dag.params[SKIP] = Param([], description="Not these.", **_form(choice))
+    dag.params[FROM] = Param([], description="Run only these and the components downstream.", **_form(choice))
+    dag.params[TO] = Param([], description="Run only these and the components upstream.", **_form(choice))
+    dag.params[SKIP] = Param([], description="Do not run these.", **_form(choice))
     dag.params[BASE] = Param(
         None,
         type=["null", "string"],
         section="Partial run",
-        description="Run to take the results of the others from (default: the latest that has them).",
+        description="Id of the earlier run that provides the results of the other components (default: the latest run "
+        "that has them).",
     )
 
 
@@ -64,9 +69,10 @@ def _form(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def select(dag: DAG, store: MetadataStore, context: Context) -> Selection:
-    """What the run's Params choose.
+    """The selection that the run's Params describe.
 
-    Raises InvalidInputError for an unknown component, a choice of nothing, and when what is needed is in no run.
+    Raises InvalidInputError for an unknown component, when no component is left to run, and when no earlier run has the
+    results that are needed.
     """
     params = context["params"]
     first, last, without = (list(params.get(name) or ()) for name in (FROM, TO, SKIP))
@@ -86,7 +92,7 @@ def select(dag: DAG, store: MetadataStore, context: Context) -> Selection:
 def _check_known(given: Iterable[str], nodes: Mapping[str, NodeOperator]) -> None:
     if unknown := sorted(set(given) - nodes.keys()):
         raise InvalidInputError(
-            f"no component {', '.join(unknown)} to run from, to or without; there are: {', '.join(nodes)}"
+            f"{FROM}, {TO} or {SKIP} has unknown components: {', '.join(unknown)}; the DAG has: {', '.join(nodes)}"
         )
 
 
@@ -101,14 +107,14 @@ def _chosen(
     chosen = (below & above) - set(without)
     if not chosen:
         raise InvalidInputError(
-            f"nothing is left to run: from {', '.join(first) or 'the start'} to {', '.join(last) or 'the end'} without "
-            f"{', '.join(without) or 'any exception'}"
+            f"no component is left to run from {', '.join(first) or 'the start'} to {', '.join(last) or 'the end'} "
+            f"without {', '.join(without) or 'exceptions'}; change {FROM}, {TO} or {SKIP}"
         )
     return chosen
 
 
 def _required(nodes: Mapping[str, NodeOperator], runs: Collection[str]) -> set[str]:
-    """Whose outputs the chosen components cannot do without."""
+    """The components whose outputs the chosen components must have."""
     return {
         channel.producer.task_id
         for task_id in runs
@@ -131,21 +137,23 @@ def _take(
         if result is not None:
             taken[node.task_id] = result
         elif node.task_id in needed:
-            raise InvalidInputError(f"{node.task_id} cannot be taken: {problem}. Run it, too, or name another run")
+            raise InvalidInputError(
+                f"{node.task_id} cannot be taken from an earlier run: {problem}. Run it, too, or set another {BASE}"
+            )
     return taken
 
 
 def _result(node: NodeOperator, store: MetadataStore, ti: Any, run_id: str) -> tuple[Taken | None, str]:
-    """What a run has of a component; None, and why, if it cannot be used."""
+    """A component's result in an earlier run; or None and the reason why it cannot be used."""
     found = store.executions(pipeline=ti.dag_id, run_id=run_id, component_id=node.task_id).items
     usable = [each for each in found if each.state in (ExecutionState.COMPLETE, ExecutionState.CACHED)]
     if not usable:
-        return None, f"run {run_id} has no result of it"
+        return None, f"run {run_id} has no result of this component"
     outputs = store.execution_artifacts(usable[0].id, "OUTPUT")
     for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
         problem = None if artifact.state is ArtifactState.LIVE else f"{artifact.uri} is {artifact.state.value}"
         if problem := problem or usable_problem(artifact, _verify(node)):
-            return None, f"of run {run_id}, {problem}"
+            return None, f"in run {run_id}, {problem}"
     return _taken(usable[0], outputs, store, ti), ""
 
 

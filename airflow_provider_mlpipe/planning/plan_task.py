@@ -1,4 +1,4 @@
-"""The task `plan`: decides for the whole run before it begins, says why, and skips what need not run."""
+"""The task `plan`: decides for every component before the run begins, logs the reasons, and skips what need not run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 PLAN_TASK_ID = "plan"
 _MAY_RUN = (planner.Verdict.RUN, planner.Verdict.UNKNOWN)
-_ROUNDS = 3  # of a decision that is overtaken before it is committed, e.g. by outputs that are marked MISSING
+_ROUNDS = 3  # a plan is made again if the store changes before the commit, e.g. when outputs are marked MISSING
 
 
 class PlanOperator(BaseOperator):
-    """Decides, commits what it decided, and only then skips: its retry finds the decisions and goes by them.
+    """Decides, commits the decisions, and only then skips tasks. A retry finds the decisions and follows them.
 
-    Tasks of this DAG above it have ended when it decides; the components below other tasks are left to decide
+    When it decides, the DAG's tasks upstream of it have ended. Components downstream of other tasks decide for
     themselves.
 
     :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
-    :param kwargs: everything that BaseOperator takes
+    :param kwargs: all arguments of BaseOperator
     """
 
     ui_color = "#fef7e0"
@@ -41,7 +41,7 @@ class PlanOperator(BaseOperator):
         self.metadata_conn_id = metadata_conn_id
 
     def execute(self, context: Context) -> None:
-        """Plans the run; raises DownstreamTasksSkipped with what is to be skipped."""
+        """Plans the run; raises DownstreamTasksSkipped with the tasks to skip."""
         store = MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
         try:
             tasks = self._committed(store, context)
@@ -55,7 +55,7 @@ class PlanOperator(BaseOperator):
             raise DownstreamTasksSkipped(tasks=skipped)
 
     def _warm_up(self, tasks: Iterable[PlannedTask]) -> None:
-        """What the first heavy task would wait for is imported while light ones still run."""
+        """Starts the warm parent, so that it imports the heavy libraries while light tasks still run."""
         to_come = [self.dag.get_task(task.component_id) for task in tasks if task.verdict in _MAY_RUN]
         components = [task for task in to_come if isinstance(task, ComponentOperator)]
         parent = next(filter(None, (component.warm_parent() for component in components)), None)
@@ -66,7 +66,7 @@ class PlanOperator(BaseOperator):
             self.log.info("executors start cold: %s", why)
 
     def _committed(self, store: MetadataStore, context: Context) -> list[PlannedTask]:
-        """This run's plan: the one that an earlier try has committed, or a new one."""
+        """This run's plan: the one that an earlier try committed, or a new one."""
         ti = context["ti"]
         key: dict[str, Any] = {"pipeline": ti.dag_id, "run_id": ti.run_id, "clear": ti.max_tries}
         for rounds_left in reversed(range(_ROUNDS)):
@@ -74,7 +74,7 @@ class PlanOperator(BaseOperator):
                 if (tasks := store.plan(**key)) is not None:
                     return tasks
                 if dead := store.abandon_stale(STALE_AFTER):
-                    self.log.info("executions %s ended: nothing was heard of their workers", dead)
+                    self.log.info("executions %s are abandoned: their workers sent no heartbeat", dead)
                 nodes = planner.make_plan(self.dag, store, context, plan_task_id=self.task_id)
                 barrier("plan.before_commit")
                 planner.commit(store, nodes, **key)
@@ -82,12 +82,12 @@ class PlanOperator(BaseOperator):
             except TransientError as error:
                 if not rounds_left:
                     raise
-                self.log.warning("plans again: %s", error)
+                self.log.warning("the plan is made again: %s", error)
         return store.plan(**key) or []
 
 
 def lines(tasks: Sequence[PlannedTask]) -> Iterable[str]:
-    """The plan in words, a line per component."""
+    """The plan as text, one line per component."""
     width = max((len(task.component_id) for task in tasks), default=0)
     for task in tasks:
         yield f"{task.component_id:<{width}}  {task.verdict:<8}  {task.reason}"

@@ -1,11 +1,13 @@
 """Decides for a whole DAG what a run would do, before anything runs.
 
-In topological order each component is asked what it would do. It can say so only when everything above it is settled:
-its inputs are then known, and its task may be skipped, since a skipped task lets its followers start at once.
+The planner asks each component in topological order what it would do. A component can answer only when everything
+upstream of it is settled. Then its inputs are known, and its task may be skipped. (After a skipped task, the next tasks
+start at once, so nothing upstream may still be open.)
 
-- A hit, or a node that only names artifacts, is settled; so is what a partial run takes from an earlier one.
-- A component that runs is not, and what is below it is unknown until then (it may still turn out to be a hit).
-- So is what is below a task that is no component, unless that task is above the plan and has ended.
+- Settled are hits, nodes that only find artifacts, and results that a partial run takes from an earlier run.
+- A component that runs is not settled. Everything downstream of it is unknown until it has run; it may still be a hit.
+- Everything downstream of a task that is not a component is unknown, too, unless that task is upstream of the plan and
+  has ended.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ _LETS_SKIPPED_PASS = {"none_failed", "all_done", "always"}
 
 
 class Verdict(str, Enum):
-    """What a plan says of a component."""
+    """What a plan says about a component."""
 
     HIT = "hit"
     RESOLVED = "resolved"
@@ -50,9 +52,9 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedNode:
-    """A component's verdict, why, what is known of its outcome, and whether its task can be skipped.
+    """A component's verdict, the reason, the outcome as far as it is known, and whether its task can be skipped.
 
-    `reads` says whose output each input is: producer and key by the input's name.
+    `reads` says where each input comes from: {input name: (producer, output key)}.
     """
 
     component_id: str
@@ -65,22 +67,22 @@ class PlannedNode:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing about it is open any more."""
+        """Whether its outputs are known."""
         return self.outputs is not None
 
 
 def make_plan(dag: DAG, store: MetadataStore, context: Context, *, plan_task_id: str) -> list[PlannedNode]:
     """What each component of the DAG would do in a run with the context's Params, in topological order.
 
-    Looks into the store, hashes files and marks outputs as MISSING that are found so; records nothing. The DAG's tasks
-    above `plan_task_id` have ended. Raises TransientError when the store is away, and InvalidInputError when a partial
-    run names what there is not.
+    It reads the store, hashes files and marks outputs as MISSING when their files are gone; it records nothing else.
+    The DAG's tasks upstream of `plan_task_id` must have ended. Raises TransientError when the store cannot be reached,
+    and InvalidInputError when a partial run asks for components or results that do not exist.
     """
     return _Planner(dag, store, context, partial_run.select(dag, store, context), plan_task_id).plan()
 
 
 def commit(store: MetadataStore, nodes: Sequence[PlannedNode], *, pipeline: str, run_id: str, clear: int) -> bool:
-    """Records every outcome and the plan itself in one transaction; False if another process was quicker."""
+    """Records every outcome and the plan itself in one transaction; False if another process did it first."""
     return store.commit_plan(
         pipeline=pipeline, run_id=run_id, clear=clear, record=lambda: list(_recorded(store, nodes))
     )
@@ -102,7 +104,7 @@ def _recorded(store: MetadataStore, nodes: Sequence[PlannedNode]) -> Iterable[Pl
 
 
 def _record(store: MetadataStore, node: PlannedNode, published: Mapping[str, Outputs]) -> tuple[int, Outputs]:
-    """Its inputs are those that were recorded just now: what an Importer registers has its id only since then."""
+    """Records a node's outcome, with inputs from `published`: only there does an Importer's artifact have its id."""
     assert node.outcome is not None
     if isinstance(node.outcome, Taken):
         return publisher.publish_hit(store, node.outcome.start, node.outcome.cached_from)
@@ -136,9 +138,9 @@ class _Planner:
 
     def _node(self, task: Any) -> PlannedNode:
         if not isinstance(task, NodeOperator):
-            return _open(task, Verdict.UNKNOWN, "it is mapped: each of its tasks decides for itself")
+            return _open(task, Verdict.UNKNOWN, "it is mapped; each of its tasks decides for itself")
         if task.task_id in self._selection.left_out:
-            return replace(_open(task, Verdict.LEFT_OUT, "this run is without it"), outputs={})
+            return replace(_open(task, Verdict.LEFT_OUT, "not part of this partial run"), outputs={})
         if task.task_id in self._selection.taken:
             return self._taken(task, self._selection.taken[task.task_id])
         if waits_for := self._first_open_above(task.task_id):
@@ -148,7 +150,7 @@ class _Planner:
         return self._decided(task)
 
     def _first_open_above(self, task_id: str) -> str | None:
-        """The nearest task above of which it is not known how it ends."""
+        """The nearest upstream task that is not settled."""
         above = self._above(task_id)
         is_open = (other for other in reversed(self._tasks) if other in above and not self._is_settled(other))
         return next(is_open, None)
@@ -177,9 +179,10 @@ class _Planner:
         return _gated(copy, replace(node, outcome=taken, outputs=taken.outputs))
 
     def _with_skip(self, task: Any, node: PlannedNode) -> PlannedNode:
-        """A skipped task must be followed by components only: others would be skipped with it.
+        """Decides whether the node's task can be skipped.
 
-        Nor may what follows it start before a task above it that is no component has ended.
+        Only components may follow a skipped task, since Airflow would skip other tasks, too. And everything upstream
+        must be settled, since the tasks after a skipped one may start before an upstream task has ended.
         """
         if not node.is_settled:
             return node
@@ -196,7 +199,7 @@ class _Planner:
 
 
 def _is_node(task: Any) -> bool:
-    operator = getattr(task, "operator_class", type(task))  # of a mapped task, what it maps
+    operator = getattr(task, "operator_class", type(task))  # a mapped task has the operator that it maps
     return isinstance(operator, type) and issubclass(operator, NodeOperator)
 
 
@@ -209,7 +212,7 @@ def _open(task: Any, verdict: Verdict, reason: str) -> PlannedNode:
 def _with_outcome(task: NodeOperator, outcome: Decision | Resolution) -> PlannedNode:
     if isinstance(outcome, Resolution):
         named = [str(artifact.id or artifact.uri) for artifacts in outcome.outputs.values() for artifact in artifacts]
-        reason = f"names {', '.join(named)}" if named else "nothing found"
+        reason = f"found {', '.join(named)}" if named else "nothing found"
         return replace(_open(task, Verdict.RESOLVED, reason), outcome=outcome, outputs=outcome.outputs)
     if outcome.cached is None:
         return _open(task, Verdict.RUN, outcome.reason)
@@ -217,13 +220,13 @@ def _with_outcome(task: NodeOperator, outcome: Decision | Resolution) -> Planned
 
 
 def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
-    """A shut gate is not passed by a hit: its task runs, finds the hit, and fails."""
+    """If the gate fails on a hit, the task is not skipped: it runs, finds the hit, and fails."""
     if node.outputs is None:
         return node
     try:
         task.check_gate(node.outputs)
     except PermanentError as error:
-        return replace(node, reason=f"{node.reason}; its gate is shut: {error}", outputs=None, outcome=None)
+        return replace(node, reason=f"{node.reason}; its gate fails: {error}", outputs=None, outcome=None)
     return node
 
 
@@ -234,5 +237,5 @@ def _what_only_its_task_knows(task: NodeOperator) -> str | None:
     for name in task.template_fields:
         for text in leaves(getattr(task, name)):
             if isinstance(text, str) and _OF_ITS_OWN_TASK & find_undeclared_variables(environment.parse(text)):
-                return f"its {name} is only known in its task: {text}"
+                return f"its {name} is known only in its task: {text}"
     return None

@@ -1,4 +1,4 @@
-"""What a run would see that was triggered now, so that a plan can be shown without one."""
+"""The context of a run as if it were triggered now, to show a plan without a run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 
 def preview_context(dag: DAG, conf: Mapping[str, Any], *, run_id: str = "preview") -> Context:
-    """The template context of the task `plan` in a manual run with these Params, at this moment.
+    """The template context of the task `plan` in a manual run that starts now with the Params in `conf`.
 
-    Raises PipelineError when the DAG was not made by `create_dag`, and InvalidInputError for a Param that does not fit.
+    Raises PipelineError when `create_dag` did not make the DAG, and InvalidInputError for an unknown or invalid Param.
     """
     if not dag.has_task(PLAN_TASK_ID):
-        raise PipelineError(f"DAG {dag.dag_id!r} has no task {PLAN_TASK_ID!r}: only what `create_dag` made is planned")
+        raise PipelineError(
+            f"DAG {dag.dag_id!r} has no task {PLAN_TASK_ID!r}: only DAGs made by `create_dag` can be planned"
+        )
     if unknown := sorted(conf.keys() - set(dag.params)):
         raise InvalidInputError(
-            f"DAG {dag.dag_id!r} has no Param {', '.join(unknown)}; it has {', '.join(sorted(dag.params))}"
+            f"DAG {dag.dag_id!r} has no Param {', '.join(unknown)}; it has: {', '.join(sorted(dag.params))}"
         )
     now = datetime.now(timezone.utc)
     dag_run = DagRun(
@@ -47,7 +49,7 @@ def preview_context(dag: DAG, conf: Mapping[str, Any], *, run_id: str = "preview
         consumed_asset_events=[],
     )
     task = dag.get_task(PLAN_TASK_ID).prepare_for_execution()
-    task.params = ParamsDict()  # they repeat the DAG's
+    task.params = ParamsDict()  # they would repeat the DAG's Params
     ti = RuntimeTaskInstance.model_construct(
         id=uuid7(),
         task=task,
@@ -62,8 +64,8 @@ def preview_context(dag: DAG, conf: Mapping[str, Any], *, run_id: str = "preview
     own, dag.params = dag.params, deepcopy(dag.params)  # Airflow writes the run's values into the Params
     try:
         context: Context = ti.get_template_context()
-    except ValueError as error:  # Airflow's ParamValidationError is one
-        raise InvalidInputError(f"the Params do not fit: {error}") from error
+    except ValueError as error:  # such as Airflow's ParamValidationError
+        raise InvalidInputError(f"the Params are not valid: {error}") from error
     finally:
         dag.params = own
     return context

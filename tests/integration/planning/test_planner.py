@@ -218,13 +218,13 @@ def test_a_shut_gate_is_left_to_its_task(pipeline: Pipeline) -> None:
     pipeline.run(pipeline.dag(*make_and_use()))
     nodes = pipeline.plan(pipeline.dag(*make_and_use(shut=True)))
     assert verdicts(nodes) == {"Make": "hit", "Use": "unknown"}
-    assert "its gate is shut" in nodes["Make"].reason
+    assert "its gate fails" in nodes["Make"].reason
     assert not nodes["Make"].is_skipped
 
 
 def test_what_only_the_task_knows_is_unknown(pipeline: Pipeline) -> None:
     nodes = pipeline.plan(pipeline.dag(*make_and_use(text="{{ ti.xcom_pull('other') }}")))
-    assert nodes["Make"].reason == "its text is only known in its task: {{ ti.xcom_pull('other') }}"
+    assert nodes["Make"].reason == "its text is known only in its task: {{ ti.xcom_pull('other') }}"
     day = pipeline.plan(pipeline.dag(*make_and_use(text="{{ ds }}")))
     assert day["Make"].verdict is Verdict.RUN
     assert pipeline.plan(pipeline.dag(*make_and_use(params={"a": 1})))["Make"].reason == "it has Params of its own"
@@ -249,7 +249,7 @@ def test_a_resolver_is_pinned(pipeline: Pipeline) -> None:
     pipeline.run(dag())
     nodes = pipeline.plan(dag())
     assert verdicts(nodes) == {"Make": "hit", "Resolver": "resolved", "Use": "hit"}
-    assert nodes["Resolver"].reason == "names 1"
+    assert nodes["Resolver"].reason == "found 1"
 
 
 # Committing
@@ -409,23 +409,27 @@ def test_what_is_chosen(pipeline: Pipeline, params: Mapping[str, Any], expected:
 
 def test_a_partial_run_that_cannot_be(pipeline: Pipeline) -> None:
     dag = pipeline.dag(*chain())
-    with pytest.raises(InvalidInputError, match="first cannot be taken: no run has all that is needed"):
+    with pytest.raises(
+        InvalidInputError, match="first cannot be taken from an earlier run: no run has all that is needed"
+    ):
         pipeline.plan(dag, from_components=["second"])
-    with pytest.raises(InvalidInputError, match="nothing is left to run: from second to first"):
+    with pytest.raises(InvalidInputError, match="no component is left to run from second to first"):
         pipeline.plan(dag, from_components=["second"], to_components=["first"])
-    with pytest.raises(InvalidInputError, match="run lost has no result of it"):
+    with pytest.raises(InvalidInputError, match="run lost has no result of this component"):
         pipeline.plan(dag, from_components=["second"], base_run_id="lost")
     pipeline.run(dag)
     (pipeline.root / "first" / "examples" / "1" / "0.txt").unlink()
-    with pytest.raises(InvalidInputError, match=r"first cannot be taken: of run earlier, .*holds 2 files"):
+    with pytest.raises(
+        InvalidInputError, match=r"first cannot be taken from an earlier run: in run earlier, .*holds 2 files"
+    ):
         pipeline.plan(dag, from_components=["second"])
 
 
 def test_params_that_do_not_fit(pipeline: Pipeline) -> None:
     dag = pipeline.dag(*chain())
-    with pytest.raises(InvalidInputError, match=r"has no Param colour; it has base_run_id, from_components"):
+    with pytest.raises(InvalidInputError, match=r"has no Param colour; it has: base_run_id, from_components"):
         preview_context(dag, {"colour": "red"})
-    with pytest.raises(InvalidInputError, match="the Params do not fit"):
+    with pytest.raises(InvalidInputError, match="the Params are not valid"):
         preview_context(dag, {"from_components": ["no such"]})
 
 
