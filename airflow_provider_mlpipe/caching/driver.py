@@ -1,4 +1,4 @@
-"""Decides, for one component in one run: has this been done before, or must it run? And says why."""
+"""Decides for one component in one run whether an equal execution exists or it must run, and says why."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ Outputs = Mapping[str, Sequence[Artifact]]
 
 @dataclass(frozen=True, kw_only=True)
 class CachePolicy:
-    """Which earlier executions may stand for a component's own, and how their outputs are looked at first.
+    """Which earlier results a component may reuse, and how their files are checked first.
 
-    `mode` True looks for one; "refresh" runs, and lets later runs hit the new result; False runs for this run alone.
-    `ttl` and `scope` narrow the search; `files` are part of the fingerprint. Outputs must still be there, all files of
-    them ("exists"), or hold what was published, too ("digest", which reads them).
+    `mode` True looks for an earlier result. "refresh" runs, and lets later runs reuse the new result. False runs, and
+    does not let later runs reuse the result. `ttl` (a maximum age) and `scope` narrow the search. `files` are part of
+    the fingerprint. `verify` says how outputs are checked: "exists" compares the number and total size of the files
+    with what was published, "digest" also reads their content.
     """
 
     mode: CacheMode = True
@@ -44,7 +45,7 @@ class CachePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentRun:
-    """One try of one component: what it is, where it runs, and what it was given."""
+    """One try of one component: its spec, its run, its inputs and its parameters."""
 
     spec: ComponentSpec
     pipeline: str
@@ -61,7 +62,7 @@ class ComponentRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Hit (`cached` says which execution) or miss, why in words, and whether later runs may hit the result."""
+    """A hit (`cached` is the earlier execution) or a miss, the reason as text, and whether later runs may reuse it."""
 
     start: ExecutionStart
     cached: CachedExecution | None
@@ -72,7 +73,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """What a node without an executor names: artifacts, with `reuse` one that is there already where it is equal."""
+    """The artifacts that a node without an executor found. With `reuse`, an equal artifact in the store is used."""
 
     start: ExecutionStart
     outputs: Outputs
@@ -82,10 +83,10 @@ class Resolution:
 def decide(
     store: MetadataStore, run: ComponentRun, *, problem_with: Callable[[Outputs], str | None] = lambda _: None
 ) -> Decision:
-    """Computes the fingerprint and looks it up; a hit needs outputs that are still there.
+    """Computes the fingerprint and looks it up. It is a hit only if the outputs still exist.
 
-    `problem_with` is the component's own veto on a hit: it returns the reason to run, or None. Outputs found missing
-    are marked so in the store. Raises the errors of `fingerprint.compute` and of the store.
+    `problem_with` lets the component reject a hit: it returns the reason to run, or None. Outputs without their files
+    are marked MISSING in the store. Raises the errors of `fingerprint.compute` and of the store.
     """
     barrier("driver.fingerprint")
     fingerprint = _fingerprint(run)
@@ -103,7 +104,7 @@ def decide(
 
 
 def changed_since(run: ComponentRun, decision: Decision) -> str | None:
-    """What differs by now from what was decided on, in words: the executor may have read either."""
+    """What has changed since the decision, as text, or None. The executor may have read the old or the new state."""
     now = _fingerprint(run)
     return fingerprints.explain(decision.start.fingerprint_parts, now.parts, run.parameters) or None
 
@@ -121,12 +122,12 @@ def _fingerprint(run: ComponentRun) -> Fingerprint:
 def look_again(
     store: MetadataStore, run: ComponentRun, decision: Decision, *, problem_with: Callable[[Outputs], str | None]
 ) -> CachedExecution | None:
-    """Looks once more when this try has its claim: who held the flight before may have published just now."""
+    """Looks for a hit again when this try has its claim: an equal execution may have published just before that."""
     return _usable(store, run, decision.start, problem_with)[0] if run.cache.mode is True else None
 
 
 def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | None = None) -> ExecutionStart:
-    """The row that this try begins with."""
+    """The row that the store inserts when this try starts."""
     return ExecutionStart(
         component_type=run.spec.component_type,
         pipeline=run.pipeline,
@@ -145,7 +146,7 @@ def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | N
 
 
 def usable_problem(artifact: Artifact, verify: Verify) -> str | None:
-    """Why an artifact's files cannot be used, in words; None when they can."""
+    """Why an artifact's files cannot be used, as text; None when they can."""
     folder = folder_of(artifact)
     try:
         return _files_problem(folder, artifact, verify)
@@ -178,12 +179,12 @@ def _look_up(
 def _usable(
     store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
 ) -> tuple[CachedExecution | None, str | None]:
-    """An equal execution that stands up to a look at its files; or None, and what was wrong with those there are."""
+    """An equal execution whose files can be used; or None and the problems of those that were found."""
     lost: list[str] = []
     while cached := _find(store, run, start):
         problems = _problems(cached.outputs, run.cache.verify)
         if unreachable := [artifact.uri for artifact, _ in problems if is_out_of_reach(artifact)]:
-            # They may come back, so they are not marked.
+            # They may come back, so they are not marked as MISSING.
             return None, f"outputs out of reach: {', '.join(unreachable)}"
         if problems:
             store.mark_missing([artifact.id for artifact, _ in problems if artifact.id is not None])
@@ -202,14 +203,14 @@ def _what_changed(store: MetadataStore, run: ComponentRun, start: ExecutionStart
 
 
 def _why_equal_is_no_hit(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:
-    """What keeps this component from an equal execution: its own settings, or what was recorded with that one."""
+    """Why an equal execution is not a hit: because of this component's settings, or of what that execution recorded."""
     if any_age := store.find_cached(start.fingerprint):
         if run.cache.ttl and store.find_cached(start.fingerprint, max_age=run.cache.ttl) is None:
-            return f"execution {any_age.execution_id}, which is equal, did not end within cache_ttl={run.cache.ttl}"
-        return f"execution {any_age.execution_id}, which is equal, is another pipeline's, or too old in this one"
+            return f"the equal execution {any_age.execution_id} is older than cache_ttl={run.cache.ttl}"
+        return f"the equal execution {any_age.execution_id} is of another pipeline, or too old in this one"
     equal = store.executions(fingerprint=start.fingerprint, state=ExecutionState.COMPLETE, limit=1).items
     reason = equal[0].not_reusable_reason if equal else None
-    return f"the earlier result is not reusable: {reason or 'its outputs are not there'}"
+    return f"the earlier result is not reusable: {reason or 'its outputs are missing'}"
 
 
 def _problems(outputs: Outputs, verify: Verify) -> list[tuple[Artifact, str]]:
@@ -221,14 +222,14 @@ def _problems(outputs: Outputs, verify: Verify) -> list[tuple[Artifact, str]]:
 def _files_problem(folder: Path, artifact: Artifact, verify: Verify) -> str | None:
     if not folder.is_dir():
         return f"{folder} is gone"
-    if artifact.files is None:  # registered, not published: its node hashes it in every run
+    if artifact.files is None:  # it was registered, not published: its node hashes the files in every run
         return None if any(folder.iterdir()) or artifact.digest == files_digest([]) else f"{folder} is empty"
     count, size = tree_size(folder)
     if (count, size) != (artifact.files.count, artifact.files.bytes):
         return (
-            f"{folder} holds {count:,} files of {size:,} bytes, and was published with {artifact.files.count:,} of "
-            f"{artifact.files.bytes:,}"
+            f"{folder} has {count:,} files with {size:,} bytes, but was published with {artifact.files.count:,} files "
+            f"and {artifact.files.bytes:,} bytes"
         )
     if verify == "digest" and tree_digest(folder) != artifact.files.digest:
-        return f"what {folder} holds is not what was published there"
+        return f"the files in {folder} have changed since they were published"
     return None

@@ -1,8 +1,8 @@
-"""The fingerprint of an execution: what must be equal for an earlier execution's outputs to be this one's.
+"""The fingerprint of an execution: if two executions have the same one, the outputs of the earlier can be reused.
 
-It is made of named parts, each a short text. Equal parts, equal fingerprint; the parts that differ are the reasons for
-a miss. Neither the pipeline, the component's id, the run nor any artifact id is a part: after a rename, or from another
-pipeline, it hits.
+A fingerprint is made of named parts, each a short text. If all parts are equal, the fingerprints are equal. The parts
+that differ are the reasons for a miss. The pipeline, the component's id, the run and artifact ids are not parts, so a
+renamed component or another pipeline still gets a hit.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueEr
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 
-# An input's digest says what it holds, its declared properties how it is to be read; but for these.
+# An input's digest covers its content, its declared properties how to read it. These properties do neither.
 _PROPERTIES_THAT_DO_NOT_MATTER = ("record_counts", "reason", "model_id")
 _ENTRY = "user code of "
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """`parts` by name, and the local source files (absolute paths) that were hashed into them."""
+    """The `parts` by name, and the absolute paths of the local source files that were hashed for them."""
 
     parts: Mapping[str, str]
     source_files: frozenset[str]
@@ -47,8 +47,8 @@ def compute(
 ) -> Fingerprint:
     """The fingerprint of one execution.
 
-    `external` holds the digests of inputs outside the store by name (`content_digests`, or an operator's own
-    `external_inputs`). Raises InvalidInputError or UserCodeError when a file cannot be read, or a library is missing.
+    `external` has the digests of inputs outside the store: {name: digest}, from `content_digests` or an operator's
+    `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing.
     """
     parts = {"component": spec.component_type}
     sources = [executor_source(spec.executor)] if spec.executor else []  # a node has none
@@ -70,7 +70,7 @@ def compute(
 
 
 def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The digest of what each Content parameter's file or folder holds; modules (`.py`) count as code instead."""
+    """The content digest of each Content parameter's file or folder; a module (`.py`) counts as code instead."""
     return {
         name: _path_digest(name, parameters[name])
         for name, parameter in spec.parameters.items()
@@ -79,21 +79,21 @@ def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[
 
 
 def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
-    """In words, how `new` differs from the parts of an earlier execution of that component; empty if it does not."""
+    """How `new` differs from the parts of an earlier execution of that component, as text; empty if it does not."""
     if old is None:
         return "first run"
     return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in _changed(old, new))
 
 
 def nearest(earlier: Sequence[Mapping[str, str]], new: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The parts that differ least from `new`, the first of them if several do; None if there are none."""
+    """The earlier parts that differ least from `new`, the first if several do; None if there are no earlier parts."""
     return min(earlier, key=lambda old: len(_changed(old, new)), default=None)
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: keys sorted, no spaces, NaN and infinities by their JavaScript names.
+    """JSON that is the same for equal values: sorted keys, no spaces, NaN and infinities by their JavaScript names.
 
-    Raises InvalidValueError for what JSON has no form for, e.g. a set.
+    Raises InvalidValueError for a value that JSON cannot express, e.g. a set.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -174,13 +174,13 @@ def _value_changes(path: str, old: Any, new: Any) -> Iterator[str]:
 
 
 def _differ(old: Any, new: Any) -> bool:
-    """In type, too: 1 is not 1.0."""
+    """Whether two values differ, also in type: 1 is not 1.0."""
     return canonical_json(old) != canonical_json(new)
 
 
 def _input_change(name: str, old: str, new: str) -> str:
     if "none" in (old, new):
-        return f"{name}: {'there was none' if old == 'none' else 'there is none any more'}"
+        return f"{name}: {'added' if old == 'none' else 'removed'}"
     before, after = json.loads(old), json.loads(new)
     span = after["properties"].get("span")
     if span != before["properties"].get("span"):
@@ -200,4 +200,4 @@ _DIGESTS: Mapping[str, str] = {
     "content of ": "content of ",
     "file ": "file ",
 }
-"""Parts whose values are digests: only that they changed is worth saying."""
+"""Parts whose values are digests: the text says only that they changed."""

@@ -1,4 +1,4 @@
-"""What is installed: the distributions that provide a module, with their versions, and the files that pip put there."""
+"""What is installed: which distributions provide a module, their versions, and whether a file belongs to one."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PACKAGE = PACKAGE_ROOT.name
 
 
 def library_versions(names: Collection[str]) -> dict[str, str]:
-    """The distributions that provide the modules of these dotted names, with their versions.
+    """The distributions that provide the modules with these dotted names: {distribution: version}.
 
-    Several may share a namespace: those count that have the module, all if it is the namespace itself. Modules of the
-    standard library, and those that nobody installed, have none.
+    Distributions may share a namespace package. Then the ones that have the module count, or all of them if the name is
+    the namespace itself. Modules of the standard library, and modules that are not installed, add nothing.
     """
     versions: dict[str, str] = {}
     for name in {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names}:
         for library, version in map(_name_and_version, _of_module(name)):
-            versions.setdefault(library, version)  # the first on the path is the one that counts
+            versions.setdefault(library, version)  # Python imports from the first one on the path
     return dict(sorted(versions.items()))
 
 
 def missing_libraries(names: Iterable[str]) -> list[str]:
-    """The top-level names that are neither of the standard library nor of something that is installed."""
+    """The top-level names that are not in the standard library and not in an installed distribution."""
     tops = {name.partition(".")[0] for name in names}
     return sorted(tops - sys.stdlib_module_names - _providers().keys())
 
@@ -66,8 +66,8 @@ def _record(provider: Distribution) -> str:
 def _providers() -> Mapping[str, list[Distribution]]:
     """The distributions by top-level module.
 
-    `importlib.metadata.packages_distributions` finds the same in ten times the time, which every task would take: it
-    looks for each file, and parses the metadata of all.
+    `importlib.metadata.packages_distributions` finds the same, but takes ten times as long, in every task: it looks for
+    each file and parses the metadata of every distribution.
     """
     found: dict[str, list[Distribution]] = {}
     for distribution in importlib.metadata.distributions():
@@ -90,7 +90,10 @@ def _top_levels(distribution: Distribution) -> Iterator[str]:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether pip or Python put it there; a DAGs folder may well lie below `sys.prefix`."""
+    """Whether the file belongs to Python or to an installed distribution.
+
+    Not every file below `sys.prefix` does: a DAGs folder may be there, too.
+    """
     below = any(path == root or root in path.parents for root in _installation())
     return below or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 

@@ -1,7 +1,7 @@
-"""Code as content: which source files a module consists of.
+"""Code in the fingerprint: which source files and libraries a module consists of.
 
-What a module *is* for the cache: its source, the source of its local imports (transitively), and the versions of the
-distributions it imports. Imports are read from the syntax tree, so nothing runs and no heavy library loads.
+For the cache a module is its source, the source of its local imports (transitively), and the versions of the
+distributions that it imports. Imports are read from the syntax tree, so no code runs and no heavy library is imported.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.storage.digests import file_digest
 
 _OURS = (PACKAGE_ROOT.parent,)
-# Only names things lazily; hashing it would make every cached result stale at every release.
+# It only imports names lazily. If it were hashed, every release would make all cached results unusable.
 _NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The code a module consists of: {display name: sha256} of local files, {distribution: version} of the rest.
+    """The code a module consists of.
 
-    `imports` are the dotted names of what it imports from the rest, `paths` the absolute paths of the local files.
+    `entry` is the digest of the module itself, `files` {display name: sha256} of its other local files, `libraries`
+    {distribution: version}. `imports` are the dotted names that it imports from elsewhere, `paths` the absolute paths
+    of all local files.
     """
 
     entry: str
@@ -46,10 +48,10 @@ class Source:
 def module_source(
     entry: Path, *, roots: Sequence[Path] | None = None, dotted: str = "", is_ours: bool = False
 ) -> Source:
-    """The code that `entry` consists of. `roots` are where local imports are looked for (default: `local_roots`).
+    """The code that `entry` consists of. Local imports are searched in `roots` (default: `local_roots`).
 
-    A module that is imported as `dotted` consists of its packages' `__init__` files, too. A module of this package
-    (`is_ours`) consists of modules of this package, and user code of everything that is local, but them.
+    A module that is imported as `dotted` also includes the `__init__` files of its packages. A module of this package
+    (`is_ours`) includes only modules of this package; user code includes all local modules except those.
 
     Raises UserCodeError when the file is missing or has a syntax error.
     """
@@ -65,7 +67,7 @@ def module_source(
 
 
 def _loaded_with(imports: Collection[str]) -> frozenset[str]:
-    """`tf.keras`, which TensorFlow imports when it is first used, and with which TFMA loads models."""
+    """The libraries behind `tf.keras`: TensorFlow imports them at the first use, and TFMA loads models with them."""
     uses_tensorflow = any(name.partition(".")[0] == "tensorflow" for name in imports)
     return frozenset({"keras", "tf_keras"}) if uses_tensorflow else frozenset()
 
@@ -76,9 +78,9 @@ def package_source(path: Path) -> Source:
 
 
 def dotted_source(module: str, what: str) -> Source:
-    """The code of a module that is imported by its name: an installed one's version speaks for its source.
+    """The code of a module that is imported by its name. For an installed module its version counts, not its source.
 
-    Raises UserCodeError, which begins with `what`, when there is none.
+    Raises UserCodeError, whose message begins with `what`, when no such module is found.
     """
     roots = local_roots(Path.cwd() / "_")
     path = find_module(module, roots)
@@ -94,7 +96,8 @@ def dotted_source(module: str, what: str) -> Source:
 def executor_source(executor: str) -> Source:
     """The code of a "package.module:function" executor.
 
-    Raises UserCodeError without such a module, and InvalidInputError when one of this package's lacks a library.
+    Raises UserCodeError when no such module is found, and InvalidInputError when an executor of this package needs a
+    library that is not installed.
     """
     module = executor.partition(":")[0]
     path = _package_module(module)
@@ -103,14 +106,14 @@ def executor_source(executor: str) -> Source:
     source = package_source(path)
     if missing := missing_libraries(source.imports):
         raise InvalidInputError(
-            f"this worker lacks the library {', '.join(missing)}: install what components run with, on every worker: "
+            f"this worker lacks the library {', '.join(missing)}: install the components' libraries on every worker: "
             "pip install 'airflow-provider-mlpipe[executor]'"
         )
     return source
 
 
 def imported_first(executor: str) -> frozenset[str]:
-    """The top-level names of what is imported from elsewhere before the executor begins; none if it is not found."""
+    """The top-level names of the libraries that are imported before the executor starts; empty if it is not found."""
     module = executor.partition(":")[0]
     ours = _package_module(module)
     roots = _OURS if ours else local_roots(Path.cwd() / "_")
@@ -126,7 +129,7 @@ def _package_module(module: str) -> Path | None:
 
 
 def local_roots(entry: Path) -> list[Path]:
-    """Where a user module's own imports live: its folder and the import path outside the Python installation."""
+    """Where to look for a user module's local imports: its folder, and the import path outside of the installation."""
     folders = [entry.resolve().parent, *(Path(item).resolve() for item in sys.path if item)]
     return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not is_installed(folder)))
 
@@ -144,9 +147,9 @@ def find_module(dotted: str, roots: Sequence[Path]) -> Path | None:
 def _closure(
     entries: Sequence[Path], roots: Sequence[Path], is_ours: bool, *, only_first: bool = False
 ) -> tuple[frozenset[Path], frozenset[str]]:
-    """All local files reached from `entries`, and the dotted names of what is imported from elsewhere.
+    """All local files that `entries` import, directly or not, and the dotted names that are imported from elsewhere.
 
-    With `only_first` it follows what is imported when a module is, and not what its functions import.
+    With `only_first` it ignores imports inside functions, which do not run when the module is imported.
     """
     files: set[Path] = set()
     names: set[str] = set()
@@ -167,10 +170,10 @@ def _closure(
 
 
 def _files(dotted: str, roots: Sequence[Path], is_ours: bool) -> list[Path]:
-    """The files that importing `dotted` runs: its packages' `__init__` and itself, where they are local."""
+    """The local files that run when `dotted` is imported: the `__init__` of its packages and the module itself."""
     parts = dotted.split(".") if dotted else []
-    # Seen from user code this package is a library, even in a checkout that is on the import path; seen from this
-    # package everything else is one, even installed beside it.
+    # For user code this package is a library, even if it is a checkout on the import path. For this package everything
+    # else is a library.
     if (parts[:1] == [PACKAGE]) != is_ours:
         return []
     names = (".".join(parts[: i + 1]) for i in range(len(parts)))
@@ -179,7 +182,7 @@ def _files(dotted: str, roots: Sequence[Path], is_ours: bool) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Import:
-    """An import statement: from so many folders up, of this module, these names. `is_first`: in no function."""
+    """An import statement: `level` folders up, from `module`, the `names`. `is_first`: it is not in a function."""
 
     level: int
     module: str
@@ -188,7 +191,7 @@ class _Import:
 
 
 def _imports(path: Path, roots: Sequence[Path], only_first: bool) -> Iterator[str]:
-    """The dotted names a file imports; `from a import b` gives both a and a.b."""
+    """The dotted names that a file imports; `from a import b` gives both a and a.b."""
     try:
         stat = path.stat()
         found = _import_statements(path, stat.st_mtime_ns, stat.st_size)
@@ -203,7 +206,7 @@ def _imports(path: Path, roots: Sequence[Path], only_first: bool) -> Iterator[st
 
 @functools.lru_cache(maxsize=4096)
 def _import_statements(path: Path, mtime_ns: int, size: int) -> list[_Import]:
-    """Kept by the file's last change: components share most of their files, and parsing takes longest."""
+    """Cached until the file changes, since components share most of their files and parsing takes most of the time."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
@@ -213,7 +216,7 @@ def _import_statements(path: Path, mtime_ns: int, size: int) -> list[_Import]:
 
 
 def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:
-    """Goes through statements, not expressions, which are most of a tree and import nothing."""
+    """Visits statements only: expressions are the largest part of a tree, and import nothing."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (_Import(0, alias.name, (), is_first) for alias in child.names)
@@ -225,7 +228,7 @@ def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:
 
 
 def _absolute(found: _Import, path: Path, roots: Sequence[Path]) -> str:
-    """The dotted name that an import refers to, relative ones resolved against the file's place."""
+    """The dotted name that an import refers to; a relative import is resolved from the file's folder."""
     if not found.level:
         return found.module
     folder = path.parents[found.level - 1]
@@ -235,6 +238,6 @@ def _absolute(found: _Import, path: Path, roots: Sequence[Path]) -> str:
 
 
 def _display(path: Path, roots: Sequence[Path]) -> str:
-    """A file's name as its imports spell it: relative to the root it was found under."""
+    """The file's path relative to the root that contains it, as imports spell it."""
     root = next((root for root in roots if root in path.parents), path.parent)
     return path.relative_to(root).as_posix()

@@ -93,7 +93,7 @@ def _cache_file(folder: Path, content: str) -> dict[str, Any]:
         (
             lambda _: {},
             lambda _: {"cache_ttl": timedelta(microseconds=1)},
-            "execution 1, which is equal, did not end within cache_ttl=0:00:00.000001",
+            "the equal execution 1 is older than cache_ttl=0:00:00.000001",
         ),
     ],
 )
@@ -142,13 +142,14 @@ def test_lost_and_changed_files_are_told_and_marked(pipeline: Pipeline) -> None:
     (made / "0.txt").write_text(content.upper())
     assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].verdict is Verdict.HIT
     strict = pipeline.plan(pipeline.dag(*make_and_use(), verify="digest"))
-    assert strict["Make"].reason == f"outputs missing: what {made} holds is not what was published there"
+    assert strict["Make"].reason == f"outputs missing: the files in {made} have changed since they were published"
     pipeline.run(pipeline.dag(*make_and_use()), "again")
     again = pipeline.root / "Make" / "examples" / "3"
     (again / "0.txt").unlink()
     lost = pipeline.plan(pipeline.dag(*make_and_use()))["Make"].reason
-    assert lost == f"outputs missing: {again} holds 2 files of 10 bytes, and was published with 3 of 15"
-    assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].reason.endswith("its outputs are not there")
+    found, published = "2 files with 10 bytes", "3 files and 15 bytes"
+    assert lost == f"outputs missing: {again} has {found}, but was published with {published}"
+    assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].reason.endswith("its outputs are missing")
 
 
 def test_another_pipelines_result_counts_unless_the_scope_is_this_one(pipeline: Pipeline) -> None:
@@ -420,7 +421,7 @@ def test_a_partial_run_that_cannot_be(pipeline: Pipeline) -> None:
     pipeline.run(dag)
     (pipeline.root / "first" / "examples" / "1" / "0.txt").unlink()
     with pytest.raises(
-        InvalidInputError, match=r"first cannot be taken from an earlier run: in run earlier, .*holds 2 files"
+        InvalidInputError, match=r"first cannot be taken from an earlier run: in run earlier, .*has 2 files"
     ):
         pipeline.plan(dag, from_components=["second"])
 

@@ -287,8 +287,8 @@ def test_an_input_is_told_by_its_span_or_properties() -> None:
     assert explain(part("a", span=4), part("b", span=5), {}) == "input examples: span 5 is new"
     assert explain(part("a", span=4), part("b", span=4), {}) == "input examples changed"
     assert explain(part("a", splits=["x"]), part("b", splits=["y"]), {}) == 'input examples.splits[0] "x" → "y"'
-    assert explain({"input examples": "none"}, part("a"), {}) == "input examples: there was none"
-    assert explain(part("a"), {"input examples": "none"}, {}) == "input examples: there is none any more"
+    assert explain({"input examples": "none"}, part("a"), {}) == "input examples: added"
+    assert explain(part("a"), {"input examples": "none"}, {}) == "input examples: removed"
 
 
 def test_the_nearest_differs_least_and_is_the_newest_of_those() -> None:
