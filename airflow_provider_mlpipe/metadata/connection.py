@@ -1,4 +1,4 @@
-"""The connection to Postgres: the only module that touches psycopg2. Its errors are translated here, once."""
+"""The connection to Postgres: the only module that uses psycopg2. It translates psycopg2's errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_provider_mlpipe.exceptions import (
 
 Row = dict[str, Any]
 
-# A server that is gone without a goodbye is noticed after a minute, not after the kernel's quarter of an hour.
+# A server that disappears without closing its connections is noticed after a minute, not after the kernel's 15 minutes.
 _DEFAULTS = {
     "application_name": "mlpipe",
     "connect_timeout": "10",
@@ -35,7 +35,7 @@ _DEFAULTS = {
 
 
 class _Session(threading.local):
-    """What a thread has open."""
+    """A thread's open connection."""
 
     raw: extensions.connection | None = None
     pid = 0
@@ -43,29 +43,30 @@ class _Session(threading.local):
 
 
 def make_dsn(**keywords: str | int) -> str:
-    """A libpq connection string of its keywords (`host`, `dbname`, `sslmode`, …), quoted where it must be."""
+    """A libpq connection string from its keywords (`host`, `dbname`, `sslmode`, …), quoted where necessary."""
     return str(extensions.make_dsn(**{keyword: str(value) for keyword, value in keywords.items()}))
 
 
 def create_database(dsn: str) -> bool:
-    """Create the database that `dsn` names, by way of the database `postgres`; return False if it is there already.
+    """Create the database that `dsn` names, over the database `postgres`; return False if it exists already.
 
-    Raises StoreUnavailableError, and InvalidInputError when `dsn` names none or the user may not create databases.
+    Raises StoreUnavailableError, and InvalidInputError when `dsn` names no database or the user may not create one.
     """
     if _answers(Connection(dsn)):
         return False
     name = extensions.parse_dsn(dsn).get("dbname")
     if not name:
-        raise InvalidInputError("the connection names no database: give its name in the field Database")
+        raise InvalidInputError("the connection names no database: enter its name in the field Database")
     connection = Connection(make_dsn(dsn=dsn, dbname="postgres"))
     statement = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
     try:
         connection.run(statement)
     except PermanentError as error:
         if isinstance(error.__cause__, errors.DuplicateDatabase | errors.UniqueViolation):
-            return False  # another process made it meanwhile
+            return False  # another process created it meanwhile
         raise InvalidInputError(
-            f"{error}. Let somebody who may create it: CREATE DATABASE \"{name}\" ENCODING 'UTF8' TEMPLATE template0"
+            f"{error}. Ask a database administrator to run: "
+            f"CREATE DATABASE \"{name}\" ENCODING 'UTF8' TEMPLATE template0"
         ) from error
     finally:
         connection.close()
@@ -83,28 +84,29 @@ def _answers(connection: Connection) -> bool:
 
 
 class Connection:
-    """A lazy connection, one per thread and process, so that neither threads nor forks share a session.
+    """A lazy connection per thread and process, so that threads and forks do not share a session.
 
-    Outside a transaction a statement is sent once more when its connection broke (over a new one) or Postgres chose it
-    to resolve a deadlock. After a break the first sending may have been carried out although the reply was lost, **so
-    every statement run outside a transaction must be idempotent**: the store's are, by claim token.
+    Outside a transaction a statement is sent a second time when its connection broke (over a new one), or when Postgres
+    cancelled it to resolve a deadlock. After a break, Postgres may have run the first one although its reply was lost.
+    **So every statement outside a transaction must be idempotent**. The store's are, because of the claim token.
     """
 
     def __init__(self, dsn: str) -> None:
         """Take a libpq connection string or URL.
 
-        Raises InvalidInputError when it is neither (without repeating it: it may hold a password).
+        Raises InvalidInputError when it is neither. The message does not repeat it, since it may contain a password.
         """
         try:
             self._arguments = _DEFAULTS | extensions.parse_dsn(dsn)
         except psycopg2.ProgrammingError:
             raise InvalidInputError(
-                "the store's address is no Postgres connection string; it looks like postgresql://user@host:5432/dbname"
+                "the store's address is not a Postgres connection string; expected e.g. "
+                "postgresql://user@host:5432/dbname"
             ) from None
         self._session = _Session()
 
     def run(self, statement: str | sql.Composable, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Run one statement, committed at once unless in a transaction, and return its rows.
+        """Run one statement and return its rows; outside a transaction it is committed at once.
 
         Raises StoreUnavailableError, TransientError (deadlock, timeout), SchemaVersionError (no such table), or
         InvalidValueError (a value or reference that Postgres refuses).
@@ -120,10 +122,10 @@ class Connection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the statements of the `with` block one transaction (of this thread), or part of the one that is open.
+        """Run the `with` block's statements in one transaction (of this thread), or in the one that is open already.
 
-        When the connection breaks inside, nothing is sent again: StoreUnavailableError, and nothing was committed
-        unless it broke during the commit itself.
+        If the connection breaks inside, no statement is sent again. StoreUnavailableError is raised, and nothing was
+        committed, unless the connection broke during the commit.
         """
         if self._session.in_transaction:
             yield
@@ -147,7 +149,7 @@ class Connection:
         session.raw = None
 
     def new_raw(self) -> extensions.connection:
-        """Open a connection of its own for Alembic, which brings its own transactions.
+        """Open a separate connection for Alembic, which manages its transactions itself.
 
         Raises StoreUnavailableError.
         """
@@ -159,7 +161,7 @@ class Connection:
         session = self._session
         if session.raw is not None and session.pid == os.getpid():
             return session.raw
-        # After a fork the parent's connection is only forgotten: psycopg2 leaves its socket alone in a child.
+        # After a fork the parent's connection is dropped, not closed: psycopg2 does not touch its socket in a child.
         if session.in_transaction:
             raise StoreUnavailableError(f"the connection to {self._where} was lost inside a transaction")
         session.raw, session.pid = self._connected(), os.getpid()
@@ -191,14 +193,14 @@ class Connection:
                 self.close()
                 raise StoreUnavailableError(f"the connection to {self._where} broke: {_text(error)}") from error
             raise translated(error) from error
-        except ValueError as error:  # psycopg2 refuses a NUL before it sends anything
+        except ValueError as error:  # psycopg2 refuses a NUL character before it sends anything
             raise InvalidValueError(f"the store cannot hold this text: {error}") from error
 
     def _roll_back(self) -> None:
         raw, self._session.in_transaction = self._session.raw, False
         if raw is None:
             return
-        with suppress(MlpipeError):  # a broken connection has rolled back already; the first error counts
+        with suppress(MlpipeError):  # a broken connection was rolled back already; the first error is the one to raise
             self._send(raw, "ROLLBACK", None)
 
     @property
@@ -209,20 +211,20 @@ class Connection:
 
 
 def _is_libpqs_own(error: psycopg2.Error) -> bool:
-    """Whether it has no SQLSTATE, so is not the server's, nor is of psycopg2's checks, which have classes of their own.
+    """Whether the error comes from libpq: it has no SQLSTATE, as the server's have, nor the class of a psycopg2 check.
 
-    Of a server that is gone for a minute libpq says that nothing can be written, but not that the connection is bad.
+    If a server has been gone for a minute, libpq reports that it cannot write, but does not mark the connection as bad.
     """
     return error.pgcode is None and type(error) in (psycopg2.DatabaseError, psycopg2.OperationalError)
 
 
 def translated(error: BaseException | None) -> MlpipeError:
-    """Return the error of this package that a driver error means."""
+    """Return this package's error for an error of the driver."""
     text = _text(error)
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
-        return SchemaVersionError(f"the metadata schema does not fit: {text}. Run `airflow mlpipe db upgrade`")
+        return SchemaVersionError(f"the metadata schema has a wrong version: {text}. Run `airflow mlpipe db upgrade`")
     if isinstance(error, psycopg2.OperationalError | errors.ReadOnlySqlTransaction):
-        return TransientError(f"Postgres gave up on a statement: {text}")
+        return TransientError(f"Postgres cancelled a statement: {text}")
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
         return InvalidValueError(f"Postgres refused a value: {text}")
     return PermanentError(f"Postgres refused a statement: {text}")

@@ -1,4 +1,4 @@
-"""From an Airflow connection of type `mlpipe` to the metadata store."""
+"""The Airflow hook that connects to the metadata store, from an Airflow connection of type `mlpipe`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 
 class MlpipeHook(BaseHook):
-    """The metadata store behind an Airflow connection: host, port, login, password, and the database as its schema."""
+    """The metadata store of an Airflow connection: its host, port, login, password and schema (the database)."""
 
     conn_name_attr = "metadata_conn_id"
     default_conn_name = "mlpipe_default"
@@ -60,6 +60,6 @@ class MlpipeHook(BaseHook):
         """For the "Test" button of Airflow's connection form."""
         try:
             self.store.check()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the form shows it
+        except Exception as error:  # noqa: BLE001 - the form shows any error
             return False, str(error)
         return True, "The metadata store answers and its schema is current."

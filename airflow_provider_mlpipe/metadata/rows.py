@@ -1,4 +1,4 @@
-"""What the store takes and gives: frozen rows, each made by `from_row` from what a query returned."""
+"""The frozen dataclasses that the store takes and returns; `from_row` makes one from a row of a query."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class ExecutionState(str, Enum):
-    """RUNNING, until its try publishes (COMPLETE), fails, or is found dead (ABANDONED); CACHED reuses outputs."""
+    """RUNNING until its try publishes (COMPLETE), fails (FAILED) or dies (ABANDONED); CACHED for a cache hit."""
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
@@ -28,9 +28,9 @@ class ExecutionState(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionStart:
-    """What is known when a try begins. `inputs` holds artifact ids by key, `properties` the parameters.
+    """What is known when a try begins. `inputs` has the artifact ids by key, `properties` the parameters.
 
-    Of executions with the same `flight` only one is RUNNING at a time; with None it neither waits nor is waited for.
+    Only one execution with the same `flight` is RUNNING at a time; the others wait. With None, none of them waits.
     """
 
     component_type: str
@@ -66,9 +66,9 @@ class CachedExecution:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTask:
-    """What a plan says of one component: its verdict in a word, why, and whether its task is skipped.
+    """What a plan says about one component: its verdict, the reason, and whether its task is skipped.
 
-    `execution_id` is what the plan recorded for it; None for a task that decides itself, or that is left out.
+    `execution_id` is the execution that the plan recorded; None for a task that decides itself or is left out.
     """
 
     component_id: str
@@ -80,7 +80,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """One try of one component. Times are the database's."""
+    """One try of one component. The times are from the database's clock."""
 
     id: int
     type: str
@@ -105,12 +105,12 @@ class Execution:
 
     @property
     def has_executor(self) -> bool:
-        """Whether an executor does its work; an Importer or Resolver only looks something up."""
+        """Whether an executor does its work; an Importer or Resolver only looks up artifacts."""
         return "executor" in self.fingerprint_parts
 
     @classmethod
     def from_row(cls, row: Row) -> Execution:
-        """Make one of a row of `execution` with its type's name."""
+        """Make one from a row of `execution` with the name of its type."""
         decoded = {name: values.decode(row[name]) for name in ("fingerprint_parts", "environment", "properties")}
         plain = {name: row[name] for name in cls.__dataclass_fields__ if name not in decoded}
         return cls(**plain | decoded | {"state": ExecutionState(row["state"])})
@@ -118,7 +118,7 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class InvalidatedExecution:
-    """A COMPLETE execution that no later run hits any more."""
+    """A COMPLETE execution that later runs do not reuse any more."""
 
     id: int
     type: str
@@ -127,7 +127,7 @@ class InvalidatedExecution:
 
     @classmethod
     def from_row(cls, row: Row) -> InvalidatedExecution:
-        """Make one of a row of the query `invalidate`."""
+        """Make one from a row of the query `invalidate`."""
         return cls(**row)
 
 
@@ -144,14 +144,14 @@ class Context:
 
     @classmethod
     def from_row(cls, row: Row) -> Context:
-        """Make one of a row of `context` with its type's name."""
+        """Make one from a row of `context` with the name of its type."""
         decoded = {name: values.decode(row[name]) for name in ("properties", "custom_properties")}
         return cls(**{name: row[name] for name in cls.__dataclass_fields__} | decoded)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[T]):
-    """Some items, newest first, and the cursor that the next page begins after; None when this is the last."""
+    """Items, newest first, and the `cursor` to ask for the next page; None on the last page."""
 
     items: list[T]
     cursor: int | None
@@ -159,7 +159,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class LineageNode:
-    """An artifact (its label is the URI) or execution (the component's id), `depth` steps from where it began."""
+    """An artifact (`label` is its URI) or execution (`label` is the component's id), `depth` steps from the start."""
 
     kind: Literal["artifact", "execution"]
     id: int
@@ -170,7 +170,7 @@ class LineageNode:
 
     @classmethod
     def from_row(cls, row: Row) -> LineageNode:
-        """Make one of a row of the query `lineage`."""
+        """Make one from a row of the query `lineage`."""
         return cls(**row)
 
 
@@ -186,7 +186,7 @@ class LineageEdge:
 
     @classmethod
     def from_row(cls, row: Row) -> LineageEdge:
-        """Make one of a row of `event`."""
+        """Make one from a row of `event`."""
         return cls(**row)
 
 
@@ -200,7 +200,7 @@ class Lineage:
 
 
 def artifacts_by_key(rows: Sequence[Row]) -> dict[str, list[Artifact]]:
-    """Group rows of events with their artifacts, in order; a row without an artifact counts for nothing."""
+    """Group rows of events with their artifacts by key, in order; rows without an artifact are ignored."""
     grouped: dict[str, list[Artifact]] = {}
     for row in rows:
         if row["id"] is not None:

@@ -1,4 +1,4 @@
-"""The metadata schema's version: bring it up to date, or check that it is the one this code knows."""
+"""The metadata schema's version: upgrades the schema, or checks that this code can use it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _one_at_a_time = threading.Lock()
 
 
 def newest_version() -> str:
-    """Return the version this code knows: migrations are numbered, `0001_what.py`."""
+    """Return the version that this code needs: the number of the last migration, `0001_what.py`."""
     return max(path.name[:4] for path in (_MIGRATIONS / "versions").iterdir() if re.match(r"\d{4}_", path.name))
 
 
 def upgrade(dsn: str) -> None:
-    """Create or upgrades the schema, all of it or nothing.
+    """Create or upgrade the schema in one transaction.
 
-    Processes may race (an advisory lock orders them). Raises StoreUnavailableError, SchemaVersionError when the schema
-    is newer than this code, and InvalidInputError when the database does not hold UTF-8.
+    Several processes may call it at once: an advisory lock orders them. Raises StoreUnavailableError,
+    SchemaVersionError when the schema is newer than this code, and InvalidInputError when the database's encoding is
+    not UTF-8.
     """
-    # Imported here: only `airflow mlpipe db` needs them, and they take longer than a cached component.
+    # Imported here: only `airflow mlpipe db` needs them, and the import takes longer than a cached component.
     from alembic import command
     from alembic.config import Config
     from sqlalchemy.exc import DBAPIError
@@ -47,7 +48,7 @@ def upgrade(dsn: str) -> None:
 
 
 def check(dsn: str) -> None:
-    """Raise SchemaVersionError unless the schema is exactly the one this code knows; the message says the remedy."""
+    """Raise SchemaVersionError unless the schema has exactly the version that this code needs."""
     connection = Connection(dsn)
     try:
         check_with(connection)
@@ -64,7 +65,7 @@ def check_with(connection: Connection) -> None:
         raise _newer(found)
     if found < known:
         raise SchemaVersionError(
-            f"the metadata schema is at version {found} and this code needs {known}: run `airflow mlpipe db upgrade`"
+            f"the metadata schema is at version {found}, but this code needs {known}: run `airflow mlpipe db upgrade`"
         )
 
 
@@ -72,13 +73,13 @@ def _check_encoding(connection: Connection) -> None:
     (row,) = connection.run("SELECT current_database() AS database, current_setting('server_encoding') AS encoding")
     if row["encoding"] != "UTF8":
         raise InvalidInputError(
-            f"the database {row['database']!r} has the encoding {row['encoding']}, and names and paths need UTF8: "
-            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, or let --create-database make it"
+            f"the database {row['database']!r} has the encoding {row['encoding']}, but names and paths need UTF8. "
+            "Create it with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, or with --create-database"
         )
 
 
 def _version(connection: Connection) -> str | None:
-    # to_regclass first: a query that names a missing table is an error, and would leave one in the server's log.
+    # to_regclass first: a query of a missing table would fail, and write an error to the server's log.
     if connection.run("SELECT to_regclass('mlpipe.alembic_version') IS NULL AS missing")[0]["missing"]:
         return None
     rows = connection.run("SELECT version_num FROM mlpipe.alembic_version")
@@ -87,6 +88,6 @@ def _version(connection: Connection) -> str | None:
 
 def _newer(found: str) -> SchemaVersionError:
     return SchemaVersionError(
-        f"the metadata schema is at version {found}, newer than this code, which knows {newest_version()}: "
+        f"the metadata schema is at version {found}, newer than this code, which needs {newest_version()}: "
         "upgrade the package airflow-provider-mlpipe"
     )

@@ -1,4 +1,4 @@
-"""The metadata store: one method per question, the only caller of `sql/queries.sql`."""
+"""The metadata store: one method per question. Only this module runs the queries of `sql/queries.sql`."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ T = TypeVar("T")
 
 _STATEMENTS = sql.load()
 STALE_AFTER = timedelta(seconds=60)
-"""Without a heartbeat for so long, an execution's worker is taken for dead; and with one so far ahead."""
+"""An execution's worker counts as dead if its last heartbeat is further from now than this, in the past or future."""
 
-_ROUNDS = 20  # of two tries of one task that begin at the same moment; each round ends one of them
+_ROUNDS = 20  # several tries of one task may begin at the same moment; each round ends one of them
 _checked: set[str] = set()
 
 
@@ -68,16 +68,16 @@ class MetadataStore:
     """Executions, artifacts, events and contexts in Postgres.
 
     Every method may raise StoreUnavailableError, and TransientError (a deadlock or timeout). The first use in a process
-    checks the schema's version: SchemaVersionError. Threads and forks may share a store.
+    checks the schema's version and may raise SchemaVersionError. Threads and forks may share a store.
     """
 
     def __init__(self, dsn: str) -> None:
-        """Connect at first use. Raises InvalidInputError when `dsn` is no Postgres connection string."""
+        """Connect at first use. Raises InvalidInputError when `dsn` is not a Postgres connection string."""
         self._dsn = dsn
         self._connection = Connection(dsn)
 
     def check(self) -> None:
-        """Raise SchemaVersionError unless the schema is the one this code knows."""
+        """Raise SchemaVersionError unless the schema has the version that this code needs."""
         schema.check_with(self._connection)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class MetadataStore:
         self._connection.close()
 
     def transaction(self) -> AbstractContextManager[None]:
-        """What this thread does in the `with` block is done as a whole, or not at all."""
+        """Run this thread's statements of the `with` block in one transaction."""
         return self._connection.transaction()
 
     # Recording
@@ -93,29 +93,30 @@ class MetadataStore:
     def start_execution(self, start: ExecutionStart) -> Claim:
         """Record a RUNNING execution; earlier ones of the same task in this run end as FAILED and lose their claim.
 
-        Raises InvalidValueError for a value that cannot be kept, or an input that is no artifact, LostClaimError when a
-        later try of the task runs already, and InProgressError when another execution of its flight does: unless its
-        worker is dead, in which case that one is ended.
+        Raises InvalidValueError for a value that cannot be stored or an input that is not an artifact, LostClaimError
+        when a later try of the task is running, and InProgressError when another execution with the same flight is
+        running. If that one's worker is dead, it is ended instead.
         """
         self._ensure_contexts(start)
         token = _new_token()
         return Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token)
 
     def heartbeat(self, claim: Claim) -> None:
-        """Say that the execution's worker lives. Raises LostClaimError."""
+        """Record that the execution's worker is alive. Raises LostClaimError."""
         if not self._run("heartbeat", execution_id=claim.execution_id, token=claim.token):
             raise self._lost(claim)
 
     def is_under_way(self, execution_id: int) -> bool:
-        """Whether an execution is RUNNING and its worker has been heard of lately."""
+        """Whether an execution is RUNNING and its worker has sent a recent heartbeat."""
         return bool(self._run("under_way", execution_id=execution_id, stale_after=STALE_AFTER))
 
     def publish(
         self, claim: Claim, outputs: Outputs, *, not_reusable_reason: str | None = None
     ) -> dict[str, list[Artifact]]:
-        """Make the execution COMPLETE and its outputs LIVE, in one statement; returns them with their ids.
+        """Make the execution COMPLETE and its outputs LIVE, in one statement; returns the outputs with their ids.
 
-        Raises LostClaimError, and InvalidValueError for a property that cannot be kept or is not declared so.
+        Raises LostClaimError, and InvalidValueError for a property that cannot be stored or is not declared with its
+        type.
         """
         self._ensure_artifact_types(outputs)
         return self._publish(claim, outputs, not_reusable_reason, reuse=False)
@@ -123,16 +124,16 @@ class MetadataStore:
     def publish_cached(self, start: ExecutionStart, cached_from: int) -> tuple[int, dict[str, list[Artifact]]]:
         """Record a CACHED execution whose outputs are those of `cached_from`; returns its id and the outputs.
 
-        Raises TransientError if they are not all LIVE any more: the next try looks again, and runs.
+        Raises TransientError if they are not all LIVE any more: the next try decides again, and runs.
         """
         self._ensure_contexts(start)
-        # Unlike a publication, a transaction that breaks is not sent again: the task's next try is.
+        # Unlike a publication, a transaction that breaks is not sent again here: the task's next try does it.
         with self.transaction():
             execution_id = self._start(start, ExecutionState.CACHED, _new_token(), cached_from=cached_from)
             return execution_id, self._copy_outputs(execution_id, cached_from)
 
     def settle(self, claim: Claim, cached_from: int) -> dict[str, list[Artifact]]:
-        """End a RUNNING execution as CACHED: what it was to make is there by now.
+        """End a RUNNING execution as CACHED: an equal execution, `cached_from`, has published meanwhile.
 
         Raises LostClaimError, and TransientError as `publish_cached` does.
         """
@@ -147,12 +148,13 @@ class MetadataStore:
         outputs: Outputs,
         *,
         reuse: bool = True,
-        not_reusable_reason: str = "it is resolved anew in every run",
+        not_reusable_reason: str = "it is resolved again in every run",
     ) -> tuple[int, dict[str, list[Artifact]]]:
-        """Record a COMPLETE execution of a node that only names artifacts (Importer, Resolver); returns its id, too.
+        """Record a COMPLETE execution of a node that only finds artifacts (Importer, Resolver).
 
-        An artifact with an id is referred to. One without is taken from the store if `reuse` and a LIVE one has the
-        same type, URI, digest and properties, else created. Raises what `publish` raises.
+        Returns its id and the outputs. An artifact with an id is in the store already. For one without an id, and with
+        `reuse`, a LIVE artifact with the same type, URI, digest and properties is used if there is one; else a new one
+        is created. Raises what `publish` raises.
         """
         self._ensure_contexts(start)
         self._ensure_artifact_types(outputs)
@@ -163,22 +165,23 @@ class MetadataStore:
             return claim.execution_id, self._publish(claim, outputs, not_reusable_reason, reuse=reuse)
 
     def fail(self, claim: Claim, error: str) -> bool:
-        """End the execution as FAILED; returns False, and does nothing, if the claim is lost."""
+        """End the execution as FAILED. If the claim is lost, does nothing and returns False."""
         return bool(self._run("fail", execution_id=claim.execution_id, token=claim.token, error=printable(error)))
 
     def abandon_stale(self, older_than: timedelta) -> list[int]:
-        """End RUNNING executions whose heartbeat is that far from now as ABANDONED; returns their ids.
+        """End as ABANDONED the RUNNING executions whose heartbeat is further from now than that; returns their ids.
 
-        One from the future counts, too: the database's clock was set back, and who lives has beaten since.
+        A heartbeat in the future counts, too: the database's clock was set back, and a living worker would have sent
+        another heartbeat since then.
         """
         return [row["id"] for row in self._run("abandon_stale", older_than=older_than)]
 
     def mark_missing(self, artifact_ids: Collection[int]) -> list[int]:
-        """Mark LIVE artifacts whose files are gone; returns the ids of those that it changed."""
+        """Mark LIVE artifacts whose files are gone as MISSING; returns the ids of the changed ones."""
         return self._mark(artifact_ids, ArtifactState.MISSING)
 
     def mark_deleted(self, artifact_ids: Collection[int]) -> list[int]:
-        """Mark artifacts whose files were deleted on purpose; returns the ids of those that it changed."""
+        """Mark artifacts whose files were deleted on purpose as DELETED; returns the ids of the changed ones."""
         return self._mark(artifact_ids, ArtifactState.DELETED)
 
     def invalidate(
@@ -192,12 +195,12 @@ class MetadataStore:
         before: datetime | None = None,
         dry_run: bool = False,
     ) -> list[InvalidatedExecution]:
-        """Keep later runs from reusing the executions that have all of what is given, and return them.
+        """Keep later runs from reusing the executions that match all given conditions, and return these executions.
 
-        `component` is a component's id or type, `artifact_id` an artifact that they put out; they ended at `since` or
-        later, and earlier than `before`. The database's time is added to the reason. Artifacts stay as they are.
+        `component` is a component's id or type; `artifact_id` is one of the execution's outputs. It ended at `since` or
+        later, and before `before`. The database's time is added to the reason. The artifacts do not change.
         """
-        # A transaction is not sent again after a break: the second sending would find nothing left, and say so.
+        # In a transaction, which is not sent again after a break: the second time it would find and return nothing.
         with self._connection.transaction():
             rows = self._run(
                 "invalidate",
@@ -216,15 +219,16 @@ class MetadataStore:
     def find_cached(
         self, fingerprint: str, *, pipeline: str | None = None, max_age: timedelta | None = None
     ) -> CachedExecution | None:
-        """Return the newest COMPLETE reusable execution of a fingerprint whose outputs are all LIVE.
+        """Return the newest COMPLETE reusable execution with this fingerprint whose outputs are all LIVE.
 
-        `max_age` is how far from now it may have ended, by the database's clock: ago or, if that was set back, ahead.
+        `max_age` limits the time between its end and now, by the database's clock. If that clock was set back, the end
+        may lie in the future; the limit is the same.
         """
         rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age)
         return CachedExecution(execution_id=rows[0]["execution_id"], outputs=artifacts_by_key(rows)) if rows else None
 
     def earlier_parts(self, *, pipeline: str, component_id: str, limit: int = 20) -> list[Mapping[str, str]]:
-        """Return what the fingerprints of the node's last successful executions were made of, newest first."""
+        """Return the fingerprint parts of the node's last successful executions, newest first."""
         rows = self._run("earlier_parts", pipeline=pipeline, component_id=component_id, limit=limit)
         return [{name: str(part) for name, part in decode(row["fingerprint_parts"]).items()} for row in rows]
 
@@ -238,7 +242,7 @@ class MetadataStore:
     ) -> list[Artifact]:
         """Return an output of a task's newest successful execution in a run.
 
-        Of a mapped task it returns those of every map index, in order, unless one is asked for.
+        For a mapped task, return the outputs of all map indexes in order, unless `map_index` is given.
         """
         return self._artifacts(
             "run_outputs", pipeline=pipeline, run_id=run_id, component_id=component_id, key=key, map_index=map_index
@@ -247,13 +251,13 @@ class MetadataStore:
     def latest_artifacts(
         self, artifact_type: str, *, pipeline: str | None = None, component_id: str | None = None, limit: int = 1
     ) -> list[Artifact]:
-        """Return the newest LIVE artifacts of a type: of all, of a pipeline, or of one of its nodes.
+        """Return the newest LIVE artifacts of a type: of all pipelines, of one pipeline, or of one of its nodes.
 
         Raises InvalidInputError when a `component_id` is given without its pipeline.
         """
         if pipeline is None:
             if component_id is not None:
-                raise InvalidInputError(f"component_id {component_id!r} needs the pipeline that it is in")
+                raise InvalidInputError(f"component_id {component_id!r} was given without a pipeline; give both")
             return self._artifacts("latest_artifacts", artifact_type=artifact_type, limit=limit)
         is_node = component_id is not None
         return self._artifacts(
@@ -265,11 +269,11 @@ class MetadataStore:
         )
 
     def latest_blessed_model(self, *, pipeline: str | None = None, other_than: str | None = None) -> Artifact | None:
-        """Return the newest LIVE Model with a blessing, and another digest than `other_than`."""
+        """Return the newest LIVE Model that is blessed and whose digest is not `other_than`."""
         return _first(self._artifacts("latest_blessed_model", pipeline=pipeline, other_than=other_than))
 
     def latest_pushed(self, *, destination: str) -> Artifact | None:
-        """Return the PushedModel of the last push to a destination that took place."""
+        """Return the PushedModel of the last successful push to a destination."""
         pushed = encode({"pushed": 1, "destination": destination})
         return _first(self._artifacts("latest_pushed", properties=pushed))
 
@@ -278,9 +282,10 @@ class MetadataStore:
     def commit_plan(
         self, *, pipeline: str, run_id: str, clear: int, record: Callable[[], Sequence[PlannedTask]]
     ) -> bool:
-        """Commit what `record` records, and the plan it returns, as one; False, and nothing, if there is one already.
+        """Commit what `record` records and the plan that it returns, in one transaction.
 
-        `clear` tells the plans of a run apart. Raises what `record` raises.
+        If the plan exists already, does nothing and returns False. `clear` distinguishes the plans of a run. Raises
+        what `record` raises.
         """
         key: dict[str, Any] = {"pipeline": pipeline, "run_id": run_id, "clear": clear}
         with self.transaction():
@@ -295,7 +300,7 @@ class MetadataStore:
         return [PlannedTask(**task) for task in rows[0]["decisions"]] if rows else None
 
     def take_up_plan(self, *, pipeline: str, run_id: str, component_id: str, clear: int) -> PlannedTask | None:
-        """Return what the run's newest plan says of a task that it did not skip; None if the task was cleared since."""
+        """Return what the run's newest plan says about a task that it did not skip; None if that was cleared since."""
         rows = self._run("take_up_plan", pipeline=pipeline, run_id=run_id, component_id=component_id, clear=clear)
         tasks = (PlannedTask(**task) for task in (rows[0]["decisions"] if rows else ()))
         return next((task for task in tasks if task.component_id == component_id), None)
@@ -311,12 +316,12 @@ class MetadataStore:
         return _first([Execution.from_row(row) for row in self._run("execution", execution_id=execution_id)])
 
     def executions_by_id(self, execution_ids: Collection[int]) -> list[Execution]:
-        """Return those of the executions that there are, in order."""
+        """Return the executions with these ids in order, without the ids that do not exist."""
         return [Execution.from_row(row) for row in self._run("executions_by_id", execution_ids=list(execution_ids))]
 
     def used_folders(self, folders: Collection[str]) -> set[str]:
-        """Return those of the folders (absolute, no slash at the end) that an artifact of any state is, or lies in."""
-        # What is no Unicode is no artifact's URI: the store could not hold it.
+        """Return the folders (absolute, without a slash at the end) that are or contain an artifact of any state."""
+        # A path that is not Unicode cannot be an artifact's URI: the store could not hold it.
         rows = self._run("used_folders", folders=[printable(folder) for folder in folders])
         used = {row["folder"] for row in rows}
         return {folder for folder in folders if printable(folder) in used}
@@ -339,7 +344,7 @@ class MetadataStore:
         cursor: int | None = None,
         limit: int = 100,
     ) -> Page[Artifact]:
-        """Return a page of artifacts that have all of what is given; `properties` looks at the custom ones, too."""
+        """Return a page of artifacts that match all conditions; `properties` includes custom properties."""
         return self._page(
             "artifacts",
             from_row,
@@ -367,7 +372,7 @@ class MetadataStore:
         cursor: int | None = None,
         limit: int = 100,
     ) -> Page[Execution]:
-        """Return a page of executions that have all of what is given."""
+        """Return a page of executions that match all conditions."""
         return self._page(
             "executions",
             Execution.from_row,
@@ -392,7 +397,7 @@ class MetadataStore:
         cursor: int | None = None,
         limit: int = 100,
     ) -> Page[Context]:
-        """Return a page of contexts that have all of what is given."""
+        """Return a page of contexts that match all conditions."""
         return self._page(
             "contexts",
             Context.from_row,
@@ -412,9 +417,9 @@ class MetadataStore:
         max_depth: int = 20,
         max_nodes: int = 1000,
     ) -> Lineage:
-        """Return what an artifact or execution came from (up), or what came of it (down), at most so far and so many.
+        """Return what an artifact or execution was made from (up) or what was made from it (down).
 
-        Raises InvalidInputError unless exactly one of the two ids is given.
+        Stops at `max_depth` steps or `max_nodes` nodes. Raises InvalidInputError unless exactly one id is given.
         """
         if (artifact_id is None) == (execution_id is None):
             raise InvalidInputError("lineage needs either an artifact_id or an execution_id")
@@ -461,8 +466,8 @@ class MetadataStore:
             for name, kind in wanted[row["name"]].items():
                 if (stored := row["properties"][name]) != kind:
                     raise InvalidValueError(
-                        f"property {name!r} of {row['name']} is declared {kind} here and {stored} in the store, "
-                        "where a property keeps its type: give it another name"
+                        f"property {name!r} of {row['name']} is declared {kind} here, but {stored} in the store, "
+                        "where a property's type cannot change: give it another name"
                     )
 
     def _start(self, start: ExecutionStart, state: ExecutionState, token: str, cached_from: int | None = None) -> int:
@@ -495,7 +500,7 @@ class MetadataStore:
             self._refuse_if_superseded(start)
             self._refuse_if_in_progress(start)
         raise TransientError(
-            f"task {start.component_id!r} of run {start.run_id!r} is being started over and over by others"
+            f"task {start.component_id!r} of run {start.run_id!r} cannot start: other tries keep starting it"
         )
 
     def _refuse_if_superseded(self, start: ExecutionStart) -> None:
@@ -505,7 +510,7 @@ class MetadataStore:
         for other in running:
             if other.map_index == start.map_index and other.try_number > start.try_number:
                 raise LostClaimError(
-                    f"try {other.try_number} of task {start.component_id!r} has begun: try {start.try_number} is over"
+                    f"try {other.try_number} of task {start.component_id!r} is running: try {start.try_number} must end"
                 )
 
     def _refuse_if_in_progress(self, start: ExecutionStart) -> None:
@@ -514,8 +519,8 @@ class MetadataStore:
                 self.abandon_stale(STALE_AFTER)
                 continue
             raise InProgressError(
-                f"execution {other['id']}, {other['component_id']} in run {other['run_id']} of {other['pipeline']}, is "
-                "making the same",
+                f"the equal execution {other['id']} is running: {other['component_id']} in run {other['run_id']} of "
+                f"{other['pipeline']}",
                 other["id"],
             )
 
@@ -539,7 +544,8 @@ class MetadataStore:
             reuse=reuse,
             outputs=to_json([_output(key, index, artifact) for key, index, artifact in _flat(outputs)]),
         )
-        # No row: the claim is lost; or the reply was, the statement was sent twice, and the store has the receipt.
+        # No row: the claim is lost. Or the first reply was lost and the statement was sent twice: then the store has
+        # the receipt.
         rows = rows or self._run("published", execution_id=claim.execution_id, receipt=receipt)
         if not rows:
             raise self._lost(claim)
@@ -554,8 +560,8 @@ class MetadataStore:
 
     def _lost(self, claim: Claim) -> LostClaimError:
         execution = self.execution(claim.execution_id)
-        why = f"{execution.state.value}, {execution.error or 'under another claim'}" if execution else "gone"
-        return LostClaimError(f"this try no longer owns execution {claim.execution_id}, which is {why}")
+        why = f"is {execution.state.value}, {execution.error or 'with another claim'}" if execution else "is deleted"
+        return LostClaimError(f"this try no longer owns execution {claim.execution_id}, which {why}")
 
 
 def _new_token() -> str:

@@ -1,7 +1,7 @@
-"""Property values to JSON text for `jsonb`, and back, without changing one.
+"""Converts property values to JSON text for `jsonb` and back, without changing a value.
 
-`jsonb` knows no NaN, ±inf and -0.0, and prints 1e16 like the int: such a float is stored as `{"$double": "<repr>"}`. So
-that this tag cannot be mistaken, a key that starts with "$" gets another "$".
+`jsonb` cannot store NaN, ±inf and -0.0, and it prints 1e16 as an int. Such a float is stored as
+`{"$double": "<repr>"}`. A user's key that starts with "$" gets another "$", so it cannot look like this tag.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ def encode(values: Mapping[str, PropertyValue], where: str = "") -> str:
 
 
 def to_json(objects: Any) -> str:
-    """Return the JSON text of what `encoded` returned, and of what holds it."""
+    """Return the JSON text of a result of `encoded`, or of a list or dict that contains one."""
     return json.dumps(objects, ensure_ascii=False, allow_nan=False)
 
 
 def encoded(values: Mapping[str, PropertyValue], where: str = "") -> dict[str, Any]:
-    """Return a property mapping as JSON can hold it.
+    """Return a property mapping in a form that JSON can hold.
 
-    Raises InvalidValueError for what cannot be kept exactly: NUL bytes, ints beyond 64 bits, other types, deep nesting.
-    The message begins with the path to it, which begins with `where`.
+    Raises InvalidValueError for a value that cannot be stored exactly: NUL bytes, ints beyond 64 bits, other types,
+    deep nesting. The message begins with the path of the value, which begins with `where`.
     """
     return _encoded_dict(values, where, 0)
 
 
 def decode(stored: Any) -> Any:
-    """Return what was encoded, from the objects that the driver parsed."""
+    """Return the original values from the JSON objects that the driver parsed."""
     if isinstance(stored, dict):
         if stored.keys() == {_TAG}:
             return float(stored[_TAG])
@@ -56,12 +56,12 @@ def check_text(text: str, where: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidValueError(f"{where}: the store cannot hold a lone surrogate (text that is no Unicode)") from None
+        raise InvalidValueError(f"{where}: the store cannot hold a lone surrogate (not valid Unicode)") from None
     return text
 
 
 def printable(text: str) -> str:
-    """Return `text` with what Postgres cannot hold replaced: for messages, which must always be kept."""
+    """Return `text` without the characters that Postgres cannot hold: for messages, which must always be stored."""
     return text.replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="backslashreplace").decode()
 
 
@@ -89,13 +89,13 @@ def _encoded(value: PropertyValue, where: str, depth: int) -> Any:
 def _encoded_int(value: int, where: str) -> int:
     if value not in _INT64:
         raise InvalidValueError(
-            f"{where}: the store holds ints of 64 bits, and this one needs {value.bit_length() + 1}"
+            f"{where}: the store holds ints of 64 bits, but this one needs {value.bit_length() + 1} bits"
         )
     return value
 
 
 def _encoded_float(value: float) -> Any:
-    # A float that jsonb (a decimal number) would give back as an int has an exponent in its repr, from 1e16 on.
+    # jsonb stores decimal numbers. From 1e16 on, a float's repr has an exponent, and jsonb would return an int.
     is_kept = math.isfinite(value) and abs(value) < 1e16 and (value != 0 or math.copysign(1, value) > 0)
     return value if is_kept else {_TAG: float.__repr__(value)}
 
@@ -104,7 +104,7 @@ def _encoded_dict(values: Mapping[str, PropertyValue], where: str, depth: int) -
     result = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            raise InvalidValueError(f"{where}: the key {key!r} is a {type(key).__name__}, and the store holds only str")
+            raise InvalidValueError(f"{where}: the key {key!r} is a {type(key).__name__}, but keys must be str")
         path = f"{where}.{key}" if where else key
         check_text(key, f"the key {path!r}")
         result[f"${key}" if key.startswith("$") else key] = _encoded(value, path, depth + 1)

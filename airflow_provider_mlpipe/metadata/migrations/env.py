@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations in one transaction, one process at a time."""
+"""Alembic's entry point: runs the migrations in one transaction, one process at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, pool, text
 
 from airflow_provider_mlpipe.metadata.connection import Connection
 
-_LOCK = 6_357_041_928_301  # any number that nobody else takes
+_LOCK = 6_357_041_928_301  # a random number that no other program uses
 
 
 def run() -> None:
@@ -15,10 +15,10 @@ def run() -> None:
     store = Connection(context.config.attributes["dsn"])
     engine = create_engine("postgresql+psycopg2://", creator=store.new_raw, poolclass=pool.NullPool)
     with engine.begin() as connection:
-        # Alembic reads the version only after this, so the second process finds the work done.
+        # Alembic reads the version only after this, so a second process finds that the schema is upgraded.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS mlpipe"))
-        # Airflow's own table is called alembic_version, too.
+        # In a schema of its own: Airflow's own table is also named alembic_version.
         context.configure(connection=connection, version_table_schema="mlpipe")
         with context.begin_transaction():
             context.run_migrations()

@@ -1,13 +1,13 @@
--- Every statement of the store, each with one method in store.py. Parameters are bound, never formatted in.
+-- Every statement of the store, each with one method in store.py. Parameters are bound, never formatted into the text.
 --
--- Data-modifying parts of one statement all see the same snapshot, so a part reads what another wrote only from its
--- RETURNING, and rows that a concurrent transaction committed meanwhile not at all. Hence types and contexts, which
--- several publishers may create at once, are ensured by statements of their own, before the one that refers to them.
--- Rows are written in a fixed order wherever two transactions may write the same ones: so none waits in a circle.
+-- All data-modifying parts of one statement see the same snapshot. So a part can read what another part wrote only from
+-- its RETURNING, and it cannot see rows that a concurrent transaction committed meanwhile. Several publishers may
+-- create the same types and contexts at once. Therefore separate statements create those first. If two transactions may
+-- write the same rows, both write them in the same order, so that there is no deadlock.
 
 -- name: ensure_contexts
--- The execution type, the three contexts of an execution, and who is whose parent; writes only what is not there yet.
--- DO UPDATE, unlike DO NOTHING, returns the row also when a concurrent transaction was quicker.
+-- The execution type, the three contexts of an execution, and their parents; writes only the missing ones.
+-- DO UPDATE, unlike DO NOTHING, also returns a row that a concurrent transaction has just inserted.
 WITH new_type AS (
     INSERT INTO mlpipe.execution_type (name)
     SELECT %(component_type)s
@@ -43,7 +43,7 @@ ORDER BY child.id
 ON CONFLICT DO NOTHING
 
 -- name: ensure_artifact_types
--- Types grow: properties that are new are added, those that are there keep their type (the caller compares).
+-- Adds new properties to a type. Properties that it has already keep their type; the caller compares them.
 WITH wanted AS (
     SELECT name, properties FROM jsonb_to_recordset(%(types)s::jsonb) AS declared (name text, properties jsonb)
 ), grown AS (
@@ -62,18 +62,18 @@ SELECT name, known.properties FROM mlpipe.artifact_type known JOIN wanted USING 
 WHERE name NOT IN (SELECT name FROM grown)
 
 -- name: start_execution
--- One row for a try, its contexts and its inputs, after ending what earlier tries left RUNNING. Sent twice it finds its
--- row by its token. It returns no row when another execution of the same flight is RUNNING, or another try of the same
--- task starts at this very moment.
+-- Ends the RUNNING executions of earlier tries, then inserts one row for this try, with its contexts and inputs. If it
+-- is sent twice, it finds its row by the token. It returns no row when another execution with the same flight is
+-- RUNNING, or when another try of the same task starts at the same moment.
 WITH superseded AS (
     UPDATE mlpipe.execution
     SET state = 'FAILED', claim_token = NULL, ended_at = clock_timestamp(), error = %(superseded_error)s
     WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
         AND map_index = %(map_index)s AND state = 'RUNNING' AND claim_token <> %(token)s::uuid
-        AND try_number <= %(try_number)s -- an older try that comes late is itself the zombie
+        AND try_number <= %(try_number)s -- a try does not end a newer one
     RETURNING id
 ), started AS (
-    -- Counting the superseded makes them end first: only one may be RUNNING.
+    -- The count of the superseded rows makes Postgres end them first: only one may be RUNNING.
     INSERT INTO mlpipe.execution (
         type_id, pipeline, run_id, component_id, map_index, try_number, state, claim_token, fingerprint,
         fingerprint_parts, flight, cached_from, triggered_by, environment, properties, ended_at
@@ -103,8 +103,9 @@ UNION ALL
 SELECT id FROM mlpipe.execution WHERE claim_token = %(token)s::uuid
 
 -- name: in_flight
--- Who is making the same right now, and whether anybody still hears of it. A heartbeat from the future is none: the
--- clock was set back since, and whoever lives beats by the new one soon, while the dead would be waited for until then.
+-- The RUNNING execution with this flight, and whether its heartbeat is stale. A heartbeat in the future is stale, too:
+-- it means that the clock was set back. A living worker soon sends a heartbeat with the new time. For a dead worker,
+-- others would have to wait until that future time.
 SELECT
     id, pipeline, run_id, component_id,
     heartbeat_at NOT BETWEEN
@@ -113,27 +114,27 @@ FROM mlpipe.execution
 WHERE flight = %(flight)s AND state = 'RUNNING'
 
 -- name: under_way
--- Whether there is somebody to wait for.
+-- Whether the execution is RUNNING with a recent heartbeat, so that others should wait for it.
 SELECT id FROM mlpipe.execution
 WHERE id = %(execution_id)s AND state = 'RUNNING'
     AND heartbeat_at BETWEEN
         clock_timestamp() - %(stale_after)s::interval AND clock_timestamp() + %(stale_after)s::interval
 
 -- name: heartbeat
--- By the database's clock, and only for whoever holds the claim.
+-- By the database's clock, and only with the claim's token.
 UPDATE mlpipe.execution SET heartbeat_at = clock_timestamp()
 WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state = 'RUNNING'
 RETURNING id
 
 -- name: fail
--- Keeps the token, so that a second sending is told the same.
+-- Keeps the token, so that it returns the same row if it is sent twice.
 UPDATE mlpipe.execution
 SET state = 'FAILED', error = %(error)s, ended_at = coalesce(ended_at, clock_timestamp())
 WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state IN ('RUNNING', 'FAILED')
 RETURNING id
 
 -- name: abandon_stale
--- Ends executions whose worker died: without a token it cannot publish should it come back.
+-- Ends executions whose worker died. If the worker comes back, it cannot publish without the token.
 UPDATE mlpipe.execution
 SET state = 'ABANDONED', claim_token = NULL, ended_at = clock_timestamp(),
     error = 'no heartbeat since ' || heartbeat_at
@@ -143,13 +144,13 @@ WHERE state = 'RUNNING'
 RETURNING id
 
 -- name: lock_uris
--- Before two importers look whether an artifact is there already, so that only one of them creates it.
+-- Locks URIs before an importer looks for an existing artifact, so that only one of several importers creates it.
 SELECT pg_advisory_xact_lock(hashtextextended(uri, 0))
 FROM (SELECT DISTINCT uri FROM jsonb_array_elements_text(%(uris)s::jsonb) AS uri ORDER BY uri) AS ordered
 
 -- name: publish
--- All of a publication, if the claim still holds; the claim's token gives way to the receipt of this publication.
--- With an id an output is an artifact that is there; with `reuse` an equal LIVE one is taken instead of a new row.
+-- A whole publication, if the claim is still valid. The receipt of this publication replaces the claim's token.
+-- An output with an id is an existing artifact. With `reuse`, an equal LIVE artifact is used instead of a new row.
 WITH claimed AS (
     UPDATE mlpipe.execution
     SET state = 'COMPLETE', claim_token = %(receipt)s::uuid, ended_at = clock_timestamp(),
@@ -190,20 +191,20 @@ WITH claimed AS (
 SELECT output.key, output.index, output.artifact_id FROM claimed LEFT JOIN output ON true
 
 -- name: published
--- What a publication whose reply was lost had published.
+-- The outputs of a publication whose reply was lost.
 SELECT event.key, event.index, event.artifact_id
 FROM mlpipe.execution LEFT JOIN mlpipe.event ON event.execution_id = execution.id AND event.type = 'OUTPUT'
 WHERE execution.id = %(execution_id)s AND execution.claim_token = %(receipt)s::uuid
 
 -- name: settle
--- A claim that turned out to be needless ends as a hit.
+-- Ends a claimed execution as a hit, since an equal one has published.
 UPDATE mlpipe.execution
 SET state = 'CACHED', cached_from = %(cached_from)s, claim_token = NULL, ended_at = clock_timestamp()
 WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state = 'RUNNING'
 RETURNING id
 
 -- name: copy_outputs
--- Outputs of an earlier execution as those of a CACHED one. FOR SHARE: none of them is marked MISSING meanwhile.
+-- Makes the outputs of an earlier execution those of a CACHED one. FOR SHARE: nobody marks them MISSING meanwhile.
 WITH hit AS (
     SELECT id FROM mlpipe.execution WHERE id = %(cached_from)s AND state = 'COMPLETE'
 ), output AS MATERIALIZED (
@@ -234,9 +235,9 @@ FROM hit LEFT JOIN (
 ORDER BY output.key, output.index
 
 -- name: find_cached
--- The one look-up that decides a hit: an index scan of the fingerprint's executions, newest first.
--- Outputs are counted because NOT EXISTS becomes a join, which for a fingerprint with many hits reads all artifacts.
--- An end in the future, by a clock that was set back since, is as far from now as one that long ago.
+-- The look-up that decides a hit: an index scan of the fingerprint's executions, newest first.
+-- It counts outputs, since NOT EXISTS would become a join, which reads all artifacts of a fingerprint with many hits.
+-- If the clock was set back, an end may lie in the future; the same maximum distance from now applies.
 WITH hit AS (
     SELECT id FROM mlpipe.execution
     WHERE fingerprint = %(fingerprint)s AND state = 'COMPLETE' AND reusable
@@ -257,7 +258,7 @@ FROM hit LEFT JOIN (
 ORDER BY event.key, event.index
 
 -- name: run_outputs
--- What a channel resolves to: per map index, the outputs of the task's newest usable execution in this run.
+-- The artifacts of a channel: for each map index, the outputs of the task's newest usable execution in this run.
 WITH newest AS (
     SELECT DISTINCT ON (map_index) id, map_index FROM mlpipe.execution
     WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
@@ -271,32 +272,32 @@ JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
 ORDER BY newest.map_index, event.index
 
 -- name: earlier_parts
--- What the last fingerprints of a node were made of, newest first, to say what changed.
+-- The parts of a node's last fingerprints, newest first, to say what changed.
 SELECT fingerprint_parts FROM mlpipe.execution
 WHERE pipeline = %(pipeline)s AND component_id = %(component_id)s AND state IN ('COMPLETE', 'CACHED')
 ORDER BY id DESC
 LIMIT %(limit)s
 
 -- name: commit_plan
--- Whoever comes second waits for the first, and then gets no row.
+-- If two transactions insert the same plan, the second waits for the first and then gets no row.
 INSERT INTO mlpipe.plan (pipeline, run_id, clear, decisions)
 VALUES (%(pipeline)s, %(run_id)s, %(clear)s, '[]')
 ON CONFLICT DO NOTHING
 RETURNING clear
 
 -- name: complete_plan
--- The decisions, once it is known under which executions they were recorded.
+-- Adds the decisions, after the executions that they refer to were recorded.
 UPDATE mlpipe.plan SET decisions = %(decisions)s::jsonb
 WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND clear = %(clear)s
 
 -- name: plan
--- What was decided.
+-- The decisions of a plan.
 SELECT decisions FROM mlpipe.plan
 WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND clear = %(clear)s
 
 -- name: take_up_plan
--- What the run's newest plan recorded for a task that was not skipped, once per clear of the task: it may be retried,
--- but when it is cleared it decides anew.
+-- The decisions of the run's newest plan for a task that was not skipped. A retry of the task gets them again; after a
+-- clear of the task there is no row, so the task decides again.
 UPDATE mlpipe.plan
 SET taken_up = jsonb_build_object(%(component_id)s, %(clear)s) || taken_up
 WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s
@@ -308,7 +309,7 @@ WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s
 RETURNING decisions
 
 -- name: latest_run_with
--- The newest other run in which all of some components have a result; it looks at the last hundred only.
+-- The newest other run in which all given components have a result; it looks only at the last hundred runs.
 SELECT candidate.run_id
 FROM (
     SELECT run_id, id FROM mlpipe.execution
@@ -329,7 +330,7 @@ ORDER BY candidate.id DESC
 LIMIT 1
 
 -- name: mark_artifacts
--- Only what is LIVE or MISSING changes, rows in a fixed order.
+-- Changes only LIVE and MISSING artifacts, in a fixed order.
 UPDATE mlpipe.artifact SET state = %(state)s, updated_at = clock_timestamp()
 WHERE id IN (
     SELECT id FROM mlpipe.artifact
@@ -340,8 +341,8 @@ WHERE id IN (
 RETURNING id
 
 -- name: invalidate
--- Executions that later runs shall not hit any more, rows in a fixed order. Only what could be hit is touched, so who did
--- it first stays recorded.
+-- Executions that later runs must not reuse any more, in a fixed order. It changes only reusable executions, so the
+-- first reason stays recorded.
 WITH matching AS (
     SELECT execution.id, type.name AS type, execution.pipeline, execution.component_id
     FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
@@ -373,7 +374,8 @@ ORDER BY artifact.id DESC
 LIMIT %(limit)s
 
 -- name: latest_artifacts_of_context
--- The same of a pipeline or node, whose artifacts are walked from the newest: as one statement both would be slow.
+-- The newest LIVE artifacts of a type in a pipeline or node, read from the newest one on. One statement for this and
+-- latest_artifacts would be slow for both.
 SELECT artifact.*
 FROM mlpipe.attribution JOIN mlpipe.typed_artifact artifact ON artifact.id = attribution.artifact_id
 WHERE attribution.context_id = (
@@ -387,7 +389,7 @@ ORDER BY attribution.artifact_id DESC
 LIMIT %(limit)s
 
 -- name: latest_blessed_model
--- A model is blessed if an execution that had it as its input "model" put out a ModelBlessing that says so.
+-- A model is blessed if an execution with this model as its input "model" published a ModelBlessing with blessed = 1.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'Model') AND artifact.state = 'LIVE'
@@ -412,7 +414,7 @@ ORDER BY artifact.id DESC
 LIMIT 1
 
 -- name: latest_pushed
--- What is at a destination now, as far as the store knows.
+-- The model that is at a destination now, as far as the store knows.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'PushedModel') AND artifact.state = 'LIVE'
@@ -427,7 +429,7 @@ FROM mlpipe.typed_artifact artifact
 WHERE artifact.id = %(artifact_id)s
 
 -- name: artifacts
--- Artifacts by what is asked, newest first, one page after another.
+-- A page of the artifacts that match the given conditions, newest first.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE (%(cursor)s::bigint IS NULL OR artifact.id < %(cursor)s)
@@ -457,8 +459,8 @@ WHERE execution.id = ANY (%(execution_ids)s::bigint[])
 ORDER BY execution.id
 
 -- name: used_folders
--- Which of these folders are an artifact, or hold one: a part of an output may have been imported. The index of URIs knows
--- whole ones only, so this reads them all, cut to the length of the folders, whatever their number.
+-- The given folders that are an artifact or contain one (a part of an output may have been imported). The index on URIs
+-- finds only whole URIs, so this reads all URIs and cuts them to the depth of the folders.
 WITH wanted AS (
     SELECT folder, cardinality(string_to_array(folder, '/')) AS depth FROM unnest(%(folders)s::text[]) AS folder
 )
@@ -469,7 +471,7 @@ WHERE folder IN (
 )
 
 -- name: executions
--- Executions by what is asked, newest first, one page after another.
+-- A page of the executions that match the given conditions, newest first.
 SELECT execution.*, type.name AS type
 FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
 WHERE (%(cursor)s::bigint IS NULL OR execution.id < %(cursor)s)
@@ -487,7 +489,7 @@ ORDER BY execution.id DESC
 LIMIT %(limit)s
 
 -- name: contexts
--- Contexts by what is asked, newest first, one page after another.
+-- A page of the contexts that match the given conditions, newest first.
 SELECT context.*, type.name AS type
 FROM mlpipe.context JOIN mlpipe.context_type type ON type.id = context.type_id
 WHERE (%(cursor)s::bigint IS NULL OR context.id < %(cursor)s)
@@ -500,7 +502,7 @@ ORDER BY context.id DESC
 LIMIT %(limit)s
 
 -- name: execution_artifacts
--- What an execution had as inputs, or put out.
+-- The inputs or outputs of an execution.
 SELECT event.key, event.index, typed_artifact.*
 FROM mlpipe.event
 JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
@@ -508,9 +510,9 @@ WHERE event.execution_id = %(execution_id)s AND event.type = %(event_type)s
 ORDER BY event.key, event.index
 
 -- name: lineage
--- What a node came from (up) or what came of it (down). UNION drops what a depth holds already, so a ladder of diamonds
--- costs nodes times depth, not paths. Up from an artifact leads only to the execution that made it (its first OUTPUT
--- event), not to the many that reused it.
+-- What a node was made from (up) or what was made from it (down). UNION drops duplicates at the same depth, so the cost
+-- grows with nodes times depth and not with the number of paths. Up from an artifact leads only to the execution that
+-- made it (its first OUTPUT event), not to the executions that reused it.
 WITH RECURSIVE walk (kind, id, depth) AS (
     SELECT %(kind)s::text, %(id)s::bigint, 0
     UNION
@@ -525,7 +527,7 @@ WITH RECURSIVE walk (kind, id, depth) AS (
         UNION ALL
         SELECT 'execution', min(event.execution_id) FROM mlpipe.event
         WHERE %(up)s AND walk.kind = 'artifact' AND event.artifact_id = walk.id AND event.type = 'OUTPUT'
-        HAVING min(event.execution_id) IS NOT NULL -- unlike a count this reads one entry of the index
+        HAVING min(event.execution_id) IS NOT NULL -- unlike a count, min reads one entry of the index
     ) AS next
     WHERE walk.depth < %(max_depth)s
 ), node AS (

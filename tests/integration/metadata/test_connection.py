@@ -315,7 +315,7 @@ def test_who_may_not_create_a_database_is_told(postgres_server, database):
 
 
 @pytest.mark.parametrize(
-    ("dsn", "words"), [("nonsense", "no Postgres connection string"), ("host=127.0.0.1 port=1", "names no database")]
+    ("dsn", "words"), [("nonsense", "not a Postgres connection string"), ("host=127.0.0.1 port=1", "names no database")]
 )
 def test_an_address_without_a_database_cannot_be_created(dsn, words):
     with pytest.raises(InvalidInputError, match=words):

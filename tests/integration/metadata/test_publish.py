@@ -122,7 +122,7 @@ class TestClaims:
         assert store.execution(claim.execution_id).state is ExecutionState.RUNNING
 
     def test_an_unknown_execution(self, store):
-        with pytest.raises(LostClaimError, match="which is gone"):
+        with pytest.raises(LostClaimError, match="which is deleted"):
             store.heartbeat(Claim(execution_id=7, token="00000000-0000-0000-0000-000000000000"))
 
     def test_a_later_try_supersedes(self, store, start):
@@ -251,7 +251,7 @@ class TestTypes:
     def test_a_property_keeps_its_type(self, store, run):
         run({"model": [Newer(uri="/new", properties={"quality": 0.5})]})
         with pytest.raises(
-            InvalidValueError, match="'quality' of Model is declared string here and double in the store"
+            InvalidValueError, match="'quality' of Model is declared string here, but double in the store"
         ):
             run({"model": [Clashing(uri="/clash", properties={"quality": "good"})]})
 

@@ -154,7 +154,7 @@ class TestLatest:
         store.mark_missing([third.id])
         assert store.latest_artifacts("Model") == [second]
         assert store.latest_artifacts("Schema") == []
-        with pytest.raises(InvalidInputError, match="needs the pipeline"):
+        with pytest.raises(InvalidInputError, match="without a pipeline"):
             store.latest_artifacts("Model", component_id="trainer")
 
     def test_blessed_model(self, store, start, run):

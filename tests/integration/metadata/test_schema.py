@@ -57,7 +57,7 @@ def test_nothing_is_made_outside_the_schema(empty):
 
 def test_an_older_schema(database, connection):
     _set_version(connection, "0000")
-    with pytest.raises(SchemaVersionError, match=r"at version 0000 .* run `airflow mlpipe db upgrade`"):
+    with pytest.raises(SchemaVersionError, match=r"at version 0000, but .* run `airflow mlpipe db upgrade`"):
         schema.check(database)
 
 
