@@ -1,4 +1,4 @@
-"""Python values <-> `Value` messages, exactly: an int stays an int, a double keeps every bit."""
+"""Converts Python values to `Value` messages and back, exactly: an int stays an int, a double keeps every bit."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def to_value(value: Any, where: str = "value") -> Value:
         return Value(map_value=to_map(value, where))
     if isinstance(value, (list, tuple)):
         return Value(list_value=ListValue(values=[to_value(v, f"{where}[{i}]") for i, v in enumerate(value)]))
-    raise InvalidValueError(f"{where}: {type(value).__name__} is none of None, bool, int, float, str, list, dict")
+    raise InvalidValueError(f"{where}: {type(value).__name__} is not None, bool, int, float, str, list or dict")
 
 
 def to_map(values: Mapping[str, Any], where: str = "value") -> MapValue:
     """The message of a str-keyed dict; raises InvalidValueError as `to_value` does."""
     for key in values:
         if not isinstance(key, str):
-            raise InvalidValueError(f"{where}: the key {key!r} is no str")
+            raise InvalidValueError(f"{where}: the key {key!r} is not a str")
     return MapValue(fields={key: to_value(value, f"{where}.{key}") for key, value in values.items()})
 
 

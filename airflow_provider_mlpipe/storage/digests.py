@@ -1,4 +1,4 @@
-"""Content digests: sha256 in hex, of files and of directories."""
+"""Content digests (sha256 in hex) of files and directories."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def file_digest(path: Path) -> str:
 
 
 def files_digest(files: Iterable[tuple[str, str]]) -> str:
-    """sha256 over (relative path, sha256) pairs in sorted order, so that only names and contents count."""
+    """sha256 over sorted (relative path, sha256) pairs: it depends only on the names and contents."""
     digest = hashlib.sha256()
     for name, content in sorted(files):
-        encoded = os.fsencode(name)  # a file's name need not be text
+        encoded = os.fsencode(name)  # a file's name may not be valid text
         digest.update(b"%d:%s=%s\n" % (len(encoded), encoded, content.encode()))
     return digest.hexdigest()
 
 
 def tree_digest(root: Path) -> str:
-    """`files_digest` of all files below a directory, through symbolic links too; raises OSError, also for a loop."""
+    """`files_digest` of all files below a directory. Follows symbolic links; raises OSError, also for a loop."""
     return files_digest((path.relative_to(root).as_posix(), file_digest(path)) for path in _files(root))
 
 
 def tree_summary(root: Path) -> FileSummary:
-    """How many files there are below a directory, how large together, and their `tree_digest`; raises OSError."""
+    """The number of files below a directory, their total size, and the `tree_digest`; raises OSError."""
     count, size = tree_size(root)
     return FileSummary(count=count, bytes=size, digest=tree_digest(root))
 
 
 def tree_size(root: Path) -> tuple[int, int]:
-    """The number of files below a directory and their size in bytes, without reading them; raises OSError."""
+    """The number of files below a directory and their total size in bytes; reads no file. Raises OSError."""
     sizes = [path.stat().st_size for path in _files(root)]
     return len(sizes), sum(sizes)
 
@@ -66,5 +66,5 @@ def _raise(error: OSError) -> None:
 
 
 def path_digest(path: Path) -> str:
-    """The digest of a file or of a directory; raises FileNotFoundError when there is neither."""
+    """The digest of a file or directory; raises FileNotFoundError when it does not exist."""
     return tree_digest(path) if path.is_dir() else file_digest(path)

@@ -1,12 +1,12 @@
-"""Where the bytes of an artifact lie. Whatever reads or writes an artifact asks here for its folder.
+"""Where the files of an artifact are. All code that reads or writes an artifact gets its folder from here.
 
 ::
 
     <pipeline_root>/<component id>/<output key>/<execution id>/      an artifact
-        Split-<name>/         what belongs to one split
+        Split-<name>/         the files of one split
         Arrow-<name>/         the sidecar of a split of Examples
         Format-Serving/       of a Model: the SavedModel to serve
-        Format-TFMA/          of a Model: the SavedModel to evaluate, if it is another
+        Format-TFMA/          of a Model: the SavedModel to evaluate, if it is a different one
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SPLIT, _SIDECAR = "Split-", "Arrow-"
 
 
 def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: int) -> str:
-    """Where an execution writes an output: a path that no other execution ever has."""
+    """The path where an execution writes an output; no other execution ever uses it."""
     return str(Path(pipeline_root, component_id, key, str(execution_id)))
 
 
@@ -41,7 +41,7 @@ def sidecar_folder(examples: Examples, split: str) -> Path:
 
 
 def sidecar_folder_beside(split_folder: Path) -> Path | None:
-    """The folder of the sidecar that is beside a split's folder; None when this is no split's folder."""
+    """The folder of the sidecar beside a split's folder; None when `split_folder` is not a split's folder."""
     if not split_folder.name.startswith(_SPLIT):
         return None
     return split_folder.with_name(f"{_SIDECAR}{split_folder.name.removeprefix(_SPLIT)}")
@@ -53,19 +53,19 @@ def serving_model(model: Model) -> Path:
 
 
 def evaluation_model(model: Model) -> Path:
-    """The folder of the SavedModel that is for evaluation alone; most models have none."""
+    """The folder of the SavedModel that is used only for evaluation; most models do not have it."""
     return folder_of(model) / "Format-TFMA"
 
 
 def is_out_of_reach(artifact: Artifact) -> bool:
-    """Whether not even the folder of its component is there: perhaps a volume that is not mounted."""
+    """Whether even its component's folder is missing: its volume may not be mounted."""
     return not folder_of(artifact).parents[1].is_dir()
 
 
 def select_splits(artifact: Artifact, exclude: Sequence[str], parameter: str) -> list[str]:
-    """Return the splits of `artifact` but those that `parameter` excludes.
+    """Return the splits of `artifact` without those in `exclude`; `parameter` is its name in errors.
 
-    Raises InvalidInputError that lists the known ones when `exclude` names another, or when none is left.
+    Raises InvalidInputError, which lists the known splits, when `exclude` has an unknown split or no split is left.
     """
     known = list(artifact.properties.get("splits", ()))
     if unknown := [name for name in exclude if name not in known]:

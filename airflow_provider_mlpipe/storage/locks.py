@@ -1,4 +1,4 @@
-"""File locks (flock): held until the file is closed in every process that has it, however its holder ends."""
+"""File locks (flock). A lock is held until every process that has the file open has closed it or has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _POLL = 0.2
 
 
 def take(file: int | IO[Any], *, shared: bool = False, wait: bool = True) -> bool:
-    """Locks an open file; False when others hold it and this need not `wait`. Raises OSError without locks."""
+    """Locks an open file. Without `wait`, returns False when another holds the lock.
+
+    Raises OSError on a file system without locks.
+    """
     how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
@@ -23,7 +26,7 @@ def take(file: int | IO[Any], *, shared: bool = False, wait: bool = True) -> boo
 
 
 def take_within(seconds: float, file: int | IO[Any]) -> bool:
-    """Locks an open file as soon as others let go of it; False when they have not by then."""
+    """Waits for the lock of an open file; returns False when others still hold it after so many `seconds`."""
     deadline = time.monotonic() + seconds
     while not take(file, wait=False):
         if time.monotonic() > deadline:
@@ -34,7 +37,7 @@ def take_within(seconds: float, file: int | IO[Any]) -> bool:
 
 @contextlib.contextmanager
 def exclusively(path: Path) -> Iterator[None]:
-    """Holds the lock of the file at `path`, made if need be, during the `with` block; waits for it."""
+    """Holds the lock of the file at `path` during the `with` block; waits for it, and creates the file if needed."""
     with path.open("a") as file:
         take(file)
         yield

@@ -1,4 +1,4 @@
-"""Files that nobody published: what failed and killed tries left below a pipeline_root."""
+"""Orphans: files below a pipeline_root that failed and killed tries wrote and did not publish."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.storage.layout import output_uri
 
-_CLOCKS_DIFFER = timedelta(seconds=60)  # the worker's, which dates folders, and the database's, at most
+_CLOCKS_DIFFER = timedelta(seconds=60)  # at most, between the worker's clock (dates of folders) and the database's
 _BATCH = 1000
-# No execution leaves these states, and a publication needs one that is RUNNING: so whatever has these ids cannot become
-# an artifact any more, even while its worker still writes, and may be deleted without a lock.
+# An execution never leaves these states, and only a RUNNING execution can publish. So the folders of these executions
+# cannot become artifacts any more, even if a worker still writes there. They can be deleted without a lock.
 _UNPUBLISHED = (ExecutionState.FAILED, ExecutionState.ABANDONED)
 _REFUSED = (
-    "belongs to another metadata store"  # so says pipeline/component.py of a folder that was there before its try
+    "belongs to another metadata store"  # from the error of pipeline/component.py for a folder that existed already
 )
 
 
@@ -38,7 +38,7 @@ class Orphan:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The orphans, the executions that were found dead on the way, and what was left alone, in words."""
+    """The orphans, the executions that were found dead, and the folders that were left alone, with the reason."""
 
     orphans: list[Orphan] = field(default_factory=list)
     abandoned: list[int] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
-    """A folder that is named as an output is: `<root>/<component id>/<output key>/<execution id>`."""
+    """A folder with the name of an output: `<root>/<component id>/<output key>/<execution id>`."""
 
     path: Path
     component_id: str
@@ -58,9 +58,9 @@ class _Folder:
 def find(store: MetadataStore, roots: Iterable[str]) -> Found:
     """Looks below each pipeline_root for outputs whose execution is FAILED or ABANDONED.
 
-    It ends executions whose worker gives no sign of life, so that their files count. Left alone is what an artifact is
-    made of, what this store does not know, and what seems to be another store's. Raises InvalidInputError for a root
-    that is missing or cannot be read.
+    First it ends executions whose worker sends no heartbeat, so that their files count as orphans. It leaves alone the
+    files of artifacts, folders that this store does not know, and folders that seem to belong to another store. Raises
+    InvalidInputError for a root that is missing or cannot be read.
     """
     folders = [folder for root in _distinct(roots) for folder in _folders(root)]
     found = Found(abandoned=store.abandon_stale(STALE_AFTER))
@@ -70,9 +70,9 @@ def find(store: MetadataStore, roots: Iterable[str]) -> Found:
 
 
 def delete(orphans: Iterable[Orphan]) -> tuple[int, list[str]]:
-    """Removes the folders; returns how many bytes that freed, and what could not be removed, in words.
+    """Removes the folders; returns the number of bytes freed, and a message for each folder that it could not remove.
 
-    The folders above them stay: that they are there tells the driver that the root is.
+    The folders above them stay: from them the driver sees that the root is mounted.
     """
     freed, problems = 0, []
     for orphan in orphans:
@@ -80,7 +80,7 @@ def delete(orphans: Iterable[Orphan]) -> tuple[int, list[str]]:
             _remove(orphan.path)
             freed += orphan.size
         except OSError as error:
-            problems.append(f"{orphan.path} cannot be removed: {error}. Do it as the user of the Airflow workers")
+            problems.append(f"{orphan.path} cannot be removed: {error}. Run this as the user of the Airflow workers")
     return freed, problems
 
 
@@ -104,13 +104,13 @@ def _of_this_store(
 
 
 def _not_its_own(folder: _Folder, execution: Execution) -> str | None:
-    """Why the folder is not of this execution, though the number is: two stores have shared a root, or still do."""
+    """Why the folder does not belong to the execution with its number (two stores share or shared a root), or None."""
     if execution.component_id != folder.component_id:
-        return f"execution {execution.id} is of {execution.component_id!r}"
+        return f"execution {execution.id} belongs to the component {execution.component_id!r}"
     if execution.state not in _UNPUBLISHED:
         return None
     if _REFUSED in (execution.error or ""):
-        return f"execution {execution.id} found it there"
+        return f"it existed before execution {execution.id}"
     with suppress(FileNotFoundError):
         if _modified(folder.path) < execution.started_at - _CLOCKS_DIFFER:
             return f"it is older than execution {execution.id}"
@@ -128,11 +128,11 @@ def _orphan(folder: _Folder, execution: Execution) -> Orphan:
 
 
 def _distinct(roots: Iterable[str]) -> list[Path]:
-    """The roots, each once, whichever way it is written."""
+    """The roots without duplicates, even if one is written in two ways."""
     found: dict[str, Path] = {}
     for root in roots:
         if not os.path.isdir(root):
-            raise InvalidInputError(f"the pipeline_root {root} is no folder; name the one that the DAG has")
+            raise InvalidInputError(f"the pipeline_root {root} is not a folder; give the pipeline_root of the DAG")
         found.setdefault(os.path.realpath(root), Path(os.path.abspath(root)))
     return list(found.values())
 
@@ -141,21 +141,23 @@ def _folders(root: Path) -> Iterator[_Folder]:
     for component in _subfolders(root):
         for key in _subfolders(component):
             for path in _subfolders(key):
-                if re.fullmatch(r"[1-9][0-9]{0,17}", path.name):  # as the store counts, in 64 bits
+                if re.fullmatch(r"[1-9][0-9]{0,17}", path.name):  # an execution's id in the store, of 64 bits
                     place = (component.name, key.name, int(path.name))
                     uris = frozenset(output_uri(top, *place) for top in (str(root), os.path.realpath(root)))
                     yield _Folder(path=path, component_id=place[0], execution_id=place[2], uris=uris)
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """Its folders, and none that a link leads to: what lies there is not of this root."""
+    """The subfolders, without symbolic links: their files do not belong to this root."""
     try:
         with os.scandir(folder) as entries:
             return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:  # somebody else deletes
+    except FileNotFoundError:  # another process has deleted it
         return []
     except OSError as error:
-        raise InvalidInputError(f"{folder} cannot be read: {error}. Look as the user of the Airflow workers") from error
+        raise InvalidInputError(
+            f"{folder} cannot be read: {error}. Run this as the user of the Airflow workers"
+        ) from error
 
 
 def _modified(path: Path) -> datetime:
@@ -163,11 +165,11 @@ def _modified(path: Path) -> datetime:
 
 
 def _size(path: Path) -> int:
-    """The bytes in its files; a link counts as one, not what it leads to."""
+    """The total size of its files in bytes; a link counts with its own size, not with its target's."""
     size = 0
     for folder, _, names in os.walk(path):
         for name in names:
-            with suppress(FileNotFoundError):  # a worker that was given up may still be busy
+            with suppress(FileNotFoundError):  # an abandoned worker may still change files
                 size += os.lstat(os.path.join(folder, name)).st_size
     return size
 

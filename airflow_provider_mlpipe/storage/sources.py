@@ -1,7 +1,7 @@
-"""Input files: which ones a pattern names, and what they hold.
+"""Input files: finds the files that match a pattern, and computes their digest.
 
-The driver hashes them for the fingerprint, the executor reads them: both ask here, so that they mean the same files in
-the same order.
+The driver hashes them for the fingerprint, and the executor reads them. Both use this module, so they get the same
+files in the same order.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _SHOWN = 10
 def input_files(input_base: str, pattern: str) -> list[Path]:
     """Return the files in `input_base` that match the glob `pattern`, sorted by their path relative to it.
 
-    `*` and `?` leave out hidden files, `**` descends. Raises InvalidInputError, saying what is there, when there are
-    none.
+    `*` and `?` do not match hidden files; `**` matches subfolders. Raises InvalidInputError when no file matches; the
+    message lists what is there.
     """
     base = Path(input_base)
     if not base.is_dir():
@@ -31,13 +31,13 @@ def input_files(input_base: str, pattern: str) -> list[Path]:
     files = [path for match in matches if (path := base / match).is_file()]
     if not files:
         raise InvalidInputError(
-            f"no file matches {pattern!r} in input_base {input_base!r}, which holds {_content(base)}"
+            f"no file matches {pattern!r} in input_base {input_base!r}, which contains: {_content(base)}"
         )
     return files
 
 
 def source_digest(files: Iterable[Path]) -> str:
-    """Return the digest of what `files` hold, in this order; where they are and what they are called does not count.
+    """Return the digest of the files' contents, in this order; their names and folders do not count.
 
     Raises OSError.
     """

@@ -301,5 +301,7 @@ def test_no_row_at_all_is_an_error(tmp_path: Path) -> None:
 
 def test_no_matching_file_is_an_error(tmp_path: Path) -> None:
     config = {"splits": [{"name": "all", "pattern": "*.tsv"}]}
-    with pytest.raises(InvalidInputError, match=r"no file matches '\*.tsv' in input_base '.*/in', which holds a\.csv"):
+    with pytest.raises(
+        InvalidInputError, match=r"no file matches '\*.tsv' in input_base '.*/in', which contains: a\.csv"
+    ):
         generate(csv_folder(tmp_path, a="x\n1\n"), tmp_path / "out", config)

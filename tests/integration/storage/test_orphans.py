@@ -177,7 +177,8 @@ def test_a_folder_of_another_component_is_another_stores(place: Place, command: 
     other = place.folder(int(left.name), "Other")
     other.mkdir(parents=True)
     _, warned = command("--delete")
-    assert warned == (f"Left alone, for another store may have made it: {other}: execution {left.name} is of 'Make'\n")
+    why = f"execution {left.name} belongs to the component 'Make'"
+    assert warned == f"Left alone, since another store may have made it: {other}: {why}\n"
     assert other.is_dir()
     assert not left.exists()
 
@@ -190,7 +191,7 @@ def test_what_a_failed_try_found_there_is_another_stores(place: Place) -> None:
         place.succeed()
     assert place.store.executions().items[0].state is ExecutionState.FAILED
     found = place.find()
-    assert (found.orphans, found.left_alone) == ([], [f"{old}: execution 1 found it there"])
+    assert (found.orphans, found.left_alone) == ([], [f"{old}: it existed before execution 1"])
 
 
 def test_what_is_older_than_its_execution_is_another_stores(place: Place) -> None:
@@ -279,7 +280,7 @@ def test_a_root_that_is_no_folder_is_named_before_anything_is_done(
     claim, _ = place.begin()
     place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '1 hour'")
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=f"InvalidInputError: the pipeline_root {tmp_path}/{kind} is no folder"):
+    with pytest.raises(SystemExit, match=f"InvalidInputError: the pipeline_root {tmp_path}/{kind} is not a folder"):
         command("--pipeline-root", str(place.root), str(tmp_path / kind))
     place.store.heartbeat(claim)
 

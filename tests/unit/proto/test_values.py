@@ -38,7 +38,7 @@ def test_maps_come_back_sorted() -> None:
     [
         ({"a": [1, {2}]}, r"T\.a\[1\]: set"),
         ({"a": {"b": 2**63}}, r"T\.a\.b: 9223372036854775808 does not fit 64 bits"),
-        ({1: 2}, "the key 1 is no str"),
+        ({1: 2}, "the key 1 is not a str"),
     ],
 )
 def test_what_has_no_message_is_named(value: Any, words: str) -> None:
@@ -58,9 +58,9 @@ def test_configs_are_dicts_or_messages() -> None:
 def test_a_config_with_a_wrong_field_is_refused_at_once() -> None:
     with pytest.raises(PipelineError, match=r"train_args does not fit TrainArgs.*num_stepz"):
         config_dict(TrainArgs, {"num_stepz": 5}, parameter="train_args")
-    with pytest.raises(PipelineError, match="push_destination takes PushDestination, got TrainArgs"):
+    with pytest.raises(PipelineError, match="push_destination takes PushDestination, but got TrainArgs"):
         config_dict(PushDestination, TrainArgs(), parameter="push_destination")
-    with pytest.raises(PipelineError, match="or a dict, got str"):
+    with pytest.raises(PipelineError, match="or a dict, but got str"):
         config_dict(TrainArgs, "5", parameter="train_args")
     with pytest.raises(InvalidInputError, match="train_args does not fit"):
         parse_config(TrainArgs, {"num_steps": "many"}, parameter="train_args")

@@ -34,7 +34,7 @@ def test_the_base_is_no_pattern(tmp_path: Path) -> None:
 def test_no_match_says_what_is_there(tmp_path: Path) -> None:
     fill(tmp_path, "a.txt", "sub/b.csv")
     with pytest.raises(
-        InvalidInputError, match=r"no file matches '\*.csv' in input_base '.*', which holds a.txt, sub/$"
+        InvalidInputError, match=r"no file matches '\*.csv' in input_base '.*', which contains: a.txt, sub/$"
     ):
         input_files(str(tmp_path), "*.csv")
     fill(tmp_path, *(f"n{number:02}" for number in range(20)))
@@ -43,7 +43,7 @@ def test_no_match_says_what_is_there(tmp_path: Path) -> None:
 
 
 def test_an_empty_missing_or_wrong_base(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="which holds nothing"):
+    with pytest.raises(InvalidInputError, match="which contains: nothing"):
         input_files(str(tmp_path), "*")
     with pytest.raises(InvalidInputError, match=r"input_base '.*/nowhere' is missing"):
         input_files(str(tmp_path / "nowhere"), "*")
