@@ -6,7 +6,7 @@
     ├── PermanentError            a retry would fail, too: Airflow does not retry
     │   ├── PipelineError           the DAG is wired wrongly (raised while the DAG file is parsed)
     │   ├── InvalidInputError       data, a file or a parameter is wrong; names the place
-    │   ├── UserCodeError           a module is missing, does not import or lacks the function
+    │   ├── UserCodeError           a module is missing, cannot be imported or lacks the function
     │   ├── AnomaliesFoundError     a gate fails: the data has anomalies at or above `fail_on`
     │   ├── InvalidValueError       the store cannot hold this value
     │   └── SchemaVersionError      the store's schema has another version than this code expects
@@ -38,7 +38,7 @@ class InvalidInputError(PermanentError):
 
 
 class UserCodeError(PermanentError):
-    """A user module is missing, does not import, or lacks the function that was asked for."""
+    """A user module is missing, cannot be imported, or lacks the function that was asked for."""
 
 
 class AnomaliesFoundError(PermanentError):

@@ -1,14 +1,14 @@
-"""What an executor is given and what it gives back.
+"""What an executor gets and what it returns.
 
 An executor is a plain function in `components/<name>/executor.py`:
 
     def run(*, examples: Examples, schema: Schema | None, exclude_splits: list[str],
             statistics: ExampleStatistics, context: ExecutorContext) -> dict[str, Produced]
 
-Its keywords are the operator's inputs, then its parameters, then its outputs (artifacts whose `uri` is an existing,
-empty directory to write to), then `context`. It returns what it knows of each output, by output key; an output it does
-not name has no properties. It raises the errors of `exceptions.py`, or whatever a library raises. It knows neither
-Airflow nor the store.
+Its keyword arguments are the operator's inputs, its parameters, its outputs (artifacts whose `uri` is an existing,
+empty directory to write to), and `context`. It returns a `Produced` for each output, by output key; without one, an
+output has no properties. It may raise the errors of `exceptions.py` or any error of a library. It must not use Airflow
+or the store.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from airflow_provider_mlpipe.artifacts import PropertyValue
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorContext:
-    """What an executor may know of its run.
+    """Information about the run for the executor.
 
     `tmp_dir` exists, is empty, and is removed afterwards. `max_memory_mb` is how much memory, in MiB, the executor and
-    the processes that it starts may use together; None leaves it to them.
+    the processes that it starts may use together; with None they decide themselves.
     """
 
     component_id: str
@@ -36,7 +36,7 @@ class ExecutorContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Produced:
-    """What an executor says of one output. With no `digest`, the files are hashed after the executor returned."""
+    """What an executor returns for one output. Without a `digest`, its files are hashed when the executor has ended."""
 
     properties: Mapping[str, PropertyValue] = field(default_factory=dict)
     custom_properties: Mapping[str, PropertyValue] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Says every ten seconds that an execution's worker lives, from its start to its publication, and notices its loss."""
+"""The heartbeat: reports every ten seconds that an execution's worker is alive, and notices when the claim is lost."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """A thread that beats while the `with` block runs: hashing a large input must not look like death."""
+    """A thread that sends heartbeats during the `with` block: a worker must count as alive while it hashes files."""
 
     def __init__(self, store: MetadataStore, claim: Claim, *, on_loss: Callable[[], None]) -> None:
-        """`on_loss` is called once, in the thread, when the claim is lost: publishing is not possible any more."""
+        """`on_loss` is called once, in the thread, when the claim is lost: then nothing can be published any more."""
         self._store = store
         self._claim = claim
         self._on_loss = on_loss
@@ -40,7 +40,7 @@ class Heartbeat:
 
     @contextlib.contextmanager
     def losing_it_is_the_error(self) -> Iterator[None]:
-        """Raises LostClaimError in place of what followed from `on_loss`."""
+        """Raises LostClaimError instead of an error that `on_loss` caused."""
         try:
             yield
         except MlpipeError:
@@ -62,5 +62,5 @@ class Heartbeat:
             self._lost = error
             self._stop.set()
             self._on_loss()
-        except MlpipeError as error:  # the store is away for a while: the next beat may reach it
-            log.warning("no heartbeat: %s", error)
+        except MlpipeError as error:  # e.g. the store cannot be reached: the next heartbeat may succeed
+            log.warning("the heartbeat failed: %s", error)

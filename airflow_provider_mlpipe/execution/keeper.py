@@ -1,22 +1,22 @@
-"""A child and its keeper: the child begins when it is told to, how it ends is told, and it is never left behind.
+"""The keeper: a process that starts a child on command, reports how it ends, and never leaves it running alone.
 
-The keeper is a process of its own, between the launcher and the child. A socket connects it with the launcher:
+The keeper is a separate process between the launcher and the child. A socket connects it to the launcher:
 
 ::
 
     launcher            keeper              child
-                        forks          →    says that it lives
+                        forks          →    reports that it is ready
                    ←    {"pid": 7}
-    "go"           →                   →    works, as the leader of a session of its own
-                   ←    {"ended": 0}        ends, and with it what it started
+    "go"           →                   →    works, as the leader of its own session
+                   ←    {"ended": 0}        ends, and the processes that it started are killed
     closes         →    ends
 
-When the launcher closes its end, or is gone, however it went, the keeper kills the child's process group. Then, on
-Linux, what has left that group: it comes to the keeper when its own parent has ended. A process and not a thread: a
-library that keeps the interpreter to itself for minutes must not outlive its task. When the keeper itself is killed,
-the kernel kills the child (on Linux).
+When the launcher closes its end of the socket or ends for any reason, the keeper kills the child's process group. On
+Linux it then kills the processes that have left the group: the kernel makes them children of the keeper when their own
+parent ends. The keeper is a process and not a thread, since a library may hold the interpreter's lock for minutes, and
+the child must still end with its task. If the keeper itself is killed, the kernel kills the child (on Linux).
 
-Until "go" nothing has been done, so that a launcher whose patience ends before may have the same done elsewhere.
+The child does nothing before "go". So a launcher that has waited too long can safely run the same work elsewhere.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _PIPE_HOLDS = 1 << 20  # bytes at most (pipe(7)), unless root has set more
 def keep(connection: socket.socket, launcher: int, work: Callable[[], None]) -> NoReturn:
     """Makes this process, which has one thread, the keeper of a child that calls `work`.
 
-    `launcher` is the pid of the process at the other end. The child's exit code is 0, 1 if `work` raises, or its own.
+    `launcher` is the pid of the process at the other end of `connection`. The child's exit code is 0, or 1 if `work`
+    raises, or the one with which `work` ends the process.
     """
     ended, wakeup = _child_ends()
     gate, childs_gate = socket.socketpair()
@@ -56,20 +57,20 @@ def keep(connection: socket.socket, launcher: int, work: Callable[[], None]) -> 
         _be_child(childs_gate, keeper, launcher, work)
     linux.adopt_orphans()
     childs_gate.close()
-    leave_output()  # whoever reads the child's must see its end
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+    leave_output()  # the launcher must see the end of the child's output, so only the child may hold it open
+    with contextlib.suppress(BrokenPipeError):  # the launcher is gone
         code = _watch(connection, gate, ended, pid)
         connection.sendall(_message(ended=code))
     os._exit(0)
 
 
 def refuse(connection: socket.socket, why: str) -> None:
-    """Tells the launcher that there will be no child."""
+    """Tells the launcher why no child will be started."""
     connection.sendall(_message(refused=why))
 
 
 def leave_output() -> None:
-    """Standard input, output and error of this process lead nowhere from now on."""
+    """Redirects standard input, output and error of this process to /dev/null."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -77,7 +78,7 @@ def leave_output() -> None:
 
 
 def _child_ends() -> tuple[socket.socket, socket.socket]:
-    """A socket that can be read when a child has ended, and its other end, which is to be kept open."""
+    """A socket that becomes readable when a child has ended, and its other end, which must stay open."""
     ended, wakeup = socket.socketpair()
     wakeup.setblocking(False)
     signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
@@ -97,17 +98,17 @@ def _be_child(gate: socket.socket, keeper: int, launcher: int, work: Callable[[]
             gate.close()
             work()
         code = 0
-    except BaseException:  # noqa: BLE001 - SystemExit, too: nothing of what the keeper was doing may go on here
+    except BaseException:  # noqa: BLE001 - SystemExit, too: the child must not continue with the keeper's code
         traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # the work has closed them
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # `work` may have closed them
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
 
 
 def _watch(connection: socket.socket, gate: socket.socket, ended: socket.socket, child: int) -> int:
-    """Passes on what launcher and child say, until the child has ended and its group was killed: its exit code."""
+    """Passes messages between launcher and child until the child's end; kills its group and returns its exit code."""
     with selectors.DefaultSelector() as selector:
         for each in (connection, gate, ended):
             selector.register(each, selectors.EVENT_READ)
@@ -131,7 +132,7 @@ def _watch(connection: socket.socket, gate: socket.socket, ended: socket.socket,
 
 
 def _read(descriptor: int) -> bytes:
-    """What is there; nothing when the other end is closed, with or without having read everything."""
+    """The bytes that can be read now; empty when the other end is closed, even if it did not read everything."""
     try:
         return os.read(descriptor, 1 << 16)
     except ConnectionResetError:
@@ -139,18 +140,18 @@ def _read(descriptor: int) -> bytes:
 
 
 def _kill(child: int) -> None:
-    """The child, not yet waited for, and what it started."""
+    """Kills the child, which was not waited for yet, and its process group."""
     os.kill(child, signal.SIGKILL)
     _kill_group(child)
 
 
 def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS says so of a dead leader's
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty (macOS: PermissionError)
         os.killpg(leader, signal.SIGKILL)
 
 
 def _kill_adopted() -> None:
-    """What has left the child's group, and what that had started, which comes here next."""
+    """Kills the processes that have left the child's group, then their children, which the keeper adopts next."""
     while left := linux.children():
         for pid in left:
             os.kill(pid, signal.SIGKILL)
@@ -163,10 +164,10 @@ def _message(**message: object) -> bytes:
 
 
 class Kept:
-    """The launcher's end: a child that is kept, to be closed after use.
+    """The launcher's end of a child with a keeper; must be closed after use.
 
-    `output` is the reading end of a pipe that the child writes to; `keeper` is the keeper's process, where that is a
-    child of this one.
+    `output` is the reading end of the pipe that the child writes to. `keeper` is the keeper's process, if it is a child
+    of this process.
     """
 
     def __init__(self, connection: socket.socket, output: int, keeper: subprocess.Popen[bytes] | None = None) -> None:
@@ -186,7 +187,7 @@ class Kept:
         self.close()
 
     def close(self) -> None:
-        """Kills the child if it still works, and waits until it is gone."""
+        """Kills the child if it is still running, and waits until it has ended."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
             self._connection.settimeout(_SECONDS_TO_DIE)
@@ -199,33 +200,34 @@ class Kept:
             self.code = code if self.code is None else self.code
 
     def begin(self) -> None:
-        """Tells the child to work; nobody else may be told from now on."""
+        """Tells the child to work. From now on the same work must not be started elsewhere."""
         self._connection.settimeout(None)
         self._has_begun = True
-        with contextlib.suppress(BrokenPipeError):  # it is gone, as `stream` will find out
+        with contextlib.suppress(BrokenPipeError):  # the keeper is gone; `stream` will notice
             self._connection.sendall(_GO)
 
     def kill(self) -> None:
-        """Kills the child; may be called by another thread or a signal handler."""
+        """Kills the child; may be called from another thread or a signal handler."""
         self.was_killed = True
         with contextlib.suppress(OSError):  # the keeper is gone
             self._connection.shutdown(socket.SHUT_WR if self._has_begun else socket.SHUT_RDWR)
 
     def wait_until_ready(self, seconds: float | None = None) -> str | None:
-        """None when the child waits for `begin`, else why there is none, in words; raises TimeoutError."""
+        """Returns None when the child waits for `begin`, else the reason why there is no child; raises TimeoutError."""
         self._connection.settimeout(seconds)
         while self.pid is None:
             message = self._receive()
             if not message:
-                return f"it ended before it began, exit code {self.code}"
+                return f"its keeper ended before the child was ready, exit code {self.code}"
             if "refused" in message:
                 return str(message["refused"])
         return None
 
     def stream(self) -> Iterator[bytes]:
-        """What the child writes, as it is written, until it has ended; `code` is then how, None if the keeper died.
+        """Yields the child's output until it has ended. Then `code` is its exit code, or None if the keeper died.
 
-        What it left running may hold the pipe open, or write on, so the end of the pipe alone is not waited for.
+        It does not wait for the end of the pipe: processes that the child left running may keep it open and write to
+        it.
         """
         still_there = _PIPE_HOLDS
         with selectors.DefaultSelector() as selector:
@@ -241,11 +243,11 @@ class Kept:
                     elif chunk := _read(self._output):
                         still_there -= len(chunk) if has_ended else 0
                         yield chunk
-                    else:  # it closed its output, but may work on
+                    else:  # the child has closed its output, but may still be working
                         selector.unregister(self._output)
 
     def _receive(self) -> dict[str, object]:
-        """The next message; empty when the keeper is gone. Raises ConnectionError when it is no keeper's."""
+        """The next message; empty when the keeper is gone. Raises ConnectionError when it is not from a keeper."""
         while b"\n" not in self._received:
             try:
                 chunk = self._connection.recv(1 << 16)
@@ -260,5 +262,5 @@ class Kept:
             self.pid = int(str(message["pid"])) if "pid" in message else self.pid
             self.code = int(str(message["ended"])) if "ended" in message else self.code
         except (TypeError, ValueError) as error:
-            raise ConnectionError(f"whoever listens there is no keeper, and says {line[:80]!r}") from error
+            raise ConnectionError(f"the process that answers is not a keeper; it sent {line[:80]!r}") from error
         return message

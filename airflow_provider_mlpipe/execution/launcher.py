@@ -1,7 +1,7 @@
-"""Runs an executor in a process of its own, streams its log, and never leaves it behind.
+"""Runs an executor in its own process, streams its log, and never leaves it running.
 
-Either a fork of the warm parent, which has everything imported (`warm.py`), or a fresh interpreter. Both are kept as
-`keeper.py` says, so that what follows the start is the same.
+The process is a fork of the warm parent, which has imported the heavy libraries (`warm.py`), or a fresh interpreter.
+Both have a keeper (`keeper.py`), so everything after the start is the same.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Launcher:
         self._was_killed = False
 
     def launch(self, invocation: ExecutorInvocation, *, log: Log, warm: WarmParent | None = None) -> ExecutorResult:
-        """Runs the executor, in a fork of the parent `warm` if that is given and answers, and returns its result.
+        """Runs the executor and returns its result. If `warm` is given and answers, the process is forked from it.
 
-        Raises ExecutorDiedError when its process ends without a result, the error that the executor raised when it is
-        one of PERMANENT_ERRORS, ExecutorFailedError for any other, and TransientError without a temporary folder.
+        Raises ExecutorDiedError when the process ends without a result, and TransientError without a temporary folder.
+        If the executor raised one of PERMANENT_ERRORS, raises that; for any other error, ExecutorFailedError.
         """
         with _task_folder() as folder:
             request = _prepare(folder, invocation)
@@ -58,14 +58,14 @@ class Launcher:
         return result
 
     def kill(self) -> None:
-        """Kills the executor and everything it started, now or as soon as there is one."""
+        """Kills the executor and everything that it started; if it is not started yet, as soon as it is."""
         self._was_killed = True
         kept = self._kept
         if kept is not None:
             kept.kill()
 
     def _start(self, request: ExecutorRequest, warm: WarmParent | None, log: Log) -> Kept:
-        """A process that waits to begin."""
+        """Starts a process that waits for `begin`."""
         if warm is not None:
             try:
                 return self._hold(warm.fork(request), warm.wait_until_ready)
@@ -74,7 +74,7 @@ class Launcher:
         return self._hold(_fresh(request), Kept.wait_until_ready)
 
     def _hold(self, kept: Kept, wait_until_ready: Callable[[Kept], object]) -> Kept:
-        """Waits for it; meanwhile it may be killed, and is then returned, to be found dead."""
+        """Waits until the process is ready. If it is killed meanwhile, returns it; its stream then ends at once."""
         self._kept = kept
         if self._was_killed:
             kept.kill()
@@ -129,7 +129,7 @@ def _prepare(folder: Path, invocation: ExecutorInvocation) -> ExecutorRequest:
         (folder / "invocation.pb").write_bytes(invocation.SerializeToString())
     except OSError as error:
         raise _no_temporary_folder(error) from error
-    # What libraries leave in the temporary folder goes when the executor went.
+    # Files that libraries leave in the temporary folder are removed with it after the executor has ended.
     environment = executor_environment(sys.path) | {"TMPDIR": str(folder / "scratch")}
     return ExecutorRequest(
         invocation=folder / "invocation.pb", answer=folder / "result.pb", path=list(sys.path), environment=environment
@@ -137,7 +137,7 @@ def _prepare(folder: Path, invocation: ExecutorInvocation) -> ExecutorRequest:
 
 
 def _no_temporary_folder(error: OSError) -> TransientError:
-    folder = tempfile.tempdir or "(there is none)"
+    folder = tempfile.tempdir or "(none found)"
     return TransientError(f"the worker's temporary folder {folder} (TMPDIR) cannot be written: {error}")
 
 

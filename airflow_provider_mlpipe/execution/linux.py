@@ -1,4 +1,4 @@
-"""What Linux's kernel does for processes and Python's library has no word for. Elsewhere it is not there."""
+"""Functions of the Linux kernel for processes that Python's standard library lacks. Other systems lack them, too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 
 
 def die_with(parent: int, how: signal.Signals) -> None:
-    """This process, a child of `parent`, gets the signal when that ends, at once if it has ended already."""
+    """Sends this process, a child of `parent`, the signal when `parent` ends; at once if it has ended already."""
     if IS_LINUX:
         _prctl(_PR_SET_PDEATHSIG, how)
     if os.getppid() != parent:
@@ -25,13 +25,13 @@ def die_with(parent: int, how: signal.Signals) -> None:
 
 
 def adopt_orphans() -> None:
-    """What this process's descendants leave running comes to it, instead of to init."""
+    """Makes this process the parent of its orphaned descendants, instead of init."""
     if IS_LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def children() -> list[int]:
-    """Those of this process, which has one thread, dead ones included; none where the kernel does not tell."""
+    """The pids of the children of this process, which has one thread, including dead ones; empty if not on Linux."""
     pid = os.getpid()
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -39,27 +39,27 @@ def children() -> list[int]:
 
 
 def call_this_process(name: str) -> None:
-    """What `ps -o comm` and `top` show; 15 bytes of it."""
+    """Sets the name that `ps -o comm` and `top` show (the first 15 bytes)."""
     with contextlib.suppress(OSError):  # there is no /proc
         Path("/proc/self/comm").write_text(name)
 
 
 def umask() -> int:
-    """This process's, without setting it, which other threads would notice."""
+    """The umask of this process. (`os.umask` would set it for a moment, also for other threads.)"""
     return int(re.search(r"^Umask:\s*(\d+)$", Path("/proc/self/status").read_text(), re.MULTILINE)[1], 8)  # type: ignore[index]
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
-    """The pid and uid of who made the other end of a Unix socket: who connected, or who listens there (unix(7))."""
+    """The pid and uid of the process that connected to, or listens at, the other end of a Unix socket (unix(7))."""
     pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid
 
 
 def free_memory() -> float:
-    """Which part of the memory that this process may use is free, 0.0 to 1.0: the machine's, or its control group's.
+    """The free part (0.0 to 1.0) of the memory that this process may use: the machine's or its control group's.
 
-    The kernel's own estimate for the machine (MemAvailable), version 2 of control groups for containers and services;
-    files that are only cached count as free.
+    For the machine this is the kernel's estimate (MemAvailable); for containers and services it comes from version 2
+    of control groups. Files that are only cached count as free.
     """
     machine = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(machine["MemAvailable"].split()[0]) / int(machine["MemTotal"].split()[0])
@@ -67,11 +67,11 @@ def free_memory() -> float:
 
 
 def _free_in_groups() -> list[float]:
-    """Of the control group, and of those that it is in: a container sees its own as /sys/fs/cgroup itself."""
+    """The free part for the control group and its parents. In a container, /sys/fs/cgroup is its own group."""
     own = re.search("^0::/(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
     group, found = Path("/sys/fs/cgroup", own[1] if own else ""), []
     for folder in (group, *list(group.parents)[:-3]):
-        with contextlib.suppress(OSError, ValueError):  # there is no limit, or it is "max"
+        with contextlib.suppress(OSError, ValueError):  # the group has no limit, or the limit is "max"
             limit = int((folder / "memory.max").read_text())
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             used = int((folder / "memory.current").read_text()) - int(stat["inactive_file"])

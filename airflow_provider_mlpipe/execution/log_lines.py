@@ -1,4 +1,4 @@
-"""What an executor prints: line by line into its task's log, and its last lines once more when it dies."""
+"""An executor's output: each line goes to the task's log; if the executor dies, the error repeats the last lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_LINE = 1 << 16
 
 
 class LogLines:
-    """Cuts bytes into lines, passes each to `log` and remembers the last ones."""
+    """Splits bytes into lines, passes each line to `log` and remembers the last ones."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
@@ -19,7 +19,7 @@ class LogLines:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     def write(self, chunk: bytes) -> None:
-        """Passes on the lines that `chunk` ends."""
+        """Passes on the lines that are complete with `chunk`."""
         *lines, self._unfinished = (self._unfinished + chunk).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
             self._line(line)
@@ -27,7 +27,7 @@ class LogLines:
             self.close()
 
     def close(self) -> None:
-        """Passes on what has no end yet."""
+        """Passes on the last, incomplete line."""
         if self._unfinished:
             self._line(self._unfinished)
             self._unfinished = b""
@@ -39,13 +39,13 @@ class LogLines:
 
 
 def obituary(component_id: str, code: int | None, tail: Iterable[str]) -> str:
-    """How an executor ended without a result, by its exit code (None: its keeper died, too), with its last lines."""
+    """The message for an executor that ended without a result: its exit code (None: its keeper died) and last lines."""
     how = f"exit code {code}"
     if code is None:
-        how = "killed together with the process that kept it"
+        how = "killed together with its keeper process"
     elif code < 0:
         how = f"killed by {signal.Signals(-code).name}"
         if -code == signal.SIGKILL:
-            how += " (perhaps for want of memory: give the machine more, or the component less data at a time)"
+            how += " (perhaps out of memory: give the machine more memory, or the component less data at a time)"
     last = "\n".join(tail)
     return f"the executor of {component_id} ended without a result, {how}. Its last lines:\n{last}"

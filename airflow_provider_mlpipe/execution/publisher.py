@@ -1,4 +1,4 @@
-"""Records what happened: one transaction makes an execution's outputs LIVE. Files never move; the row publishes."""
+"""Records what happened: one transaction makes an execution's outputs LIVE. The files are not moved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
 from airflow_provider_mlpipe.proto.values import from_map
 
 Recorded = tuple[int, dict[str, list[Artifact]]]
-"""The id of an execution, and its outputs."""
+"""The id of an execution, and its outputs by key."""
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ def publish(
     *,
     changed: str | None,
 ) -> dict[str, list[Artifact]]:
-    """Publishes the outputs of an executor that ran; what has `changed` meanwhile keeps later runs from them.
+    """Publishes the outputs of an executor that ran. If something `changed` meanwhile, later runs do not reuse them.
 
-    Raises LostClaimError when this try was superseded: its outputs then stay unpublished.
+    Raises LostClaimError when a later try has replaced this one; then its outputs are not published.
     """
     outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
     reason = _why_not_reusable(decision, result, changed)
     if reason:
-        log.warning("this result will not be reused: %s", reason)
+        log.warning("later runs will not reuse this result: %s", reason)
     barrier("publisher.before")
     published = store.publish(claim, outputs, not_reusable_reason=reason)
     barrier("publisher.after")
@@ -51,12 +51,12 @@ def publish_hit(store: MetadataStore, start: ExecutionStart, cached_from: int) -
 
 
 def publish_late_hit(store: MetadataStore, claim: Claim, cached: CachedExecution) -> dict[str, list[Artifact]]:
-    """Ends a try that has its claim, but found an equal execution then, as CACHED; raises LostClaimError."""
+    """Ends an execution as CACHED that found a hit only after it had its claim; raises LostClaimError."""
     return store.settle(claim, cached.execution_id)
 
 
 def publish_resolution(store: MetadataStore, resolution: Resolution) -> Recorded:
-    """Records what a node without an executor named."""
+    """Records the artifacts that a node without an executor found."""
     return store.publish_node(resolution.start, resolution.outputs, reuse=resolution.reuse)
 
 
@@ -66,7 +66,7 @@ def _why_not_reusable(decision: Decision, result: ExecutorResult, changed: str |
     if not decision.is_reusable:
         return "caching is off"
     unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
-    return f"imported while it ran, but not hashed: {', '.join(unhashed)}" if unhashed else None
+    return f"imported while it ran, but not part of the fingerprint: {', '.join(unhashed)}" if unhashed else None
 
 
 def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:

@@ -1,4 +1,4 @@
-"""What an executor's process is asked to be: its files, import path and environment, and what it was born with."""
+"""The request for an executor process: its files, import path and environment, and what a fork cannot change later."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Whatever a library finds here, and the user has not said otherwise.
+# Environment variables for libraries, unless the user has set them.
 _DEFAULTS = {
     # One pinned Keras: importing tensorflow_transform first would otherwise turn tf.keras into the legacy one.
     "TF_USE_LEGACY_KERAS": "0",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
-# Variables that Python and libraries read when they start or are imported, by the beginnings of their names. Others
-# are read when they are needed, or belong to the user's code.
+# Prefixes of the variables that Python and libraries read only once, at start or import. Other variables are read when
+# they are needed, or by the user's code.
 _READ_ONCE = (
     "ABSL_", "ARROW_", "AUTOGRAPH_", "BLIS_", "CUDA_", "CUDNN_", "GLOG_", "GOMP_", "GOTO_", "GRPC_", "HIP_", "HOME",
     "KERAS_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "MPLCONFIGDIR", "NCCL_", "NPY_", "NUMEXPR_", "NUMPY_",
@@ -26,7 +26,7 @@ _READ_ONCE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorRequest:
-    """An invocation's file, where its answer goes, and the import path and environment of who runs it."""
+    """The files of the invocation and of its answer, and the import path and environment of the process to run it."""
 
     invocation: Path
     answer: Path
@@ -41,12 +41,12 @@ def executor_environment(path: Sequence[str]) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONSAFEPATH": "1",  # not the worker's current folder: a random.py there would be Python's own
+        "PYTHONSAFEPATH": "1",  # without the worker's current folder: a random.py there would replace Python's own
     }
 
 
 def born_with(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a fork cannot be given later, by name: variables that are read once, and what processes inherit for good.
+    """What cannot be changed in a fork, by name: variables that are read once, and inherited properties of a process.
 
     Linux only.
     """
@@ -57,8 +57,8 @@ def born_with(environment: Mapping[str, str]) -> dict[str, str]:
             for name in dir(resource)
             if name.startswith("RLIMIT_")
         },
-        "its groups": f"{os.getegid()} {sorted(os.getgroups())}",
-        "its processors": str(sorted(os.sched_getaffinity(0))),
-        "its niceness": str(os.nice(0)),
-        "its control group": Path("/proc/self/cgroup").read_text(),
+        "groups": f"{os.getegid()} {sorted(os.getgroups())}",
+        "processors": str(sorted(os.sched_getaffinity(0))),
+        "niceness": str(os.nice(0)),
+        "control group": Path("/proc/self/cgroup").read_text(),
     }

@@ -1,8 +1,8 @@
-"""The executor's process: reads the invocation, calls the executor, writes the result, and leaves.
+"""The executor process: reads the invocation, calls the executor, writes the result, and ends.
 
-`python -m airflow_provider_mlpipe.execution.runner REQUEST ANSWER SOCKET`, with the paths of both messages and the
-descriptor of the socket that leads to the launcher, keeps such a process (`keeper.py`) that imports everything itself;
-`warm_parent.py` forks one that finds the libraries imported.
+`python -m airflow_provider_mlpipe.execution.runner REQUEST ANSWER SOCKET` starts a keeper (`keeper.py`) with an
+executor process that imports everything itself. The arguments are the paths of the two messages and the descriptor of
+the socket to the launcher. `warm_parent.py` forks an executor process in which the libraries are imported already.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _MAX_MESSAGE = 1 << 16
 
 
 def main(request: str, answer: str, connection: str) -> NoReturn:
-    """Keeps a process that runs one invocation."""
+    """Becomes the keeper of a process that runs one invocation."""
     keep(socket.socket(fileno=int(connection)), os.getppid(), functools.partial(_prepare_and_run, request, answer))
 
 
 def prepare() -> None:
-    """How the interpreter is to be before it imports anything heavy."""
+    """Sets up the interpreter; must run before any heavy import."""
     import_from_source()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
 
 
 def run(request: str, answer: str) -> NoReturn:
-    """Runs one invocation; the exit code says nothing, the result file does."""
+    """Runs one invocation. Success or failure is in the result file, not in the exit code."""
     result = _run(pb.ExecutorInvocation.FromString(Path(request).read_bytes()))
     result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
     barrier("runner.before_result")
@@ -64,7 +64,7 @@ def run(request: str, answer: str) -> NoReturn:
     except OSError as error:
         sys.exit(f"the result cannot be written to {answer}, below the worker's TMPDIR: {error}")
     barrier("runner.after_result")
-    # Libraries with threads of their own have been seen to crash at interpreter exit, with all outputs complete.
+    # Without this, libraries with their own threads have crashed at interpreter exit, after all outputs were complete.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -80,21 +80,21 @@ def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
         return pb.ExecutorResult(success=_execute(invocation))
     except PermanentError as error:
         return _failure(_nearest(error), str(error))
-    except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, is the result
+    except BaseException as error:  # noqa: BLE001 - any error of user code, also SystemExit, is the result
         whole = "".join([*traceback.format_exception_only(error), *traceback.format_exception(error)])
         return _failure(ExecutorFailedError.__name__, _with_space(invocation, whole))
 
 
 def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
-    """What Python says of a full disk names no disk, so this does, below the error's first line."""
+    """Adds the free space below the first line of an error about a full disk, since Python does not name the disk."""
     if os.strerror(errno.ENOSPC) not in error and os.strerror(errno.EDQUOT) not in error:
         return error
     outputs = sorted(folder_of(from_message(message)) for message in invocation.outputs.values())
     places = [place for place in (*outputs, Path(invocation.tmp_dir)) if place.exists()]
     free = ", ".join(f"{shutil.disk_usage(place).free:,} bytes at {place}" for place in places)
     first, _, rest = error.partition("\n")
-    remedy = "`airflow mlpipe orphans --delete` frees what failed tries have written"
-    return f"{first}\nThere are left: {free}. {remedy}.\n{rest}"
+    remedy = "`airflow mlpipe orphans --delete` deletes the files of failed tries"
+    return f"{first}\nFree space: {free}. {remedy}.\n{rest}"
 
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
@@ -110,16 +110,16 @@ def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
 
 
 def _checked(executor: str, produced: Any, outputs: Mapping[str, Artifact]) -> Mapping[str, Produced]:
-    """What the executor returned, if it is what `contract.py` asks for; else InvalidValueError."""
+    """The executor's return value; raises InvalidValueError if it is not what `contract.py` describes."""
     if not isinstance(produced, Mapping) or not all(isinstance(value, Produced) for value in produced.values()):
-        raise InvalidValueError(f"{executor} must return a dict of Produced by output key, and returned {produced!r}")
+        raise InvalidValueError(f"{executor} must return a dict of Produced by output key, but returned {produced!r}")
     if unknown := sorted(produced.keys() - outputs.keys()):
         raise InvalidValueError(
-            f"{executor} returned {', '.join(unknown)}; its outputs are {', '.join(sorted(outputs))}"
+            f"{executor} returned unknown outputs: {', '.join(unknown)}; its outputs are: {', '.join(sorted(outputs))}"
         )
     for key, artifact in outputs.items():
         if not folder_of(artifact).is_dir():
-            raise InvalidValueError(f"{executor} left no folder at {artifact.uri}, its output {key!r}")
+            raise InvalidValueError(f"{executor} has removed {artifact.uri}, the folder of its output {key!r}")
     return produced
 
 
@@ -150,7 +150,7 @@ def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:
 
 
 def _nearest(error: PermanentError) -> str:
-    """The name of the nearest of PERMANENT_ERRORS that the error is one of."""
+    """The name of the error's nearest base class that is in PERMANENT_ERRORS."""
     known = (cls.__name__ for cls in type(error).__mro__ if cls in PERMANENT_ERRORS.values())
     return next(known, InvalidInputError.__name__)
 
@@ -164,7 +164,7 @@ def _failure(type_name: str, message: str) -> pb.ExecutorResult:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """The file is there with all of its bytes, or not at all."""
+    """Writes a file so that it appears complete or not at all."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""A task's temporary folder: there as long as its task lives. What killed tasks have left is removed by later ones."""
+"""A task's temporary folder: it exists as long as the task. Later tasks remove the folders of killed tasks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from airflow_provider_mlpipe.storage import locks
 
 PREFIX = "mlpipe-executor-"
-_JUST_MADE = 60.0  # seconds in which whoever made a folder has surely locked it
+_JUST_MADE = 60.0  # seconds; a folder that is older has been locked by the task that made it
 
 
 class TaskFolder:
-    """A folder of this process's own below TMPDIR, which is locked (flock) until the end of the `with` block.
+    """This process's own folder below TMPDIR, which is locked (flock) until the end of the `with` block.
 
-    The kernel lets go of the lock when this process is gone, however it went. Raises OSError when there can be none.
+    The kernel releases the lock when this process ends for any reason. Raises OSError when the folder cannot be made.
     """
 
     def __init__(self) -> None:
         _remove_abandoned()
         self._path = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._descriptor = os.open(self._path, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody else gets one either
+        with contextlib.suppress(OSError):  # a file system without locks: then no other process can lock it either
             locks.take(self._descriptor, wait=False)
 
     def __enter__(self) -> Path:
@@ -38,7 +38,7 @@ class TaskFolder:
 
 def _remove_abandoned() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # its task lives, it is another user's, or somebody else removes it
+        with contextlib.suppress(OSError):  # its task is running, it is another user's, or another task removes it
             if _is_old_and_ours(path):
                 _remove_unless_locked(path)
 

@@ -1,4 +1,4 @@
-"""How an executor loads a user's function, and which files of the user's its process has imported."""
+"""Loads a user's function for an executor, and lists the user's files that the process has imported."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
 _CODE_ENDINGS = (".py", ".pyc", ".so")
-# What Python imports when it starts; a distribution's may be a link to elsewhere, as Debian's to /etc.
+# Modules that Python imports at its start. An installed one may be a link to another place, e.g. /etc on Debian.
 _AT_START = frozenset({"sitecustomize", "usercustomize"})
 
 
 def load_function(module_file: str | None, function: str | None, default_name: str) -> Callable[..., Any]:
-    """The user's function: `default_name` of the file `module_file`, or the dotted `function`.
+    """The user's function: `default_name` in the file `module_file`, or the dotted `function`.
 
-    Raises UserCodeError, with the user's own line when the import fails.
+    Raises UserCodeError; if the import fails, it contains the traceback.
     """
     if (module_file is None) == (function is None):
-        raise UserCodeError(f"give either module_file or {default_name} (module_file={module_file!r}, {function!r})")
+        raise UserCodeError(
+            f"give either module_file or {default_name}, but got module_file={module_file!r} and "
+            f"{default_name}={function!r}"
+        )
     if module_file is not None:
         module, name = _import_file(Path(module_file)), default_name
     else:
@@ -44,9 +47,10 @@ def load_function(module_file: str | None, function: str | None, default_name: s
 
 
 def imported_user_files(generated: Path | None = None) -> list[str]:
-    """Local source files that this process has imported: neither installed, nor the standard library, nor ours.
+    """Local source files that this process has imported: without the standard library, installed ones and this package.
 
-    What lies in `generated`, the process's own temporary folder, was written while it ran (by AutoGraph, for one).
+    Files in `generated`, the process's temporary folder, do not count: they were generated in this run, e.g. by
+    AutoGraph.
     """
     files = ((name, getattr(module, "__dict__", {}).get("__file__")) for name, module in list(sys.modules.items()))
     code = ((name, file) for name, file in files if isinstance(file, str) and file.endswith(_CODE_ENDINGS))
@@ -57,7 +61,7 @@ def imported_user_files(generated: Path | None = None) -> list[str]:
 
 
 def _is_plainly_installed(file: str) -> bool:
-    """Whether it lies in an installed folder and is no link to elsewhere: a quick look, for there are thousands."""
+    """Whether the file is in an installed folder and is not a link. This check is fast, since there are many files."""
     return not os.path.islink(file) and _is_installed_folder(os.path.dirname(file))
 
 
@@ -67,18 +71,19 @@ def _is_installed_folder(folder: str) -> bool:
 
 
 def import_from_source() -> None:
-    """Makes this process compile local modules from their source, whatever bytecode lies beside them.
+    """Makes this process compile local modules from their source and ignore existing bytecode.
 
-    Python takes bytecode for current when size and whole second agree: a quick edit would run as it was before.
+    Python uses bytecode if the source's size and modification time in whole seconds match. After a quick edit it could
+    run the old code.
     """
-    is_installed(PACKAGE_ROOT)  # imports a module when it is first asked for, which the finder could not do for itself
+    is_installed(PACKAGE_ROOT)  # its first call imports a module, which must not happen inside the finder
     sys.path_hooks.insert(0, _source_finder)
     sys.path_importer_cache.clear()
 
 
 def _source_finder(folder: str) -> FileFinder:
     if is_installed(Path(folder).resolve()) or not os.path.isdir(folder):
-        raise ImportError(f"{folder} is left to Python's own finder")
+        raise ImportError(f"Python's own finder handles {folder}")
     return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
 
 
@@ -108,4 +113,4 @@ def _import(name: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise UserCodeError(f"{what} does not import: {error!r}\n{traceback.format_exc()}") from error
+        raise UserCodeError(f"{what} cannot be imported: {error!r}\n{traceback.format_exc()}") from error

@@ -1,13 +1,14 @@
-"""The warm parent, seen from outside: where it is, how it is started, asked for an executor, looked at and stopped.
+"""The client of the warm parent: finds, starts, inspects and stops it, and asks it for an executor process.
 
-It is one process (`warm_parent.py`) per machine, user, Airflow home and installation, which has imported the heavy
-libraries, and forks a keeper with an executor for each connection to its Unix socket. Its folder holds, by key:
+The warm parent (`warm_parent.py`) is one process per machine, user, Airflow home and installation. It has imported the
+heavy libraries, and forks a keeper with an executor for each connection to its Unix socket. Its folder has, by key:
 
-- `<key>.lock`: locked (flock) by the parent for as long as it lives; what is in it says who and in which state it is.
-- `<key>.sock`: where it listens. It does so before it imports, so whoever connects waits in line.
-- `<key>.log`: what it prints.
+- `<key>.lock`: locked (flock) by the parent as long as it lives; it contains the parent's pid and state.
+- `<key>.sock`: the socket. The parent listens before it imports, so a client that connects early waits in the queue.
+- `<key>.log`: the parent's output.
 
-Nobody waits here without an end: whoever gets no warm executor in time is told so (ColdError), and has a fresh one.
+All waiting here has a limit. A client that does not get a warm executor in time gets a ColdError and starts a fresh
+process.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ HEAVY = frozenset(
         "tfx_bsl",
     }
 )
-"""An executor that begins with an import of one of these gains by a warm start."""
+"""If an executor imports one of these at its start, a warm start makes it faster."""
 PRELOADED = (
     f"{PACKAGE}.records.keras3",  # first, as in every executor
     *sorted(
         f"{PACKAGE}.components.{path.parent.name}.executor" for path in PACKAGE_ROOT.glob("components/*/executor.py")
     ),
 )
-"""Every component's executor, and with it what that imports."""
+"""The executor modules of all components; they import the heavy libraries."""
 FORK, LOOK = b"F", b"L"
 
 _UNTIL_IT_LISTENS = 2.0
@@ -65,17 +66,17 @@ _POLL = 0.02
 
 
 class ColdError(Exception):
-    """There is no warm executor; says why."""
+    """No warm executor is available; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmParent:
-    """The warm parent of the Airflow whose home is `home`, for what is installed now.
+    """The warm parent of the Airflow with the home folder `home`, for the packages that are installed now.
 
-    It imports the modules `preload`, in this order. Without an executor it leaves after `idle_seconds`, or when less
-    than the part `least_free` of the memory is free; every `tick` seconds it looks whether it should. `patience` is how
-    many seconds a launcher waits for an executor that can begin: what is left of the imports takes no longer than the
-    imports of a fresh process would, so this is for a parent that hangs.
+    It imports the modules `preload`, in this order. When it has no executor, it ends after `idle_seconds`, or when less
+    than the fraction `least_free` of the memory is free; it checks this every `tick` seconds. A launcher waits up to
+    `patience` seconds for an executor that is ready. This limit is for a parent that hangs: waiting for its imports
+    takes no longer than the imports of a fresh process.
     """
 
     home: str
@@ -88,24 +89,24 @@ class WarmParent:
 
     @functools.cached_property
     def path(self) -> list[str]:
-        """What the parent imports from: what is installed, and this package. Never from where user code is."""
+        """The parent's import path: the installed packages and this package, but not the folders of user code."""
         places = [(entry, Path(entry).resolve()) for entry in sys.path if entry]
         return [entry for entry, place in places if is_installed(place) or place == PACKAGE_ROOT.parent]
 
     @functools.cached_property
     def key(self) -> str:
-        """Names the parent that this process may use."""
+        """Identifies the parent that this process may use."""
         spaces = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "net", "pid", "user")]
         parts = [self.home, sys.executable, sys.version, *self.path, *self.preload, *spaces, installation(self.path)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @property
     def log(self) -> Path:
-        """What the parent printed."""
+        """The file with the parent's output."""
         return self.folder / f"{self.key}.log"
 
     def fork(self, request: ExecutorRequest) -> Kept:
-        """A child that will run the request, once it is ready (`wait_until_ready`); raises ColdError."""
+        """Asks the parent for a child that will run the request (see `wait_until_ready`); raises ColdError."""
         with _cold_when_unreachable():
             connection = self._connected()
             output, childs_output = os.pipe()
@@ -121,7 +122,7 @@ class WarmParent:
             return kept
 
     def wait_until_ready(self, child: Kept) -> None:
-        """Returns when the child waits to begin; else raises ColdError. A parent that hangs loses its socket."""
+        """Returns when the child waits for `begin`, else raises ColdError. If the parent hangs, removes its socket."""
         with _cold_when_unreachable():
             try:
                 why = child.wait_until_ready(self.patience)
@@ -129,12 +130,12 @@ class WarmParent:
                 self._take_its_socket()
                 why = f"it did not answer within {self.patience:.0f} seconds"
         if why is not None:
-            raise ColdError(f"the warm parent gave none: {why}")
+            raise ColdError(f"the warm parent started no executor: {why}")
 
     def start(self) -> bool:
-        """Starts the parent, without waiting until it is ready; False if there is one. Raises ColdError."""
+        """Starts the parent without waiting until it is ready; False if it is running. Raises ColdError."""
         if linux.free_memory() < self.least_free:
-            raise ColdError("there is no warm parent, since memory is short")
+            raise ColdError("there is no warm parent, since too little memory is free")
         with _cold_when_unreachable(), private_folder(self.folder) as folder:
             _remove_old(folder)
             lock = _lock(folder / f"{self.key}.lock")
@@ -149,10 +150,10 @@ class WarmParent:
     def _check_last(self, lock: IO[str]) -> None:
         age = time.time() - os.fstat(lock.fileno()).st_mtime
         if read_state(lock).get("state") == "importing" and 0 <= age < _AFTER_A_FAILURE:
-            raise ColdError(f"the last warm parent did not survive its imports; {self.log} says why")
+            raise ColdError(f"the last warm parent died during its imports; its log {self.log} says why")
 
     def _launch(self, folder: Path, lock: IO[str]) -> None:
-        """Its process at once forks the parent and ends, so that the parent belongs to nobody."""
+        """Starts a process that forks the parent and ends at once, so that the parent is not this process's child."""
         life = {
             "key": self.key,
             "home": self.home,
@@ -185,20 +186,20 @@ class WarmParent:
                 if (connection := _connect(folder / f"{self.key}.sock")) is not None:
                     return connection
             if self.start():
-                raise ColdError("there was no warm parent; one is being started for those that follow")
+                raise ColdError("there was no warm parent; one is being started for later executors")
             if time.monotonic() > deadline:
-                raise ColdError("the warm parent is about to leave, or hangs")
-            time.sleep(_POLL)  # it has its lock, and does not listen yet
+                raise ColdError("the warm parent is about to end, or hangs")
+            time.sleep(_POLL)  # the parent has its lock, but does not listen yet
 
     def _take_its_socket(self) -> None:
-        """So that nobody else waits for it; if it lives, it notices and leaves."""
+        """Removes the parent's socket, so that no other launcher waits for it. A living parent notices it and ends."""
         with private_folder(self.folder) as folder:
             (folder / f"{self.key}.sock").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParentState:
-    """A warm parent that lives. What it would say itself is None while it imports, or if it hangs."""
+    """A living warm parent. The numbers, which it reports itself, are None while it imports or if it hangs."""
 
     key: str
     pid: int
@@ -209,23 +210,23 @@ class ParentState:
 
 
 def is_possible() -> bool:
-    """Whether a parent makes sense here: on Linux, and not in a pod that Airflow made for one task."""
+    """Whether a warm parent makes sense here: on Linux, and not in a pod that Airflow started for one task."""
     return linux.IS_LINUX and not os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD")
 
 
 def default_folder() -> Path:
-    """Where this user's warm parents are: below TMPDIR."""
+    """The folder of this user's warm parents, below TMPDIR."""
     return Path(tempfile.gettempdir(), f"mlpipe-warm-{os.geteuid()}")
 
 
 def parents(home: str, folder: Path | None = None) -> list[ParentState]:
-    """The warm parents of an Airflow home that live on this machine, under this user; raises OSError."""
+    """The living warm parents of an Airflow home on this machine for this user; raises OSError."""
     with private_folder(folder or default_folder()) as place:
         return [state for path in sorted(place.glob("*.lock")) if (state := _look(path, home)) is not None]
 
 
 def stop(home: str, folder: Path | None = None) -> list[ParentState]:
-    """Ends the warm parents of an Airflow home and returns them; executors that run go on. Raises OSError."""
+    """Ends the warm parents of an Airflow home and returns them; running executors continue. Raises OSError."""
     found = parents(home, folder)
     with private_folder(folder or default_folder()) as place:
         for parent in found:
@@ -234,7 +235,7 @@ def stop(home: str, folder: Path | None = None) -> list[ParentState]:
 
 
 def installation(path: Sequence[str]) -> str:
-    """A digest of what is installed in the folders of `path`, and of this package: another one after any change."""
+    """A digest of the packages installed in the folders of `path`, and of this package; any change changes it."""
     found = [(str(file), file.stat()) for file in sorted(PACKAGE_ROOT.rglob("*.py"))]
     for folder in filter(os.path.isdir, path):
         with os.scandir(folder) as entries:
@@ -246,23 +247,24 @@ def installation(path: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def private_folder(path: Path) -> Iterator[Path]:
-    """The folder, made if need be, by a name that is short enough for a socket and means this very folder.
+    """Opens the folder, creates it if needed, and yields a path to it that is short enough for a socket.
 
-    Raises PermissionError when somebody else may use it.
+    The path still refers to this folder if another is moved to its place. Raises PermissionError when other users may
+    use the folder.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         found = os.fstat(descriptor)
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-            raise PermissionError(f"{path} must be this user's alone: remove it, or give another TMPDIR")
+            raise PermissionError(f"only this user may have access to {path}: remove it, or set another TMPDIR")
         yield Path(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
 
 
 def write_state(lock: IO[str], **state: Any) -> None:
-    """Says in the lock's file how its owner is."""
+    """Writes the state of the lock's owner to its file."""
     lock.seek(0)
     lock.truncate()
     json.dump(state, lock)
@@ -270,7 +272,7 @@ def write_state(lock: IO[str], **state: Any) -> None:
 
 
 def read_state(lock: IO[str]) -> dict[str, Any]:
-    """What `write_state` wrote; empty if nothing was, or half of it."""
+    """The state that `write_state` wrote; empty if it wrote nothing, or not all of it yet."""
     lock.seek(0)
     try:
         return dict(json.load(lock))
@@ -279,14 +281,14 @@ def read_state(lock: IO[str]) -> dict[str, Any]:
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Airflow's settings and connections are its tasks', and no library asks for them."""
+    """Without Airflow's settings and connections: they are for its tasks, and no library needs them."""
     return {name: value for name, value in environment.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
 
 
 def _lock(path: Path) -> IO[str] | None:
-    """The file, locked, until it is closed here and where it was handed to; None when somebody else has the lock."""
-    lock = open(path, "a+", opener=_private)  # noqa: SIM115 - it is what is returned
-    with contextlib.suppress(FileNotFoundError):  # it was removed, or is another by now
+    """The file with its lock, or None when another process has it. The lock ends when all processes have closed it."""
+    lock = open(path, "a+", opener=_private)  # noqa: SIM115 - the caller closes it
+    with contextlib.suppress(FileNotFoundError):  # it was removed; below, whether it was replaced
         if locks.take(lock, wait=False) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
             return lock
     lock.close()
@@ -294,9 +296,9 @@ def _lock(path: Path) -> IO[str] | None:
 
 
 def _remove_old(folder: Path) -> None:
-    """What parents of earlier installations have left, and those who died too long ago to be asked why."""
+    """Removes the files of parents that ended more than a day ago: their logs are not needed any more."""
     for path in folder.glob("*.lock"):
-        with contextlib.suppress(FileNotFoundError):  # somebody else tidies up
+        with contextlib.suppress(FileNotFoundError):  # another process removes it, too
             if abs(time.time() - path.stat().st_mtime) > _KEPT and (lock := _lock(path)) is not None:
                 with lock:
                     for ending in (".sock", ".log", ".lock"):
@@ -308,7 +310,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _connect(path: Path) -> socket.socket | None:
-    """A connection to this user's own process; None when nobody listens."""
+    """A connection to a process of this user; None when no process listens."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_UNTIL_IT_LISTENS)
     try:
@@ -321,12 +323,12 @@ def _connect(path: Path) -> socket.socket | None:
         raise
     if linux.peer(connection)[1] != os.geteuid():
         connection.close()
-        raise PermissionError("another user's process listens there")
+        raise PermissionError("a process of another user listens there")
     return connection
 
 
 def _send(connection: socket.socket, request: ExecutorRequest, output: int) -> None:
-    """The request: file descriptors of the child's output and current folder, and the rest as a line of JSON."""
+    """Sends the request: the file descriptors of the child's output and current folder, the rest as a line of JSON."""
     current = os.open(".", os.O_PATH | os.O_DIRECTORY)
     try:
         socket.send_fds(connection, [FORK], [output, current])
@@ -352,7 +354,7 @@ def _cold_when_unreachable() -> Iterator[None]:
 
 def _look(path: Path, home: str) -> ParentState | None:
     lock = _lock(path)
-    if lock is not None:  # nobody lives
+    if lock is not None:  # its parent is dead
         lock.close()
         return None
     with path.open() as file:
@@ -378,7 +380,7 @@ def _ask(path: Path) -> dict[str, Any]:
 
 
 def _end(path: Path, pid: int) -> None:
-    """Asks it to end, then makes it; it has its lock until it has."""
+    """Asks the parent to end, then kills it; it has its lock until it has ended."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, how)

@@ -1,11 +1,11 @@
-"""The warm parent: imports the heavy libraries once, and forks a keeper with an executor for whoever connects.
+"""The warm parent: imports the heavy libraries once, and forks a keeper with an executor for each connection.
 
-Started by `warm.py`. It has one thread, runs no operation of TensorFlow, reads nothing from those who connect and waits
-for none of them: its fork does. So nothing that a task, an executor or user code does can hold it up or change it. An
-executor is not the parent's but its keeper's child, and goes on when the parent is gone.
+`warm.py` starts it. It has one thread and runs no operation of TensorFlow. Only its forks read from a connection or
+wait for a client. So no task, executor or user code can block or change the parent. An executor is the child of its
+keeper, not of the parent, and continues when the parent has ended.
 
-What a fork shares with the others, unlike a fresh process: the seed of `hash(str)`. Python's `random` and numpy's
-global generator are seeded anew; TensorFlow and Keras draw their seeds when an operation first needs one.
+Unlike fresh processes, all forks have the same seed of `hash(str)`. Python's `random` and numpy's global generator get
+a new seed; TensorFlow and Keras choose their seeds when an operation first needs one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ _BACKLOG = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Imports:
-    """What the parent was born with, and what its imports made of it: environment variables, modules by name."""
+    """What the parent had at its start (`born_with`), and what its imports changed.
+
+    `variables` are the changed environment variables: {name: (before, after)}. `modules` are the imported modules'
+    top-level names.
+    """
 
     born_with: Mapping[str, str]
     variables: Mapping[str, tuple[str | None, str | None]]
@@ -52,7 +56,7 @@ class Imports:
 
 @dataclass(kw_only=True)
 class Parent:
-    """Its life, from the imports until it leaves."""
+    """The warm parent's process, from the imports until it ends."""
 
     key: str
     home: str
@@ -68,17 +72,17 @@ class Parent:
     used_at: float = field(default_factory=time.monotonic)
 
     def live(self) -> None:
-        """Listens, imports, and serves until there is a reason to leave, which it prints."""
+        """Listens, imports, and serves until there is a reason to end, which it prints."""
         self._say("importing")
         installed = warm.installation(self.path)
         with warm.private_folder(self.folder) as folder, _listening(folder / f"{self.key}.sock") as listener:
             imports = import_all(self.preload)
             self._say("ready")
             self.used_at = time.monotonic()
-            print(f"leaves: {self._serve(listener, imports, installed)}")
+            print(f"ends: {self._serve(listener, imports, installed)}")
 
     def _serve(self, listener: Listener, imports: Imports, installed: str) -> str:
-        """Forks for whoever connects, until there is a reason to leave."""
+        """Forks for each connection, until there is a reason to end."""
         looked_at = time.monotonic()
         while True:
             readable, _, _ = select.select([listener.socket], [], [], self.tick)
@@ -94,15 +98,15 @@ class Parent:
         warm.write_state(self.lock, state=state, home=self.home, pid=os.getpid())
 
     def _why_leave(self, installed: str, listener: Listener) -> str | None:
-        if not self.keepers:  # what forks share with it would not be free without it
+        if not self.keepers:  # while forks run, ending would not free the memory that they share with the parent
             if time.monotonic() - self.used_at > self.idle_seconds:
-                return f"nobody has asked for {self.idle_seconds:.0f} seconds"
+                return f"no executor was needed for {self.idle_seconds:.0f} seconds"
             if (free := linux.free_memory()) < self.least_free:
-                return f"memory is short: {free:.0%} of it is free"
+                return f"too little memory is free: {free:.0%}"
         if not listener.is_there():
             return "its socket is gone"
         if warm.installation(self.path) != installed:
-            return "what is installed has changed"
+            return "the installed packages have changed"
         return None
 
     def _reap(self) -> None:
@@ -110,7 +114,7 @@ class Parent:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 self.keepers.remove(pid)
-                if status == 0:  # it kept an executor
+                if status == 0:  # it was the keeper of an executor
                     self.forked += 1
                     self.used_at = time.monotonic()
 
@@ -133,7 +137,7 @@ class Parent:
             self.keepers.add(pid)
 
     def _answer(self, connection: socket.socket, launcher: int, imports: Imports) -> NoReturn:
-        """In the fork: does what is asked for, and never returns."""
+        """In the fork: answers the request, and never returns."""
         try:
             os.setsid()
             connection.settimeout(_TO_READ)
@@ -143,7 +147,7 @@ class Parent:
             elif asked == warm.LOOK:
                 look = {"running": len(self.keepers), "forked": self.forked, "idle_seconds": self._idle()}
                 connection.sendall(json.dumps(look).encode() + b"\n")
-        except BaseException:  # noqa: BLE001 - nothing of what the parent does may go on here
+        except BaseException:  # noqa: BLE001 - the fork must not continue with the parent's code
             traceback.print_exc()
         finally:
             os._exit(1)
@@ -154,19 +158,19 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """A socket that listens at a path, and which file it made there."""
+    """A socket that listens at a path, and the file that it created there."""
 
     socket: socket.socket
     path: Path
     made: os.stat_result
 
     def close(self) -> None:
-        """In a fork: lets go of it, and of the folder that its path is made of."""
+        """In a fork: closes the socket, and the folder's descriptor that is part of its path."""
         self.socket.close()
         os.close(int(self.path.parent.name))
 
     def is_there(self) -> bool:
-        """Whether who looks for it finds it, and not another or nothing."""
+        """Whether the path still leads to this socket."""
         try:
             return os.path.samestat(self.path.stat(), self.made)
         except OSError:
@@ -175,7 +179,7 @@ class Listener:
 
 @contextlib.contextmanager
 def _listening(path: Path) -> Iterator[Listener]:
-    path.unlink(missing_ok=True)  # a dead one's: this process has the lock
+    path.unlink(missing_ok=True)  # of a dead parent: this process has the lock
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(_BACKLOG)
@@ -188,17 +192,17 @@ def _listening(path: Path) -> Iterator[Listener]:
 
 
 def import_all(modules: Sequence[str]) -> Imports:
-    """Imports the modules in their order, as an executor would; raises RuntimeError when that is no base for forks."""
+    """Imports the modules in order, as an executor would; raises RuntimeError if forks would not be safe after that."""
     born, before = born_with(os.environ), dict(os.environ)
     runner.prepare()
     for module in modules:
         importlib.import_module(module)
     if user_files := imported_user_files():
-        raise RuntimeError(f"these are no libraries but user code, which must not be shared: {', '.join(user_files)}")
+        raise RuntimeError(f"user code was imported, which forks must not share: {', '.join(user_files)}")
     if threading.active_count() > 1:
-        raise RuntimeError(f"a library has started threads, which a fork has not: {threading.enumerate()}")
+        raise RuntimeError(f"a library has started threads, which do not exist in a fork: {threading.enumerate()}")
     gc.collect()
-    gc.freeze()  # what is there now is not looked at again, so that forks can share its memory
+    gc.freeze()  # the garbage collector ignores the objects that exist now, so that forks can share their memory
     after = dict(os.environ)
     names = (name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return Imports(
@@ -209,7 +213,7 @@ def import_all(modules: Sequence[str]) -> Imports:
 
 
 def _installed_modules() -> frozenset[str]:
-    """The top-level names that a module of the user's might have, too."""
+    """The top-level names of imported libraries: a user's module may have the same name."""
     tops = {name for name in sys.modules if "." not in name}
     return frozenset(tops - sys.stdlib_module_names - {"__main__", "__mp_main__", PACKAGE})
 
@@ -226,7 +230,7 @@ def _keep(connection: socket.socket, launcher: int, descriptors: Sequence[int], 
 
 
 def _why_refuse(request: Mapping[str, Any], imports: Imports) -> str | None:
-    """What a fork would have or do that a fresh process would not."""
+    """Why a fork would differ from a fresh process, or None."""
     wanted, given = request["born_with"], imports.born_with
     others = [
         name
@@ -234,12 +238,12 @@ def _why_refuse(request: Mapping[str, Any], imports: Imports) -> str | None:
         if wanted.get(name) not in (given.get(name), *imports.variables.get(name, ())[1:])
     ]
     if others:
-        return f"this task's {', '.join(others)} is not what the parent was started with"
+        return f"the parent was started with other values than this task for: {', '.join(others)}"
     invocation = pb.ExecutorInvocation.FromString(Path(request["files"][0]).read_bytes())
     modules = [value for value in from_map(invocation.parameters).values() if str(value).endswith(".py")]
     folders = {Path(path).parent for path in modules} | {Path(entry) for entry in request["path"]}
     hidden = [str(path) for folder in sorted(folders) for path in _modules_in(folder) if path.stem in imports.modules]
-    return f"a library that the parent has imported would hide {', '.join(hidden)}" if hidden else None
+    return f"the parent has imported a library with the same name as {', '.join(hidden)}" if hidden else None
 
 
 def _modules_in(folder: Path) -> Iterator[Path]:
@@ -249,7 +253,7 @@ def _modules_in(folder: Path) -> Iterator[Path]:
 
 
 def _become(request: Mapping[str, Any], descriptors: Sequence[int], imports: Imports) -> None:
-    """Makes this process what a fresh interpreter would be for the request."""
+    """Makes this process like a fresh interpreter for the request."""
     output, folder = descriptors
     leave_output()
     for descriptor in (1, 2):
@@ -262,12 +266,12 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int], imports: Imp
     sys.path[:] = dict.fromkeys([*request["path"], *sys.path])
     sys.path_importer_cache.clear()
     sys.argv[1:] = request["files"]
-    if numpy := sys.modules.get("numpy"):  # Python's own generator sees to itself
+    if numpy := sys.modules.get("numpy"):  # Python itself reseeds `random` in a fork
         numpy.random.seed()
 
 
 def _set_environment(wanted: Mapping[str, str], variables: Mapping[str, tuple[str | None, str | None]]) -> None:
-    """What is wanted; and what the imports have set, where they would have set it here, too."""
+    """Sets the variables of the request, and those that the imports would have set in this environment, too."""
     os.environ.clear()
     os.environ.update(wanted)
     for name, (before, after) in variables.items():
@@ -279,7 +283,7 @@ def _set_environment(wanted: Mapping[str, str], variables: Mapping[str, tuple[st
 
 
 def main(life: str) -> None:
-    """Leaves a parent behind that is nobody's child, and ends."""
+    """Forks the parent and ends, so that the parent is not a child of the process that started this one."""
     if os.fork():
         os._exit(0)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -234,5 +234,5 @@ def test_the_warm_parent_is_shown_and_stopped(
         assert "Ended." in command("executor", "stop")
         assert not is_alive(pid)
     (tmp_path / f"mlpipe-warm-{os.geteuid()}").chmod(0o755)
-    with pytest.raises(SystemExit, match="must be this user's alone"):
+    with pytest.raises(SystemExit, match="only this user may have access to"):
         command("executor", "status")

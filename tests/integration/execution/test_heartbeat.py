@@ -125,7 +125,7 @@ def test_it_outlives_an_absence_of_the_store(
     with Heartbeat(store, claim, on_loss=lambda: losses.append(None)):
         wait_for_beats(store, claim)
         with away(database):
-            wait_for(lambda: "no heartbeat: " in caplog.text)
+            wait_for(lambda: "the heartbeat failed: " in caplog.text)
         wait_for_beats(store, claim)
     assert not losses
     store.publish(claim, {})
@@ -175,7 +175,7 @@ def test_an_executor_works_on_while_the_store_is_away(
     held: HeldTry, database: str, store: MetadataStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     with away(database):
-        wait_for(lambda: "no heartbeat: " in caplog.text)
+        wait_for(lambda: "the heartbeat failed: " in caplog.text)
     held.release()
     (artifact,) = held.result.result(timeout=60)["examples"]
     assert store.artifact(artifact.id) == artifact

@@ -245,7 +245,7 @@ def test_a_parent_that_would_import_user_code_does_not_serve(cold: WarmParent, t
     (installed / "users_own_linked.py").symlink_to(tmp_path / "users_own.py")
     other = replace(cold, preload=("users_own_linked",))
     other.start()
-    words = f"no libraries but user code, which must not be shared: {tmp_path}/users_own.py"
+    words = f"user code was imported, which forks must not share: {tmp_path}/users_own.py"
     wait_for(lambda: words in printed(other))
     wait_for(lambda: state(other).state == "gone")
 
@@ -254,7 +254,8 @@ def test_what_is_read_once_must_be_the_same(make: Make, parent: WarmParent, monk
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     execution = make(parent)
     assert execution.tells("os.environ['OMP_NUM_THREADS']") == "3"
-    assert "fresh process: the warm parent gave none: this task's OMP_NUM_THREADS is not what" in execution.log
+    why = "the parent was started with other values than this task for: OMP_NUM_THREADS"
+    assert f"fresh process: the warm parent started no executor: {why}" in execution.log
     monkeypatch.delenv("OMP_NUM_THREADS")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
@@ -263,14 +264,14 @@ def test_what_is_read_once_must_be_the_same(make: Make, parent: WarmParent, monk
         assert execution.tells("__import__('resource').getrlimit(7)[0]") == soft - 1
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert "this task's RLIMIT_NOFILE, RLIMIT_OFILE is not what" in execution.log
+    assert "with other values than this task for: RLIMIT_NOFILE, RLIMIT_OFILE" in execution.log
 
 
 def test_a_module_that_a_library_would_hide_is_found(make: Make, parent: WarmParent, tmp_path: Path) -> None:
     (tmp_path / "packaging.py").write_text("WORD = 'the own one'")
     execution = make(parent)
     assert execution.tells("__import__('packaging').WORD") == "the own one"
-    assert f"a library that the parent has imported would hide {tmp_path}/packaging.py" in execution.log
+    assert f"the parent has imported a library with the same name as {tmp_path}/packaging.py" in execution.log
 
 
 # ---- executors that behave badly
@@ -419,13 +420,13 @@ def test_the_parent_hangs(make: Make, parent: WarmParent) -> None:
     os.kill(pid, signal.SIGSTOP)
     first, second = make(impatient), make(impatient)
     first.run()
-    assert "the warm parent gave none: it did not answer within 0 seconds" in first.log
+    assert "the warm parent started no executor: it did not answer within 0 seconds" in first.log
     second.run()
-    assert "the warm parent is about to leave, or hangs" in second.log
+    assert "the warm parent is about to end, or hangs" in second.log
     assert first.text == second.text == "a"
     os.kill(pid, signal.SIGCONT)
     wait_for(lambda: not is_alive(pid))
-    assert "leaves: its socket is gone" in printed(parent)
+    assert "ends: its socket is gone" in printed(parent)
 
 
 def test_the_imports_take_too_long(make: Make, cold: WarmParent, installed: Path) -> None:
@@ -447,7 +448,8 @@ def test_the_imports_fail(make: Make, cold: WarmParent) -> None:
     wait_for(lambda: state(other).state == "gone")
     execution = make(other)
     execution.run()
-    assert f"fresh process: the last warm parent did not survive its imports; {other.log} says why" in execution.log
+    words = f"fresh process: the last warm parent died during its imports; its log {other.log} says why"
+    assert words in execution.log
 
 
 def test_a_task_that_waits_for_imports_gets_its_fork(make: Make, cold: WarmParent, installed: Path) -> None:
@@ -494,7 +496,7 @@ def test_a_folder_that_others_may_enter_is_not_used(make: Make, parent: WarmPare
     parent.folder.chmod(0o755)
     execution = make(parent)
     execution.run()
-    assert f"cannot be reached: {parent.folder} must be this user's alone" in execution.log
+    assert f"cannot be reached: only this user may have access to {parent.folder}" in execution.log
     parent.folder.chmod(0o700)
 
 
@@ -580,7 +582,7 @@ def test_it_leaves_when_nobody_needs_it(make: Make, cold: WarmParent, barriers: 
     with held(barriers, "executor.inside.0", execution):
         assert not ends(pid, within=1)  # an executor is work
     wait_for(lambda: not is_alive(pid))
-    assert "leaves: nobody has asked for 0 seconds" in printed(brief)
+    assert "ends: no executor was needed for 0 seconds" in printed(brief)
     assert execution.text == "a"
 
 
@@ -605,7 +607,7 @@ def test_it_leaves_when_what_is_installed_changes(cold: WarmParent, installed: P
     else:
         library.rename(installed / "library-2.0.dist-info")
     wait_for(lambda: not is_alive(pid))
-    assert "leaves: what is installed has changed" in printed(before)
+    assert "ends: the installed packages have changed" in printed(before)
     after = replace(cold)
     assert after.key != before.key
     start(after)
@@ -618,18 +620,18 @@ def test_it_leaves_without_its_socket(parent: WarmParent, is_replaced: bool) -> 
     if is_replaced:
         path.write_text("not its own")
     wait_for(lambda: not is_alive(pid))
-    assert "leaves: its socket is gone" in printed(parent)
+    assert "ends: its socket is gone" in printed(parent)
     assert path.exists() == is_replaced
     start(parent)  # whatever lies there
 
 
 def test_it_leaves_when_memory_is_short(cold: WarmParent, monkeypatch: pytest.MonkeyPatch) -> None:
     greedy = replace(cold, least_free=1.0)
-    with pytest.raises(ColdError, match="memory is short"):
+    with pytest.raises(ColdError, match="too little memory is free"):
         greedy.start()
     monkeypatch.setattr(linux, "free_memory", lambda: 1.0)  # of the starter; the parent sees the truth
     assert greedy.start()
-    wait_for(lambda: "leaves: memory is short" in printed(greedy))
+    wait_for(lambda: "ends: too little memory is free" in printed(greedy))
     wait_for(lambda: state(greedy).state == "gone")
 
 
@@ -707,7 +709,7 @@ def test_another_users_folder_is_not_used(make: Make, cold: WarmParent) -> None:
     os.chown(cold.folder, 65534, 65534)
     execution = make(cold)
     execution.run()
-    assert "must be this user's alone" in execution.log
+    assert "only this user may have access to" in execution.log
     assert execution.text == "a"
     os.chown(cold.folder, 0, 0)
 
@@ -752,7 +754,7 @@ def test_who_listens_and_says_nonsense_holds_nobody_up(make: Make, cold: WarmPar
         execution.run()
         answered.result(60)
     assert execution.text == "a"
-    assert f"is no keeper, and says {said!r}" in execution.log
+    assert f"is not a keeper; it sent {said!r}" in execution.log
 
 
 @pytest.mark.parametrize("state", ["[1]", "7", "{", ""])

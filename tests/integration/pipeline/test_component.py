@@ -149,9 +149,9 @@ def test_what_an_executor_returns_is_checked(
     make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLPIPE_TEST_ROOT", str(tmp_path / "root"))
-    with pytest.raises(InvalidValueError, match="returned exampels; its outputs are examples"):
+    with pytest.raises(InvalidValueError, match="returned unknown outputs: exampels; its outputs are: examples"):
         run(make(words=["misspelt"]))
-    with pytest.raises(InvalidValueError, match="left no folder"):
+    with pytest.raises(InvalidValueError, match=r"has removed .*, the folder of its output 'examples'"):
         run(make(act="no_folder", files=0))
     assert not store.artifacts().items
 
