@@ -41,7 +41,7 @@ _FOR_PROGRAMS = ("json", "yaml")
 
 
 def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    """An error of this package is one line and exit code 1, not a traceback."""
+    """Prints an error of this package as one line without a traceback, and exits with code 1."""
 
     @wraps(function)
     def wrapped(args: Namespace) -> None:
@@ -108,7 +108,7 @@ def plan(args: Namespace) -> None:
         dag = get_bagged_dag(None, args.dag_id)
     except AirflowException as error:
         raise InvalidInputError(
-            f"{error} `airflow dags list-import-errors` says what was wrong with a file."
+            f"{error} `airflow dags list-import-errors` lists DAG files that cannot be imported."
         ) from error
     context = preview_context(dag, _json_object(args.params))
     store = MlpipeHook(args.conn_id).store
@@ -122,9 +122,9 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InvalidInputError(f"--params is no JSON: {error}") from error
+        raise InvalidInputError(f"--params is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise InvalidInputError(f'--params is a JSON object, such as {{"train_steps": 400}}, and not {text}')
+        raise InvalidInputError(f'--params must be a JSON object, such as {{"train_steps": 400}}, not {text}')
     return value
 
 
@@ -153,7 +153,7 @@ def cache_invalidate(args: Namespace) -> None:
 
 
 def _check_choice(args: Namespace) -> None:
-    """Everything is invalidated only when it is asked for, and nobody who asks for it gets a part."""
+    """Raises InvalidInputError unless either --all or at least one filter is given, but not both."""
     filters = {
         "--dag-id": args.dag_id,
         "--component": args.component,
@@ -163,9 +163,9 @@ def _check_choice(args: Namespace) -> None:
     }
     given = [name for name, value in filters.items() if value is not None]
     if args.all and given:
-        raise InvalidInputError(f"--all and {', '.join(given)} contradict each other; leave one of them out")
+        raise InvalidInputError(f"--all cannot be combined with {', '.join(given)}; leave one of them out")
     if not args.all and not given:
-        raise InvalidInputError(f"say which executions: {', '.join(filters)}, or --all for whatever has ever run")
+        raise InvalidInputError(f"choose executions with {', '.join(filters)}, or all of them with --all")
 
 
 @_command
@@ -174,9 +174,10 @@ def orphans(args: Namespace) -> None:
     roots = args.pipeline_root or [default_pipeline_root()]
     found = orphan_files.find(MlpipeHook(args.conn_id).store, roots)
     if found.abandoned:
-        print(f"Ended without a sign of life: execution {', '.join(map(str, found.abandoned))}.", file=sys.stderr)
+        ids = ", ".join(map(str, found.abandoned))
+        print(f"Abandoned, since their workers sent no heartbeat: execution {ids}.", file=sys.stderr)
     for words in found.left_alone:
-        print(f"Left alone, for another store may have made it: {words}", file=sys.stderr)
+        print(f"Left alone, since another store may have made it: {words}", file=sys.stderr)
     _print_or_say([_orphan(orphan) for orphan in found.orphans], args.output, "No orphans were found.")
     if found.orphans and args.delete:
         freed, problems = orphan_files.delete(found.orphans)
@@ -225,7 +226,7 @@ def _print_or_say(rows: list[Row], output: str, nothing: str) -> None:
 
 
 def _say(words: str, output: str) -> None:
-    """A remark beside the rows, out of the way of a program that reads them."""
+    """Prints a message: to standard error if a program reads the rows from standard output."""
     print(words, file=sys.stderr if output in _FOR_PROGRAMS else sys.stdout)
 
 
@@ -245,11 +246,11 @@ def _time(text: str | None, option: str) -> datetime | None:
     try:
         return None if text is None else from_iso(text)
     except ValueError:
-        raise InvalidInputError(f"{option} {text!r} is no time; write it like 2026-01-31T18:30:00+01:00") from None
+        raise InvalidInputError(f"{option} {text!r} is not a time; write e.g. 2026-01-31T18:30:00+01:00") from None
 
 
 def _os_user() -> str:
-    """Who runs this, whatever the environment says; in a container that may be a number without a name."""
+    """The operating system's user, not from environment variables; in a container it may have only a number."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

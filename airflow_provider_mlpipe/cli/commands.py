@@ -1,4 +1,4 @@
-"""`airflow mlpipe …`: what the commands are. Their code is in `actions.py`, so that `airflow` starts without it."""
+"""`airflow mlpipe …`: the commands and their arguments. `airflow` imports `actions.py`, their code, only to run one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, CLICommand, G
 _CONN_ID = Arg(
     ("--conn-id",), help="the Airflow connection of type mlpipe", default="mlpipe_default", metavar="CONN_ID"
 )
-_LIMIT = Arg(("--limit",), help="how many rows at most, newest first", type=int, default=50)
-_DAG_ID = Arg(("--dag-id",), help="only this DAG's", default=None)
+_LIMIT = Arg(("--limit",), help="maximum number of rows, newest first", type=int, default=50)
+_DAG_ID = Arg(("--dag-id",), help="only of this DAG", default=None)
 
 
 def get_cli_commands() -> list[CLICommand]:
@@ -20,18 +20,20 @@ def get_cli_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="mlpipe",
-            help="ML pipelines: the metadata store, what ran and what came out",
+            help="ML pipelines: the metadata store, its executions and artifacts",
             subcommands=(
                 GroupCommand(name="db", help="The metadata schema", subcommands=_DB),
-                GroupCommand(name="cache", help="What later runs reuse", subcommands=_CACHE),
-                GroupCommand(name="executor", help="The process that executors are forked from", subcommands=_EXECUTOR),
+                GroupCommand(name="cache", help="The results that later runs reuse", subcommands=_CACHE),
+                GroupCommand(
+                    name="executor", help="The warm parent: executors are forked from it", subcommands=_EXECUTOR
+                ),
                 ActionCommand(
                     name="runs",
-                    help="List what ran: one line per execution",
+                    help="List executions",
                     func=_impl("runs"),
                     args=(
                         _DAG_ID,
-                        Arg(("--run-id",), help="only this run's", default=None),
+                        Arg(("--run-id",), help="only of this run", default=None),
                         _LIMIT,
                         ARG_OUTPUT,
                         _CONN_ID,
@@ -39,7 +41,7 @@ def get_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="artifacts",
-                    help="List what came out",
+                    help="List artifacts",
                     func=_impl("artifacts"),
                     args=(
                         Arg(("--type",), help="only this artifact type, e.g. Model", default=None),
@@ -51,16 +53,16 @@ def get_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="lineage",
-                    help="What an artifact was made from, or what was made from it",
+                    help="Show what an artifact was made from, or what was made from it",
                     func=_impl("lineage"),
                     args=(
                         Arg(("artifact_id",), help="the artifact's id", type=int),
                         Arg(
                             ("--down",),
-                            help="what was made from it, instead of what it was made from",
+                            help="show what was made from it",
                             action="store_true",
                         ),
-                        Arg(("--depth",), help="how many steps at most", type=int, default=20),
+                        Arg(("--depth",), help="maximum number of steps", type=int, default=20),
                         ARG_OUTPUT,
                         _CONN_ID,
                     ),
@@ -68,7 +70,7 @@ def get_cli_commands() -> list[CLICommand]:
                 ActionCommand(
                     name="plan",
                     help="Show what a run would do, and why, without running it",
-                    description="Exit code 0: every component is cached or resolved; 2: something would run; 1: error.",
+                    description="Exit code 0: every component is cached or resolved; 2: something may run; 1: error.",
                     func=_impl("plan"),
                     args=(
                         Arg(("dag_id",), help="a DAG made by create_dag"),
@@ -79,21 +81,21 @@ def get_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="orphans",
-                    help="List, or delete, the files of executions that never published",
+                    help="List or delete the files of failed and killed tries",
                     description=(
-                        "Folders <pipeline root>/<component id>/<output key>/<execution id> whose execution is FAILED "
-                        "or ABANDONED. Executions whose worker has given no sign of life for a minute are ended first."
+                        "Lists folders <pipeline root>/<component id>/<output key>/<execution id> whose execution is "
+                        "FAILED or ABANDONED. First it ends executions whose worker has sent no heartbeat for a minute."
                     ),
                     func=_impl("orphans"),
                     args=(
                         Arg(
                             ("--pipeline-root",),
-                            help="where to look: the DAGs' pipeline_root (default: Airflow's [mlpipe] pipeline_root)",
+                            help="the pipeline_root of a DAG (default: [mlpipe] pipeline_root of Airflow's config)",
                             nargs="+",
                             action="extend",
                             metavar="ROOT",
                         ),
-                        Arg(("--delete",), help="delete them", action="store_true"),
+                        Arg(("--delete",), help="delete these folders", action="store_true"),
                         ARG_OUTPUT,
                         _CONN_ID,
                     ),
@@ -104,8 +106,8 @@ def get_cli_commands() -> list[CLICommand]:
                     func=_impl("demo"),
                     args=(
                         Arg(("--once",), help="exit with the run's status instead of staying up", action="store_true"),
-                        Arg(("--dag-id",), help="the example to run", default="flight_delays"),
-                        Arg(("--dags-folder",), help="its folder (default: dags of this checkout)", type=Path),
+                        Arg(("--dag-id",), help="the example DAG to run", default="flight_delays"),
+                        Arg(("--dags-folder",), help="the DAG's folder (default: dags of this checkout)", type=Path),
                     ),
                 ),
             ),
@@ -128,7 +130,7 @@ _DB = (
         ),
     ),
     ActionCommand(
-        name="check", help="Say whether the metadata schema is current", func=_impl("db_check"), args=(_CONN_ID,)
+        name="check", help="Check whether the metadata schema is current", func=_impl("db_check"), args=(_CONN_ID,)
     ),
 )
 _CACHE = (
@@ -136,18 +138,18 @@ _CACHE = (
         name="invalidate",
         help="Keep later runs from reusing earlier executions",
         description=(
-            "Executions that match all of what is given are not reused any more: what is equal to them runs again. "
-            "Their artifacts stay as they are. Times are in ISO 8601, in UTC unless they name a zone."
+            "Later runs do not reuse the executions that match all given filters; an equal component runs again. "
+            "Their artifacts do not change. Times are in ISO 8601, and in UTC unless they name a time zone."
         ),
         func=_impl("cache_invalidate"),
         args=(
             _DAG_ID,
-            Arg(("--component",), help="only this component's: its id, or its type", default=None),
-            Arg(("--artifact-id",), help="only those that put this artifact out", type=int, default=None),
-            Arg(("--since",), help="only what ended then or later", default=None, metavar="TIME"),
-            Arg(("--before",), help="only what ended earlier than that", default=None, metavar="TIME"),
-            Arg(("--all",), help="whatever has ever run, instead of a choice", action="store_true"),
-            Arg(("--dry-run",), help="only print what would be", action="store_true"),
+            Arg(("--component",), help="only of this component: its id or its type", default=None),
+            Arg(("--artifact-id",), help="only with this artifact as an output", type=int, default=None),
+            Arg(("--since",), help="only those that ended at this time or later", default=None, metavar="TIME"),
+            Arg(("--before",), help="only those that ended before this time", default=None, metavar="TIME"),
+            Arg(("--all",), help="all executions", action="store_true"),
+            Arg(("--dry-run",), help="only count the executions; change nothing", action="store_true"),
             ARG_OUTPUT,
             _CONN_ID,
         ),
@@ -157,14 +159,15 @@ _EXECUTOR = (
     ActionCommand(
         name="status",
         help="Show the warm parents of this Airflow on this machine",
-        description="As the user of the tasks, on the worker, with their TMPDIR.",
+        description="Run it on the worker, as the user of the tasks and with the same TMPDIR.",
         func=_impl("executor_status"),
         args=(ARG_OUTPUT,),
     ),
     ActionCommand(
         name="stop",
-        help="End them; executors that run go on, later ones import for themselves or start another parent",
-        description="As the user of the tasks, on the worker, with their TMPDIR.",
+        help="End the warm parents of this Airflow on this machine",
+        description="Running executors continue. Later executors import the libraries themselves or start a new warm "
+        "parent. Run it on the worker, as the user of the tasks and with the same TMPDIR.",
         func=_impl("executor_stop"),
         args=(ARG_OUTPUT,),
     ),

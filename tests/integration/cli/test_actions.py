@@ -149,13 +149,13 @@ def test_invalidate_says_what_it_did_and_does_it_once(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], r"say which executions: --dag-id, .*, or --all"),
-        (["--dry-run"], "say which executions"),
-        (["--all", "--component", ""], "--all and --component contradict"),
+        ([], r"choose executions with --dag-id, .*, or all of them with --all"),
+        (["--dry-run"], "choose executions with"),
+        (["--all", "--component", ""], "--all cannot be combined with --component"),
         (["--dag-id", "nothing"], "no DAG 'nothing' has run"),
         (["--artifact-id", "0"], "there is no artifact 0"),
-        (["--since", "yesterday"], "--since 'yesterday' is no time; write it like"),
-        (["--before", ""], "--before '' is no time"),
+        (["--since", "yesterday"], "--since 'yesterday' is not a time; write e.g."),
+        (["--before", ""], "--before '' is not a time"),
     ],
 )
 def test_invalidate_refuses_what_chooses_nothing(

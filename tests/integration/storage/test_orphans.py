@@ -131,7 +131,7 @@ def test_files_of_a_dead_worker_count_and_it_cannot_publish_any_more(
     assert place.found() == []
     place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '21 seconds'")
     out, warned = command("--output", "json")
-    assert f"Ended without a sign of life: execution {claim.execution_id}." in warned
+    assert f"Abandoned, since their workers sent no heartbeat: execution {claim.execution_id}." in warned
     (row,) = json.loads(out)
     assert (row["state"], row["path"]) == ("ABANDONED", str(folder))
     assert place.store.fail(claim, "late") is False
