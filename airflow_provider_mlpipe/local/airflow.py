@@ -31,11 +31,11 @@ _KILLED_STARTERS = 20.0  # seconds: the processes of a starter that was killed a
 
 
 class LocalAirflow(AirflowClient):
-    """An Airflow that serves the DAGs of `dags_folder` on 127.0.0.1, on `port`, or a free one if that is taken.
+    """An Airflow for the DAGs of `dags_folder` on 127.0.0.1, at `port`, or at a free port if that is taken.
 
-    `environment` is added to what the processes, tasks included, see; AIRFLOW* variables of this process are not. With
-    `durable=False` Postgres is faster and loses data when the machine crashes: for tests only. With `restart=True` a
-    process that dies is started again, as systemd or Docker would; else the others end with it.
+    `environment` is added to the environment of the processes and tasks, which get no AIRFLOW* variables of this
+    process. With `durable=False` Postgres is faster but loses data when the machine crashes: for tests only. With
+    `restart=True` a process that dies is started again, as systemd or Docker would do; else all processes end.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LocalAirflow(AirflowClient):
         durable: bool = True,
         restart: bool = False,
     ) -> None:
-        super().__init__(url="", username="admin", password="")  # the latter are known when it starts
+        super().__init__(url="", username="admin", password="")  # url and password are set at the start
         self.state_dir = Path(state_dir).absolute()
         self.dags_folder = Path(dags_folder).absolute()
         self.home = self.state_dir / "airflow"
@@ -80,7 +80,7 @@ class LocalAirflow(AirflowClient):
         """Start Postgres and Airflow; return when every process is healthy.
 
         Raises:
-            InvalidInputError: a folder cannot be used, or another process uses the state folder; says which.
+            InvalidInputError: a folder cannot be used, or another process uses the state folder; the message names it.
             TransientError: a process died or did not become healthy; the message ends with its log.
         """
         if not self.dags_folder.is_dir():
@@ -98,7 +98,7 @@ class LocalAirflow(AirflowClient):
         """Stop every process. Tasks that still run after some seconds are killed."""
         process, self._process = self._process, None
         if process is not None:
-            with process:  # closes its standard input, which tells it to leave, and waits for it
+            with process:  # closes its standard input, which makes it end, and waits for that
                 pass
         if self._port_mark is not None:
             self._port_mark.close()
@@ -136,11 +136,11 @@ class LocalAirflow(AirflowClient):
                 stderr=log,
                 text=True,
                 pass_fds=[lock.fileno()],
-                start_new_session=True,  # Ctrl-C is for this process; it then stops them
+                start_new_session=True,  # Ctrl-C must reach only this process, which then stops them
             )
 
     def _lock(self) -> IO[str]:
-        """Lock the state folder; the processes inherit the lock, so it is free when the last of them has ended."""
+        """Lock the state folder. The processes inherit the lock, so it is free when the last of them has ended."""
         lock = (self.state_dir / "in-use").open("a")
         if locks.take_within(_KILLED_STARTERS, lock):
             return lock
@@ -151,7 +151,7 @@ class LocalAirflow(AirflowClient):
 
     @property
     def _secrets(self) -> dict[str, str]:
-        """The secrets of this state folder, made at first use."""
+        """The secrets of this state folder, created at first use."""
         path = self.state_dir / "secrets.json"
         if not path.exists():
             values = {
@@ -165,7 +165,7 @@ class LocalAirflow(AirflowClient):
         return dict(json.loads(path.read_text()))
 
     def _process_environment(self) -> dict[str, str]:
-        """Return what the processes see: this environment without its Airflow and Python settings, and ours."""
+        """Return the processes' environment: this one's without its Airflow and Python settings, and our settings."""
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
         no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY", os.environ.get("no_proxy")), "127.0.0.1")))
@@ -220,7 +220,7 @@ class LocalAirflow(AirflowClient):
         }
 
     def check_alive(self) -> None:
-        """Raise TransientError if one of its processes ended; the message ends with its log."""
+        """Raise TransientError if one of this Airflow's processes has ended; the message ends with its log."""
         if self._process is None:
             raise TransientError("this Airflow was not started: call start() first")
         if self._process.poll() is None:
@@ -236,7 +236,7 @@ def _open_private(path: Path, mode: str) -> IO[str]:
 
 
 def _reserve_port(preferred: int) -> tuple[int, socket.socket]:
-    """Choose a port and the mark that keeps others of us off it until Airflow listens, as long as that is open."""
+    """Choose a port. The socket marks it: while the socket is open, no other LocalAirflow chooses the same port."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(port))
@@ -247,7 +247,7 @@ def _reserve_port(preferred: int) -> tuple[int, socket.socket]:
             found = int(probe.getsockname()[1])
         mark = socket.socket(socket.AF_UNIX)
         try:
-            mark.bind(f"\0airflow-provider-mlpipe-port-{found}")  # in no file system, gone with its process
+            mark.bind(f"\0airflow-provider-mlpipe-port-{found}")  # an abstract socket: no file, ends with its process
         except OSError:
             mark.close()
             continue

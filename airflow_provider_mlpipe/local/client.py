@@ -1,6 +1,6 @@
-"""An Airflow as its REST API shows it: trigger runs, wait for them, look at their tasks and logs.
+"""A client of Airflow's REST API: triggers runs, waits for them, and reads their tasks and logs.
 
-Needs no Airflow beside it, so that a script can drive one that runs elsewhere.
+It does not import Airflow, so a script can use it with an Airflow on another machine.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.times import from_iso
 
 FINISHED = frozenset({"success", "failed"})
-_PATIENCE = 300.0  # of a machine that is busy with other things; alone it takes some 20 seconds
-_POLL = 0.5  # an answer takes the server some 0.03 s of CPU time, of which tasks want the rest
+_PATIENCE = 300.0  # for a busy machine; on an idle one it takes about 20 seconds
+_POLL = 0.5  # each answer takes the server about 0.03 s of CPU time, which tasks need, too
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskInstance:
-    """One task of a run, as the REST API tells it. `state` is None until the scheduler looked at it."""
+    """One task of a run, from the REST API. `state` is None until the scheduler has handled it."""
 
     task_id: str
     state: str | None
@@ -35,25 +35,25 @@ class TaskInstance:
 
 
 class AirflowClient:
-    """The Airflow at `url`, for one of its users. Waits for a server that does not answer, for some minutes."""
+    """The Airflow at `url`, for one of its users. If the server does not answer, waits for it for some minutes."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self.url = url
         self.username = username
         self.password = password
-        # What was parsed earlier is of an earlier life of this Airflow, whose DAGs may have been others.
+        # DAGs that were parsed before this time are from an earlier start of this Airflow, perhaps of other DAG files.
         self.parsed_after = datetime.fromtimestamp(0, timezone.utc)
         self._token: str | None = None
-        # Not through a proxy; and no connection is kept, since the server may be restarted between two calls.
+        # Without a proxy. Connections are not kept open, since the server may be restarted between two calls.
         self._http = httpx.Client(trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
     def check_alive(self) -> None:
-        """Raise TransientError if this Airflow is known to be gone; one that is only asked for is never known to be."""
+        """Raise TransientError if this Airflow has ended. A plain client cannot know that, so it never raises."""
 
     def is_healthy(self) -> bool:
-        """Whether all of its processes are."""
+        """Whether all processes of this Airflow are healthy."""
         try:
-            # The API that tasks use builds itself at its first request, which takes longer than they wait for it.
+            # The tasks' API is built at its first request, which takes longer than tasks wait for an answer.
             self._ask("GET", f"{self.url}/execution/health")
             health = self._ask("GET", f"{self.url}/api/v2/monitor/health")
         except _NoAnswerError:
@@ -65,10 +65,10 @@ class AirflowClient:
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Unpause a DAG and start a run with `conf` as its parameters; return the run's id.
 
-        Waits until the DAG's file was parsed by this Airflow.
+        Waits until this Airflow has parsed the DAG's file.
 
         Raises:
-            TransientError: it did not appear; the message ends with the import errors.
+            TransientError: the DAG did not appear; the message ends with the import errors.
         """
         self.wait_until(
             lambda: self._is_parsed(dag_id),
@@ -90,10 +90,10 @@ class AirflowClient:
         timeout: float = 600.0,
         on_change: Callable[[list[TaskInstance]], None] | None = None,
     ) -> str:
-        """Wait for the end of a run and return its state; call `on_change` with all tasks whenever one changed.
+        """Wait for the end of a run and return its state; call `on_change` with all tasks when one has changed.
 
         Raises:
-            TransientError: it still runs after `timeout` seconds, or this Airflow is gone.
+            TransientError: the run did not end within `timeout` seconds, or this Airflow has ended.
         """
         if on_change is not None:
             seen: list[TaskInstance] = []
@@ -105,12 +105,12 @@ class AirflowClient:
         return state
 
     def watch(self, dag_id: str, run_id: str, timeout: float = 600.0) -> Iterator[list[TaskInstance]]:
-        """Yield the tasks of a run now and then until it has ended; raises what `wait` raises."""
+        """Yield the tasks of a run again and again until the run has ended; raises what `wait` raises."""
         for _ in self._states(dag_id, run_id, timeout):
             yield self.task_instances(dag_id, run_id)
 
     def _states(self, dag_id: str, run_id: str, timeout: float) -> Iterator[str]:
-        """Yield the state of a run now and then, the last time when it has ended."""
+        """Yield the state of a run again and again, the last time when the run has ended."""
         deadline = time.monotonic() + timeout
         while True:
             yield (state := self.state(dag_id, run_id))
@@ -121,7 +121,7 @@ class AirflowClient:
             time.sleep(_POLL)
 
     def runs(self, dag_id: str, states: tuple[str, ...] = ()) -> list[str]:
-        """Return the ids of a DAG's runs, oldest first; `states` chooses some. A DAG that is unknown has none."""
+        """Return the ids of a DAG's runs in one of `states` (default: all), oldest first; empty for an unknown DAG."""
         path = f"dags/{_quote(dag_id)}/dagRuns?order_by=run_after&{'&'.join(f'state={state}' for state in states)}"
         try:
             return [run["dag_run_id"] for run in self._all(path, "dag_runs")]
@@ -134,7 +134,7 @@ class AirflowClient:
             self._call("PATCH", _run(dag_id, run_id), {"state": "failed"})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """Return the tasks of a run, in the order in which they started, those that did not at the end."""
+        """Return the tasks of a run in the order of their start; tasks that have not started come last."""
         tasks = self._all(f"{_run(dag_id, run_id)}/taskInstances?", "task_instances")
         return [
             TaskInstance(
@@ -149,13 +149,13 @@ class AirflowClient:
         ]
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """Return the log of one try of a task, a line per message."""
+        """Return the log of one try of a task, one line per message."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task_id)}/logs/{try_number}?full_content=true"
         content = self._call("GET", path)["content"]
         return "\n".join(_log_line(line) for line in content)
 
     def import_errors(self) -> dict[str, str]:
-        """Return the traceback of each DAG file that could not be parsed."""
+        """Return the traceback of each DAG file that cannot be parsed."""
         errors = self._all("importErrors?", "import_errors")
         return {error["filename"]: error["stack_trace"] for error in errors}
 
@@ -168,8 +168,8 @@ class AirflowClient:
         """Wait for a condition.
 
         Raises:
-            TransientError: it did not come true within five minutes (`failure`, then `details`), or this Airflow is
-                gone.
+            TransientError: the condition was not true within five minutes (the message is `failure`, then `details`),
+                or this Airflow has ended.
         """
         deadline = time.monotonic() + _PATIENCE
         while not condition():
@@ -186,7 +186,7 @@ class AirflowClient:
         return parsed_at is not None and from_iso(parsed_at) > self.parsed_after
 
     def _all(self, path: str, key: str) -> list[Any]:
-        """Return the items of a listing, all pages of it."""
+        """Return the items of all pages of a list."""
         items: list[Any] = []
         while True:
             page = self._call("GET", f"{path}&limit=100&offset={len(items)}")
@@ -195,9 +195,9 @@ class AirflowClient:
                 return items
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
-        """Call the REST API and return what it answers.
+        """Call the REST API and return its answer.
 
-        A server that does not answer is asked again, and so is one whose database chose this call to end a deadlock.
+        Calls again if the server does not answer, or if its database cancelled the call to resolve a deadlock.
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -232,7 +232,7 @@ class AirflowClient:
             message = f"{method} {url}: {response.status_code} {response.text}"
             if response.is_success:
                 return response.json()
-        except (httpx.HTTPError, ValueError) as error:  # the latter: no JSON
+        except (httpx.HTTPError, ValueError) as error:  # ValueError: the answer is not JSON
             raise _NoAnswerError(f"{method} {url}: {error!r}") from error
         if response.is_server_error:
             raise _NoAnswerError(message)
@@ -240,15 +240,15 @@ class AirflowClient:
 
 
 class _NoAnswerError(Exception):
-    """Nobody answers at this address, or the server has an error."""
+    """No server answers at this address, or the server has an error."""
 
 
 class _NotFoundError(InvalidInputError):
-    """The server does not know this."""
+    """The server has no such object."""
 
 
 class _UnauthorizedError(InvalidInputError):
-    """The server does not know who asks, or not any more."""
+    """The server does not accept the user, or its token has expired."""
 
 
 _ERRORS = {401: _UnauthorizedError, 403: _UnauthorizedError, 404: _NotFoundError}

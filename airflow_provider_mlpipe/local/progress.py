@@ -1,4 +1,4 @@
-"""How far a run is: what the demo shows while it waits."""
+"""The progress of a run, which the demo shows while it waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATES = {None: "waiting", "scheduled": "queued", "success": "done", "upstream_
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One line of the progress: a component, its state, whether it ran, how long, and what it produced."""
+    """One line of the progress: a component, its state, whether it ran, its seconds, and what it produced."""
 
     component: str
     state: str
@@ -31,13 +31,13 @@ class Step:
         return self.state in ("done", "failed", "skipped", "not run")
 
     def line(self, width: int) -> str:
-        """Itself as a line of a table whose components' names have this width."""
+        """This step as a line of a table; `width` is the width of the column with the components' names."""
         seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
         return f"  {self.component:<{width}} {self.state:<9} {self.how:<8} {seconds:>8}  {self.produced}".rstrip()
 
 
 def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_id: str) -> list[Step]:
-    """Say how far each task of a run is: the store knows of components, Airflow of every task."""
+    """Return the step of each task of a run, from Airflow's task and, for a component, the store's execution."""
     executions = newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
     return [_step(store, task, executions.get(task.task_id)) for task in tasks]
 
@@ -75,7 +75,7 @@ class Lines:
         self._shown: dict[str, tuple[str, str]] = {}
 
     def show(self, now: Sequence[Step]) -> None:
-        """Print what changed."""
+        """Print the steps that have changed."""
         width = _width(now)
         for step in now:
             state = (step.state, step.how)
@@ -93,7 +93,7 @@ class Table:
         self._height = 0
 
     def show(self, now: Sequence[Step]) -> None:
-        """Draw over what was drawn before."""
+        """Draw the table over the previous one."""
         columns, width = os.get_terminal_size(self._out.fileno()).columns, _width(now)
         up = f"\x1b[{self._height}F" if self._height else ""
         shown = [(_COLOURS.get(step.how or step.state, ""), step.line(width)[: columns - 1]) for step in now]

@@ -1,4 +1,4 @@
-"""How a run ended: what the demo says afterwards."""
+"""The demo's report after a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN_METRICS = 6
 
 
 def report(state: str, airflow: LocalAirflow, store: MetadataStore, dag_id: str, run_id: str) -> Iterator[str]:
-    """Tell how a run ended, its metrics by slice, where the model went, and where to look on."""
+    """Yield the report: how the run ended, the metrics by slice, where the model is, and the address of the UI."""
     executions = newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
     yield ""
     yield f"The run ended: {state}. {_summary([one for one in executions.values() if one.has_executor])}"
@@ -72,7 +72,7 @@ def _metrics(evaluation: Path) -> Iterator[str]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The rows, each column as wide as its widest cell: the first is text, the others are numbers."""
+    """Yield the rows as lines. Each column is as wide as its widest cell; the first is text, the others are numbers."""
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     for name, *cells in rows:
         yield "  ".join([f"{name:<{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True))])

@@ -202,7 +202,7 @@ def test_tells_why_it_does_not_start(server: EmbeddedPostgres) -> None:
 
 def test_names_a_folder_that_cannot_be_made(open_tmp_path: Path) -> None:
     (open_tmp_path / "file").touch()
-    with pytest.raises(InvalidInputError, match=r"file/state cannot be made: Not a dir|cannot enter \S+/file,"):
+    with pytest.raises(InvalidInputError, match=r"file/state cannot be created: Not a dir|cannot enter \S+/file,"):
         EmbeddedPostgres(open_tmp_path / "file" / "state").start()
 
 
