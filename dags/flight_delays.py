@@ -3,13 +3,13 @@
 All 336,776 flights of 2013 from New York's airports, with the weather at departure: from CSV files to a model in a
 serving folder, if it is good enough.
 
-The question is asked with what is known before departure. Flights that never arrived are counted everywhere, but weigh
-nothing: see `flights/data.py`. What the network is and learns from is in `flights/model.py`, what the data must look
-like in `flights/schema.pbtxt`, and what a model must reach to be pushed in `flights/evaluation.py`.
+The model uses only what is known before departure. Flights that never arrived are counted, but have the weight 0: see
+`flights/data.py`. The features and the network are in `flights/model.py`, the schema of the data in
+`flights/schema.pbtxt`, and the thresholds that a model must reach to be pushed in `flights/evaluation.py`.
 
-The split deals single flights, so flights of one day, in the same weather, are on both sides. Dealt by day (give
-CsvExampleGen an `output_config` with `partition_feature_name: date`), the same network's AUC falls from 0.77 to 0.72:
-that is what to expect of a day it has not seen.
+The data is split by single flights, so the same day and its weather are in both splits. When it is split by day (give
+CsvExampleGen an `output_config` with `partition_feature_name: date`), the same network's AUC falls from 0.77 to 0.72.
+Expect this AUC for a day that the model has not seen.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ CODE = Path(__file__).parent / "flights"
 MODEL = str(CODE / "model.py")
 HOME = Path(os.environ.get("MLPIPE_HOME") or default_pipeline_root())
 
-# What the trigger form asks for.
+# The trigger form asks for these.
 data_dir = RuntimeParameter(
-    "data_dir", str, str(HOME / "data" / "flights"), description="Folder of the monthly CSV files; made if missing."
+    "data_dir", str, str(HOME / "data" / "flights"), description="Folder of the monthly CSV files; created if missing."
 )
 push_dir = RuntimeParameter(
     "push_dir", str, str(HOME / "serving" / "flight_delays"), description="Folder that the model server watches."
@@ -51,13 +51,13 @@ train_steps = RuntimeParameter(
     "train_steps", int, 1200, minimum=1, description="Training steps of 1,024 flights; 220 are one pass over the data."
 )
 learning_rate = RuntimeParameter(
-    "learning_rate", float, 0.002, exclusiveMinimum=0, description="Where Adam starts; it falls to 0 on a cosine."
+    "learning_rate", float, 0.002, exclusiveMinimum=0, description="Adam's initial learning rate; decays to 0 (cosine)."
 )
 
 
 @task
 def prepare_data(folder: str) -> None:
-    """Puts the monthly CSV files there, unless they are."""
+    """Writes the monthly CSV files to the folder, unless they are there already."""
     made = data.prepare(folder)
     print(f"{'Wrote' if made else 'Found'} {data.FLIGHTS:,} flights in {folder}")
 

@@ -1,1 +1,1 @@
-"""What `flight_delays.py` is made of: its data, its model, its schema and how the model is judged."""
+"""The parts of `flight_delays.py`: its data, its model, its schema and the evaluation of the model."""

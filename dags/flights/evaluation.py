@@ -1,8 +1,8 @@
-"""How the flight model is judged: a TFMA EvalConfig in its JSON form.
+"""The evaluation of the flight model: a TFMA EvalConfig in its JSON form.
 
-A table of rates per carrier and hour, which needs no model, reaches an AUC of 0.655, the network 0.766. The bar is
-between them, far from both (`benchmarks/bench_flight_baseline.py` prints the table's, and those of finer tables).
-Accuracy would say little: three flights in four are on time, so "never late" is right three times in four.
+A simple table of rates per carrier and hour reaches an AUC of 0.655, the network 0.766. The threshold is between them,
+far from both (`benchmarks/bench_flight_baseline.py` prints the AUC of this table and of finer ones). Accuracy would say
+little: three flights in four are on time, so the answer "never late" is right three times in four.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AUC = {
             "slicing_specs": [ALL],
             "threshold": {
                 "value_threshold": {"lower_bound": MIN_AUC},
-                # Against the latest blessed model: a little worse is noise, more is a step back.
+                # Compared with the latest blessed model: a small loss is noise, a larger one is not accepted.
                 "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -MAX_AUC_LOSS},
             },
         },
@@ -46,7 +46,7 @@ EVAL_CONFIG = {
         {
             "metrics": [
                 AUC,
-                {"class_name": "Calibration"},  # predicted over actual lateness; 1 is just right
+                {"class_name": "Calibration"},  # predicted rate of late flights / actual rate; 1 is ideal
                 {"class_name": "WeightedExampleCount"},  # flights that arrived
             ]
         },

@@ -39,12 +39,12 @@ CATEGORICAL = [*VOCABULARY, *SMALL_INTEGER, "departure_bucket"]
 
 
 def preprocessing_fn(inputs: dict) -> dict:
-    """Raw columns to model inputs; the label and the weight pass through."""
+    """Converts raw columns to model inputs; the label and the weight become floats."""
     outputs = {}
     for name in CLOCK:
         outputs[name] = tft.scale_to_z_score(_minute_of_day(inputs[name]))
     outputs["distance"] = tft.scale_to_z_score(_float(inputs["distance"]))
-    for name in WEATHER:  # the mean, which is 0 after scaling, stands in for a missing value
+    for name in WEATHER:  # a missing value becomes the mean, which is 0 after scaling
         outputs[name] = _dense(tft.scale_to_z_score(_float(inputs[name])), default=0.0)
     for name in NONE_MEANS_ZERO:
         outputs[name] = tft.scale_to_z_score(tf.math.log1p(100.0 * _dense(_float(inputs[name]), default=0.0)))
@@ -62,12 +62,12 @@ def preprocessing_fn(inputs: dict) -> dict:
 
 
 def _minute_of_day(clock: tf.Tensor) -> tf.Tensor:
-    """1745 is a quarter to six: minute 1,065 of the day."""
+    """The minute of the day of a clock time: 1745 is 17:45, minute 1,065."""
     return tf.cast(clock // 100 * 60 + clock % 100, tf.float32)
 
 
 def _wind(inputs: dict) -> dict:
-    """The wind as a vector, so that 350° is near 10°; no wind where none is known."""
+    """The wind as a vector, so that 350° is near 10°; a missing wind becomes no wind."""
     speed = _dense(_float(inputs["wind_speed"]), default=0.0) / 10.0
     angle = _dense(_float(inputs["wind_dir"]), default=0.0) * (3.141592653589793 / 180.0)
     return {"wind_north": speed * tf.cos(angle), "wind_east": speed * tf.sin(angle)}
@@ -78,7 +78,7 @@ def _float(values: tf.Tensor | tf.SparseTensor) -> tf.Tensor | tf.SparseTensor:
 
 
 def _dense(values: tf.SparseTensor, default: float) -> tf.Tensor:
-    """A column in which a row may be empty, as [rows, 1]."""
+    """A column with empty rows as a dense tensor [rows, 1]."""
     one_column = tf.SparseTensor(values.indices, values.values, [values.dense_shape[0], 1])
     return tf.sparse.to_dense(one_column, default_value=default)
 
@@ -87,7 +87,7 @@ def _dense(values: tf.SparseTensor, default: float) -> tf.Tensor:
 
 
 def run_fn(fn_args) -> None:
-    """Trains on the transformed examples and saves a model that takes raw ones."""
+    """Trains on the transformed examples and saves a model that takes raw examples."""
     keras.utils.set_random_seed(SEED)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     train = _load(fn_args, fn_args.train_files, transform)
@@ -99,7 +99,7 @@ def run_fn(fn_args) -> None:
         _shuffled(train),
         epochs=EVALUATIONS,
         steps_per_epoch=-(-steps // EVALUATIONS),
-        shuffle=False,  # _shuffled did
+        shuffle=False,  # _shuffled has shuffled them
         validation_data=_in_order(evaluation).take(fn_args.eval_steps or -1),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir)],
         verbose=2,
@@ -136,7 +136,7 @@ def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: i
 
 
 def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> dict[str, tf.Tensor]:
-    """All transformed rows of a split: some 20 MB, so training need not read them from disk again."""
+    """All transformed rows of a split in memory (about 20 MB), so training does not read them from disk again."""
     options = TensorFlowDatasetOptions(batch_size=READ_BATCH, num_epochs=1, shuffle=False)
     schema = transform.transformed_metadata.schema
     parts = list(fn_args.data_accessor.tf_dataset_factory(files, options, schema))
@@ -144,13 +144,13 @@ def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> dict[s
 
 
 def _shuffled(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
-    """Batches of rows without end, each pass in another order."""
+    """Endless batches of rows, in a new order for each pass."""
     rows = _rows(columns)
     return _batches(columns, tf.data.Dataset.range(rows).shuffle(rows, seed=SEED).repeat().batch(BATCH_SIZE))
 
 
 def _in_order(columns: dict[str, tf.Tensor]) -> tf.data.Dataset:
-    """Every row once."""
+    """Batches with every row once, in order."""
     return _batches(columns, tf.data.Dataset.range(_rows(columns)).batch(READ_BATCH))
 
 
@@ -170,11 +170,11 @@ def _model_input(columns: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], t
     return features, columns[LABEL], columns[WEIGHT]
 
 
-# ---- what is served
+# ---- the served model
 
 
 class ServedModel(tf.Module):
-    """The model behind the transformation it was trained with: raw tf.Examples in, probabilities out."""
+    """The model with the transformation that it was trained with: raw tf.Examples in, probabilities out."""
 
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, request: dict) -> None:
         super().__init__()
@@ -184,15 +184,15 @@ class ServedModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def __call__(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The probability of each flight to arrive late."""
+        """The probability that each flight arrives late."""
         raw = tf.io.parse_example(examples, self.request)
-        unknown = tf.zeros([tf.size(examples), 1], tf.int64)  # the graph wants all columns; no feature reads these
+        unknown = tf.zeros([tf.size(examples), 1], tf.int64)  # the graph needs all columns; no feature uses these
         features = self.transform.transform_fn({LABEL: unknown, WEIGHT: unknown, **raw})
         return {"late": self.model({name: features[name] for name in (*NUMERIC, *CATEGORICAL)})}
 
 
 def request_spec(schema: Schema) -> dict:
-    """What a request holds: every feature but those that the schema keeps out of the environment SERVING."""
+    """The features of a request: all except those that are not in the schema's environment SERVING."""
     features = [feature.name for feature in schema.feature if "SERVING" not in feature.not_in_environment]
     spec = schema_as_feature_spec(schema).feature_spec
     return {name: spec[name] for name in features}

@@ -1,1 +1,1 @@
-"""What `penguins.py` is made of: its data and its model."""
+"""The parts of `penguins.py`: its data and its model."""

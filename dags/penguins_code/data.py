@@ -28,7 +28,7 @@ def prepare(folder: str | Path) -> bool:
 
 
 def penguins_csv() -> bytes:
-    """All penguins; the species is its place in SPECIES, and "NA" becomes the empty cell."""
+    """All penguins; a species becomes its index in SPECIES, and "NA" an empty cell."""
     with (_package_folder() / "data" / "penguins.csv").open(encoding="utf-8", newline="") as source:
         rows = list(csv.DictReader(source))
     if len(rows) != PENGUINS:

@@ -28,11 +28,11 @@ Columns = dict[str, tf.Tensor]
 
 
 def preprocessing_fn(inputs: dict) -> dict:
-    """Scales the measurements; the mean, which is 0 after scaling, stands in for a missing one."""
+    """Scales the measurements; a missing one becomes the mean, which is 0 after scaling."""
     outputs = {}
     for name in NUMERIC:
         outputs[name] = _dense(tft.scale_to_z_score(tf.cast(inputs[name], tf.float32)), 0.0)
-    for name, size in CATEGORICAL.items():  # a category that was never seen, or is missing, becomes all zeros
+    for name, size in CATEGORICAL.items():  # an unknown or missing category becomes all zeros
         number = tft.compute_and_apply_vocabulary(_dense(inputs[name], ""), vocab_filename=name, top_k=size)
         outputs[name] = tf.one_hot(tf.squeeze(number, axis=1), size)
     outputs[LABEL] = inputs[LABEL]
@@ -40,7 +40,7 @@ def preprocessing_fn(inputs: dict) -> dict:
 
 
 def _dense(values: tf.Tensor | tf.SparseTensor, default: float | str) -> tf.Tensor:
-    """A column as [rows, 1]; the inferred schema makes one in which cells are missing sparse."""
+    """A column as a dense tensor [rows, 1]; with the inferred schema, a column with missing cells is sparse."""
     if not isinstance(values, tf.SparseTensor):
         return values
     one_column = tf.SparseTensor(values.indices, values.values, [values.dense_shape[0], 1])
@@ -51,7 +51,7 @@ def _dense(values: tf.Tensor | tf.SparseTensor, default: float | str) -> tf.Tens
 
 
 def run_fn(fn_args) -> None:
-    """Trains on the transformed examples and saves a model that takes raw ones."""
+    """Trains on the transformed examples and saves a model that takes raw examples."""
     keras.utils.set_random_seed(SEED)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     features, labels = _load(fn_args, fn_args.train_files, transform)
@@ -63,7 +63,7 @@ def run_fn(fn_args) -> None:
     model.fit(
         batches,
         steps_per_epoch=fn_args.train_steps or 200,
-        shuffle=False,  # the batches are
+        shuffle=False,  # the batches are shuffled already
         validation_data=_load(fn_args, fn_args.eval_files, transform),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir)],
         verbose=2,
@@ -85,7 +85,7 @@ def build_model(learning_rate: float) -> keras.Model:
 
 
 def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> tuple[Columns, np.ndarray]:
-    """All rows of a split: penguins fit in memory."""
+    """All rows of a split: they fit in memory."""
     options = TensorFlowDatasetOptions(batch_size=1000, num_epochs=1, shuffle=False)
     schema = transform.transformed_metadata.schema
     parts = list(fn_args.data_accessor.tf_dataset_factory(files, options, schema))
@@ -94,23 +94,23 @@ def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> tuple[
     return columns, labels
 
 
-# ---- what is served
+# ---- the served model
 
 
 class ServedModel(tf.Module):
-    """The model behind the transformation it was trained with: raw tf.Examples in, probabilities out."""
+    """The model with the transformation that it was trained with: raw tf.Examples in, probabilities out."""
 
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, schema: Schema) -> None:
         super().__init__()
         self.model = model
         self.transform = tf.saved_model.load(transform.transform_savedmodel_dir)
         self.request = dict(schema_as_feature_spec(schema).feature_spec)
-        del self.request[LABEL]  # nobody who asks knows it
+        del self.request[LABEL]  # a request does not have it
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def __call__(self, examples: tf.Tensor) -> Columns:
         """The probabilities of the species, in the order Adelie, Chinstrap, Gentoo."""
         raw = tf.io.parse_example(examples, self.request)
-        unknown = tf.zeros([tf.size(examples), 1], tf.int64)  # the graph wants all columns; no feature reads the label
+        unknown = tf.zeros([tf.size(examples), 1], tf.int64)  # the graph needs all columns; no feature uses the label
         features = self.transform.transform_fn({LABEL: unknown, **raw})
         return {"species": self.model({name: features[name] for name in (*NUMERIC, *CATEGORICAL)})}
