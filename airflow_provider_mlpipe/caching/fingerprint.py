@@ -19,7 +19,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueEr
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 
-# An input's digest covers its content, its declared properties how to read it. These properties do neither.
+# An input counts with its digest (its content) and its declared properties (how to read it), but not with these.
 _PROPERTIES_THAT_DO_NOT_MATTER = ("record_counts", "reason", "model_id")
 _ENTRY = "user code of "
 
@@ -51,7 +51,7 @@ def compute(
     `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing.
     """
     parts = {"component": spec.component_type}
-    sources = [executor_source(spec.executor)] if spec.executor else []  # a node has none
+    sources = [executor_source(spec.executor)] if spec.executor else []  # an Importer or Resolver has none
     for executor in sources:
         parts |= {"executor": executor.entry}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}

@@ -1,4 +1,4 @@
-"""Functions of the Linux kernel for processes that Python's standard library lacks. Other systems lack them, too."""
+"""Functions of the Linux kernel for processes that Python's standard library does not offer. Only Linux has them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def adopt_orphans() -> None:
 
 
 def children() -> list[int]:
-    """The pids of the children of this process, which has one thread, including dead ones; empty if not on Linux."""
+    """The pids of the children of this process, which has one thread, including dead ones; empty without support."""
     pid = os.getpid()
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

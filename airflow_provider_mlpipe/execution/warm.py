@@ -288,7 +288,7 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 def _lock(path: Path) -> IO[str] | None:
     """The file with its lock, or None when another process has it. The lock ends when all processes have closed it."""
     lock = open(path, "a+", opener=_private)  # noqa: SIM115 - the caller closes it
-    with contextlib.suppress(FileNotFoundError):  # it was removed; below, whether it was replaced
+    with contextlib.suppress(FileNotFoundError):  # the file may have been removed or replaced meanwhile
         if locks.take(lock, wait=False) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
             return lock
     lock.close()
@@ -296,7 +296,7 @@ def _lock(path: Path) -> IO[str] | None:
 
 
 def _remove_old(folder: Path) -> None:
-    """Removes the files of parents that ended more than a day ago: their logs are not needed any more."""
+    """Removes the files of ended parents that are more than a day old: their logs are not needed any more."""
     for path in folder.glob("*.lock"):
         with contextlib.suppress(FileNotFoundError):  # another process removes it, too
             if abs(time.time() - path.stat().st_mtime) > _KEPT and (lock := _lock(path)) is not None:

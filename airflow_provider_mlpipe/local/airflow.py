@@ -27,7 +27,7 @@ from airflow_provider_mlpipe.local.postgres import USER, EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.storage import locks
 
-_KILLED_STARTERS = 20.0  # seconds: the processes of a starter that was killed are about to end
+_KILLED_STARTERS = 20.0  # seconds to wait for the processes of a killed starter to end
 
 
 class LocalAirflow(AirflowClient):

@@ -27,7 +27,7 @@ class Step:
 
     @property
     def is_over(self) -> bool:
-        """Whether its seconds no longer grow."""
+        """Whether the task has ended, so that its seconds do not change any more."""
         return self.state in ("done", "failed", "skipped", "not run")
 
     def line(self, width: int) -> str:

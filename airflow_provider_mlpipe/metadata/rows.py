@@ -30,7 +30,8 @@ class ExecutionState(str, Enum):
 class ExecutionStart:
     """What is known when a try begins. `inputs` has the artifact ids by key, `properties` the parameters.
 
-    Only one execution with the same `flight` is RUNNING at a time; the others wait. With None, none of them waits.
+    Only one execution with the same `flight` is RUNNING at a time; the others wait. An execution with the flight None
+    does not wait, and no other waits for it.
     """
 
     component_type: str

@@ -169,7 +169,7 @@ class MetadataStore:
         return bool(self._run("fail", execution_id=claim.execution_id, token=claim.token, error=printable(error)))
 
     def abandon_stale(self, older_than: timedelta) -> list[int]:
-        """End as ABANDONED the RUNNING executions whose heartbeat is further from now than that; returns their ids.
+        """End RUNNING executions whose heartbeat is further from now than `older_than` as ABANDONED; return their ids.
 
         A heartbeat in the future counts, too: the database's clock was set back, and a living worker would have sent
         another heartbeat since then.

@@ -236,7 +236,7 @@ ORDER BY output.key, output.index
 
 -- name: find_cached
 -- The look-up that decides a hit: an index scan of the fingerprint's executions, newest first.
--- It counts outputs, since NOT EXISTS would become a join, which reads all artifacts of a fingerprint with many hits.
+-- It counts outputs: NOT EXISTS would become a join, which reads all artifacts if a fingerprint has many hits.
 -- If the clock was set back, an end may lie in the future; the same maximum distance from now applies.
 WITH hit AS (
     SELECT id FROM mlpipe.execution
@@ -460,7 +460,7 @@ ORDER BY execution.id
 
 -- name: used_folders
 -- The given folders that are an artifact or contain one (a part of an output may have been imported). The index on URIs
--- finds only whole URIs, so this reads all URIs and cuts them to the depth of the folders.
+-- finds only whole URIs, so this reads all URIs (once for any number of folders) and cuts them to the folders' depth.
 WITH wanted AS (
     SELECT folder, cardinality(string_to_array(folder, '/')) AS depth FROM unnest(%(folders)s::text[]) AS folder
 )
