@@ -93,9 +93,9 @@ class Sums:
     @classmethod
     def _added_by_place(cls, width: int, place: Places, cells: int, values: Numbers) -> Sums:
         filled = np.flatnonzero(np.bincount(place))
-        sums = np.stack([np.bincount(place, weights=column)[filled] for column in values.T], axis=1)
+        sums = [np.bincount(place, weights=column)[filled] for column in values.T]
         group, cell = np.divmod(filled, cells)
-        return cls(width, group, cell, sums)
+        return cls(width, group, cell, np.stack(sums, axis=1, dtype=np.float64))
 
     def renumbered(self, group: Places) -> Sums:
         """Change each group number `g` to `group[g]`."""
