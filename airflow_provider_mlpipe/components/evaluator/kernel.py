@@ -237,7 +237,7 @@ class Loaded:
             {name: one for name, one in raw.items() if name in self._sliced_by},
             slices,
         )
-        members = self._sampled(row, number, records)
+        members = dealt(self._sampling, row, number, records)
         return Accumulator(
             rows=batch.num_rows,
             slices=slices,
@@ -249,17 +249,18 @@ class Loaded:
         """Whether TFMA would see a column: some example has a value of it, and the schema, if there is one, has it."""
         return pa.types.is_large_list(column.type) and (self._fields is None or name in self._fields)
 
-    def _sampled(self, row: Places, number: Places, records: pa.Array) -> Members:
-        """Assign the pairs of example and slice to samples."""
-        group, size = number * self._sampling.groups, self._sampling.size
-        if self._sampling is Sampling.NONE:
-            return Members(row, group)
-        random = np.random.default_rng(_checksum(records))
-        if self._sampling is Sampling.JACKKNIFE:
-            return Members(row, group + 1 + random.integers(size, size=len(row)))
-        times = np.concatenate([np.ones((len(row), 1), np.int64), random.poisson(1, (len(row), size))], axis=1)
-        pair, sample = np.nonzero(times)
-        return Members(row[pair], group[pair] + sample, times[pair, sample])
+
+def dealt(sampling: Sampling, row: Places, number: Places, records: pa.Array) -> Members:
+    """Assign the pairs of example and slice to samples, by the content of the examples."""
+    group, size = number * sampling.groups, sampling.size
+    if sampling is Sampling.NONE:
+        return Members(row, group)
+    random = np.random.default_rng(_checksum(records))
+    if sampling is Sampling.JACKKNIFE:
+        return Members(row, group + 1 + random.integers(size, size=len(row)))
+    times = np.concatenate([np.ones((len(row), 1), np.int64), random.poisson(1, (len(row), size))], axis=1)
+    pair, sample = np.nonzero(times)
+    return Members(row[pair], group[pair] + sample, times[pair, sample])
 
 
 def _ones(members: Members) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from evaluations import Evaluated, differences, evaluate, save_model, write_examples, write_schema
 from examples import EXAMPLES
+from resampled import SAMPLES, SLICED_BY_SAMPLE, Samples, write_samples
 
 pytestmark = [
     pytest.mark.heavy,
@@ -324,16 +326,12 @@ def test_confidence_intervals(method: str, tmp_path: Path) -> None:
     )
     by_tfma = evaluate(tmp_path / "tfma", eval_config, by_tfma=True, **given)
     assert not list(differences(_without_intervals(local.metrics), _without_intervals(by_tfma.metrics)))
-    spreads = [
-        (_deviation(value), _deviation(by_tfma.metrics[key]))
-        for key, value in local.metrics.items()
-        if _deviation(value)
-    ]
-    # Of 20 samples each, a deviation is known to a sixth; and neither engine's is larger on the whole.
-    ratios = np.array([one / other for one, other in spreads])
-    assert len(ratios) > 50
-    assert np.median(ratios) == pytest.approx(1, abs=0.15)
-    assert ((ratios > 0.25) & (ratios < 4)).all()
+    assert_as_wide(local, by_tfma)
+    samples = write_samples(tmp_path / "resampled", eval_config, given["examples"])
+    of_samples = evaluate(
+        tmp_path / "samples", eval_config | SLICED_BY_SAMPLE, by_tfma=True, **given | {"examples": samples.examples}
+    )
+    assert_intervals_are_those_of(samples, of_samples, local, is_jackknife=method == "JACKKNIFE")
 
 
 def _without_intervals(metrics: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -343,6 +341,58 @@ def _without_intervals(metrics: Mapping[Any, Any]) -> dict[Any, Any]:
     }
 
 
+def assert_intervals_are_those_of(
+    samples: Samples, of_samples: Evaluated, local: Evaluated, *, is_jackknife: bool
+) -> None:
+    """Each metric's interval follows from what TFMA makes of it in each sample: nothing is left to luck."""
+    compared = Counter[str]()
+    for (place, *names), found in local.metrics.items():
+        values = samples.values(of_samples, place, *names) if "confidence_interval" in found else None
+        if values is None:
+            continue
+        lower, upper, deviation = (
+            found["confidence_interval"][name]["double_value"]
+            for name in ("lower_bound", "upper_bound", "standard_error")
+        )
+        expected = values.std(ddof=1) * ((SAMPLES - 1) / SAMPLES**0.5 if is_jackknife else 1)
+        assert deviation == pytest.approx(expected, rel=1e-6, abs=1e-12), (place, names)
+        assert (lower + upper) / 2 == pytest.approx(values.mean(), rel=1e-9, abs=1e-12), (place, names)
+        compared[place] += 1
+    assert len(compared) == len(samples.numbers) - 1  # all but the slice of a lone example, which some samples lack
+    assert set(compared.values()) == {10}  # three metrics of two models, and four differences of the models
+
+
+def assert_as_wide(local: Evaluated, by_tfma: Evaluated) -> None:
+    """TFMA's own samples, for which it takes no seed from an EvalConfig, vary as the kernel's do.
+
+    A mean of many examples is about normal, so its variance over 20 samples is that by chi-squared with 19 degrees of
+    freedom. Of nine slices, sampled each on its own, the ratio of two such deviations is on average (of its logarithm)
+    beyond a factor of 1.8 by chance in less than one of 10^11 runs, by Chernoff's bound.
+    """
+    named = {"example_weighted": True, "model_name": "candidate", "name": "mean_label"}
+    keys = [(place, *name) for place, *name in local.metrics if name and json.loads(*name) == named]
+    ratios = [_deviation(local.metrics[key]) / _deviation(by_tfma.metrics[key]) for key in keys if "lone" not in key[0]]
+    assert len(ratios) == 9
+    assert 1 / 1.8 < np.exp(np.mean(np.log(ratios))) < 1.8
+
+
 def _deviation(value: Mapping[str, Any]) -> float:
-    deviation = value.get("confidence_interval", {}).get("standard_error", {}).get("double_value", 0.0)
-    return float(deviation) if deviation != "NaN" else 0.0
+    return float(value["confidence_interval"]["standard_error"]["double_value"])
+
+
+def test_samples_are_drawn_as_tfma_draws_them() -> None:
+    """Seeded by the examples, so there is no luck in it; the bounds are seven standard deviations."""
+    import pyarrow as pa
+
+    from airflow_provider_mlpipe.components.evaluator.kernel import Sampling, dealt
+
+    examples, slices = np.arange(5000), np.zeros(5000, np.int64)
+    records = pa.array([str(number).encode() for number in examples])
+    part = dealt(Sampling.JACKKNIFE, examples, slices, records).group
+    assert np.bincount(part, minlength=21)[1:] == pytest.approx(np.full(20, 250), abs=7 * 250**0.5)
+    members = dealt(Sampling.BOOTSTRAP, examples, slices, records)
+    assert members.times is not None
+    assert (members.times[members.group == 0] == 1).all()
+    drawn = np.bincount(members.times[members.group > 0], minlength=4)[1:4]
+    expected = 5000 * 20 * np.exp(-1) / np.array([1, 2, 6])
+    assert (abs(drawn - expected) < 7 * np.sqrt(expected)).all()
