@@ -15,6 +15,7 @@ import subprocess
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.local.client import AirflowClient
-from airflow_provider_mlpipe.local.postgres import USER, EmbeddedPostgres
+from airflow_provider_mlpipe.local.postgres import USER, EmbeddedPostgres, reserve_port
 from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.storage import locks
 
@@ -60,7 +61,7 @@ class LocalAirflow(AirflowClient):
         self._options = ["--restart"] if restart else []
         self._process: subprocess.Popen[str] | None = None
         self._preferred_port = port
-        self._port_mark: socket.socket | None = None
+        self._port_marks = ExitStack()
 
     def __enter__(self) -> LocalAirflow:
         self.start()
@@ -100,8 +101,7 @@ class LocalAirflow(AirflowClient):
         if process is not None:
             with process:  # closes its standard input, which makes it end, and waits for that
                 pass
-        if self._port_mark is not None:
-            self._port_mark.close()
+        self._port_marks.close()
         self.postgres.stop()
 
     def wait_until_stopped(self) -> None:
@@ -121,7 +121,7 @@ class LocalAirflow(AirflowClient):
             if not self.postgres.has_database(database):
                 self.postgres.create_database(database)
         upgrade(self.mlpipe_dsn)
-        port, self._port_mark = _reserve_port(self._preferred_port)
+        port, self._port_marks = _reserve_port(self._preferred_port)
         self.url, self.password = f"http://127.0.0.1:{port}", self._secrets["admin_password"]
         passwords = _open_private(self.home / "simple_auth_manager_passwords.json.generated", "w")
         with passwords:
@@ -235,21 +235,19 @@ def _open_private(path: Path, mode: str) -> IO[str]:
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
-def _reserve_port(preferred: int) -> tuple[int, socket.socket]:
-    """Choose a port. The socket marks it: while the socket is open, no other LocalAirflow chooses the same port."""
+def _reserve_port(preferred: int) -> tuple[int, ExitStack]:
+    """Choose a port. While the marks are open, no other process takes it before Airflow listens."""
     for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(port))
+        with ExitStack() as marks:
             try:
-                probe.bind(("127.0.0.1", port))
+                found = int(marks.enter_context(reserve_port(port)).getsockname()[1])
+                ours = marks.enter_context(
+                    socket.socket(socket.AF_UNIX)
+                )  # for other LocalAirflows, which prefer the same port
+                ours.bind(
+                    f"\0airflow-provider-mlpipe-port-{found}"
+                )  # an abstract socket: no file, ends with its process
             except OSError:
                 continue
-            found = int(probe.getsockname()[1])
-        mark = socket.socket(socket.AF_UNIX)
-        try:
-            mark.bind(f"\0airflow-provider-mlpipe-port-{found}")  # an abstract socket: no file, ends with its process
-        except OSError:
-            mark.close()
-            continue
-        return found, mark
+            return found, marks.pop_all()
     raise TransientError("no port is free on 127.0.0.1")

@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -66,6 +66,7 @@ class EmbeddedPostgres:
         self._settings = _SETTINGS if durable else _SETTINGS | _NOT_DURABLE
         self._holding: IO[str] | None = None
         self._guard_pid: int | None = None
+        self._mark: socket.socket | None = None
 
     def __enter__(self) -> EmbeddedPostgres:
         self.start()
@@ -97,6 +98,7 @@ class EmbeddedPostgres:
                 self._start_or_adopt()
                 self._guard_pid = self._spawn_guard()
         except BaseException:
+            self._give_up_port()
             holding.close()
             raise
         self._holding = holding
@@ -106,6 +108,7 @@ class EmbeddedPostgres:
         if self._holding is None:
             return
         holding, self._holding = self._holding, None
+        self._give_up_port()
         with closing(holding):
             if not locks.take(holding, wait=False):  # others hold it, or a guard is stopping the server: wait for that
                 locks.take(holding, shared=True)
@@ -206,7 +209,7 @@ class EmbeddedPostgres:
             return
         # Child processes of a server that was killed end by themselves.
         _wait_until(lambda: not self._processes(), lambda: self._unavailable("left processes behind"))
-        port = self._free_port()
+        port = self._reserved_port()
         self._pid_file.unlink(missing_ok=True)
         if not self.data_dir.exists():
             self._create_cluster()
@@ -217,17 +220,20 @@ class EmbeddedPostgres:
         if started.returncode != 0:
             raise self._unavailable("did not start")
 
-    def _free_port(self) -> str:
+    def _reserved_port(self) -> str:
         """The server's previous port if it is free, so that clients find it again; else any free port."""
-        with suppress(OSError, ValueError), socket.socket() as probe:
+        self._give_up_port()
+        try:
             options = (self.data_dir / "postmaster.opts").read_text()
-            port = options.partition("port=")[2].partition('"')[0]
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", int(port)))
-            return port
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return str(probe.getsockname()[1])
+            self._mark = reserve_port(int(options.partition("port=")[2].partition('"')[0]))
+        except (OSError, ValueError):
+            self._mark = reserve_port(0)
+        return str(self._mark.getsockname()[1])
+
+    def _give_up_port(self) -> None:
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
 
     def _create_cluster(self) -> None:
         user, password_file = self._server_user(), self.state_dir / "password"
@@ -400,6 +406,21 @@ def _entry(uid: int) -> pwd.struct_passwd:
         return pwd.getpwuid(uid)
     except KeyError:  # a container may use a uid without a name
         return pwd.struct_passwd((str(uid), "", uid, os.getegid(), "", "/", ""))
+
+
+def reserve_port(port: int) -> socket.socket:
+    """A socket that reserves a port of 127.0.0.1 (0: any) while it is open; raises OSError when the port is taken.
+
+    The kernel does not give this port to a process that asks for any port. A process that names it may listen there.
+    """
+    mark = socket.socket()
+    try:
+        mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        mark.bind(("127.0.0.1", port))
+    except BaseException:
+        mark.close()
+        raise
+    return mark
 
 
 def _wait_until(condition: Callable[[], bool], failure: Callable[[], Exception]) -> None:

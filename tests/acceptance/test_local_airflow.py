@@ -18,6 +18,7 @@ from processes import assert_nothing_left, processes_of
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.local.airflow import LocalAirflow, _reserve_port
 from airflow_provider_mlpipe.local.client import TaskInstance
+from airflow_provider_mlpipe.local.postgres import reserve_port
 
 pytestmark = pytest.mark.airflow
 
@@ -139,14 +140,16 @@ def test_a_dead_process_is_named_with_its_log(state_dir: Path, dags: Path) -> No
 def test_takes_another_port_than_one_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         used = taken.getsockname()[1]
-        other, mark = _reserve_port(used)
-        with mark:
+        other, marks = _reserve_port(used)
+        kept = reserve_port(other)
+        with marks:
             assert other != used
-            again, second_mark = _reserve_port(other)  # nobody listens on it yet
-            second_mark.close()
+            again, second_marks = _reserve_port(other)  # nobody listens on it yet
+            second_marks.close()
             assert again not in (used, other)
-    same, mark = _reserve_port(other)
-    mark.close()
+    with kept:  # so that meanwhile nobody else has got it
+        same, marks = _reserve_port(other)
+        marks.close()
     assert same == other
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
@@ -26,7 +26,7 @@ def processes_of(state_dir: Path) -> list[str]:
     return found
 
 
-def assert_nothing_left(state_dir: Path, seconds: float = 40) -> None:
+def assert_nothing_left(state_dir: Path, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while left := processes_of(state_dir):
         assert time.monotonic() < deadline, f"still there: {left}"

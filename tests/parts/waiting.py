@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+PATIENCE = 300.0
+"""So many seconds a test waits for what never takes as long, on a busy machine either: they pass if it never comes."""
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Returns soon after the condition holds. What takes long to tell, as by the API, is asked less often."""
     deadline = time.monotonic() + seconds
     while True:

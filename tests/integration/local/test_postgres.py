@@ -6,15 +6,17 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
 import pytest
+from processes import kill_postgres
+from waiting import wait_for
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, StoreUnavailableError
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
@@ -39,13 +41,6 @@ def execute(dsn: str, statement: str) -> list[tuple[object, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -143,14 +138,14 @@ def test_holders_that_start_together_share_one_server(server: EmbeddedPostgres) 
     assert pids == {str(server.pid)}
     for process in processes:
         process.communicate()
-    wait_until(lambda: server._processes() == set())
+    wait_for(lambda: server._processes() == set())
 
 
 def test_stops_when_its_holder_is_killed(server: EmbeddedPostgres) -> None:
     with holder(server.state_dir) as (process, pid, _):
         assert server.pid == pid
         process.kill()
-        wait_until(lambda: server._processes() == set())
+        wait_for(lambda: server._processes() == set())
 
 
 def test_adopts_what_a_killed_holder_left(server: EmbeddedPostgres) -> None:
@@ -170,10 +165,20 @@ def test_recovers_when_the_server_was_killed(open_tmp_path: Path) -> None:
         first = server.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: server.pid is None)
+        wait_for(lambda: server.pid is None)
     with server:
         assert server.pid != first
         assert execute(server.dsn("kept"), "SELECT x FROM t") == [(1,)]
+
+
+def test_while_it_is_down_its_port_is_nobody_elses(server: EmbeddedPostgres) -> None:
+    server.start()
+    port = server.port
+    kill_postgres(server)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))  # as the kernel would for who asks for any
+    server.start()
+    assert server.port == port
 
 
 def test_ignores_a_pid_that_another_process_has_now(server: EmbeddedPostgres) -> None:
@@ -182,7 +187,7 @@ def test_ignores_a_pid_that_another_process_has_now(server: EmbeddedPostgres) ->
         content = pid_file.read_text().split("\n", 1)[1]
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
-        wait_until(lambda: server._processes() == set())
+        wait_for(lambda: server._processes() == set())
     owner = server.data_dir.stat().st_uid
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=owner if IS_ROOT else None) as other:
         pid_file.write_text(f"{other.pid}\n{content}")
