@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import word_count
 from held import Held
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
@@ -81,7 +81,7 @@ class Place(Held):
         return run_id
 
     def succeeds(self, dag_id: str, run_id: str) -> None:
-        state = self.airflow.wait(dag_id, run_id, timeout=120)
+        state = self.airflow.wait(dag_id, run_id, timeout=PATIENCE)
         assert state == "success", self.failure(dag_id, run_id)
 
     def failure(self, dag_id: str, run_id: str) -> str:

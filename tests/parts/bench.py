@@ -14,6 +14,7 @@ from typing import Any
 
 import run_part
 from held import Held
+from waiting import PATIENCE
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
@@ -33,7 +34,7 @@ class Task:
         self._process.join()
 
     def wait(self) -> int:
-        self._process.join(timeout=60)
+        self._process.join(timeout=PATIENCE)
         assert self._process.exitcode is not None, self.output
         return self._process.exitcode
 

@@ -111,8 +111,6 @@ class Chaos(Held):
     @contextlib.contextmanager
     def held(self, barrier: str) -> Iterator[None]:
         """Whoever comes to the barrier in the `with` block stays there."""
-        for earlier in self.barriers.glob(f"{barrier}@*"):
-            earlier.unlink()
         self.hold(barrier)
         try:
             yield

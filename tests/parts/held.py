@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 BEFORE_THE_LAUNCH = [
     "driver.fingerprint",
@@ -23,12 +23,15 @@ class Held:
     barriers: Path
 
     def hold(self, barrier: str) -> None:
+        """Whoever comes to the barrier from now on stays there; who came before is forgotten, and so is its pid."""
+        for earlier in self.barriers.glob(f"{barrier}@*"):
+            earlier.unlink()
         (self.barriers / f"{barrier}.hold").touch()
 
     def release(self, barrier: str) -> None:
         (self.barriers / f"{barrier}.hold").unlink()
 
-    def wait_at(self, barrier: str, seconds: float = 60) -> int:
+    def wait_at(self, barrier: str, seconds: float = PATIENCE) -> int:
         """The pid of a process that has come to the barrier and still is."""
         wait_for(lambda: self.there(barrier), seconds)
         return self.there(barrier)[0]

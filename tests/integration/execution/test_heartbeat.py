@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from run_part import component, component_run, run
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.exceptions import InvalidInputError, LostClaimError, MlpipeError
@@ -147,7 +147,7 @@ def test_what_follows_from_a_loss_is_the_loss(
     with Heartbeat(store, claim, on_loss=lost.set) as heart:
         if is_lost:
             store.fail(claim, "ended by somebody else")
-            assert lost.wait(60)
+            assert lost.wait(PATIENCE)
         with pytest.raises(expected), heart.losing_it_is_the_error():
             raise InvalidInputError("a consequence")
 
@@ -156,7 +156,7 @@ def test_an_executor_whose_claim_was_lost_is_killed(held: HeldTry, store: Metada
     decided = driver.decide(store, component_run(operator, try_number=2))
     store.start_execution(decided.start)  # Airflow gave the first try up; it may have lost its network
     with pytest.raises(LostClaimError, match="superseded by try 2"):
-        held.result.result(timeout=60)
+        held.result.result(timeout=PATIENCE)
     wait_for(lambda: not Path(f"/proc/{held.executor}").exists())
     assert not store.artifacts().items
     states = [execution.state for execution in store.executions().items]
@@ -166,7 +166,7 @@ def test_an_executor_whose_claim_was_lost_is_killed(held: HeldTry, store: Metada
 def test_an_executor_that_was_taken_for_dead_is_killed(held: HeldTry, store: MetadataStore) -> None:
     (abandoned,) = store.abandon_stale(timedelta(0))
     with pytest.raises(LostClaimError, match="ABANDONED, no heartbeat since"):
-        held.result.result(timeout=60)
+        held.result.result(timeout=PATIENCE)
     wait_for(lambda: not Path(f"/proc/{held.executor}").exists())
     assert [execution.id for execution in store.executions(state=ExecutionState.ABANDONED).items] == [abandoned]
 
@@ -177,5 +177,5 @@ def test_an_executor_works_on_while_the_store_is_away(
     with away(database):
         wait_for(lambda: "the heartbeat failed: " in caplog.text)
     held.release()
-    (artifact,) = held.result.result(timeout=60)["examples"]
+    (artifact,) = held.result.result(timeout=PATIENCE)["examples"]
     assert store.artifact(artifact.id) == artifact
