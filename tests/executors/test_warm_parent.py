@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from light_parent import state, stopped_afterwards
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.artifacts import (
     Artifact,
@@ -39,9 +39,11 @@ PENGUIN_MODULE = str(Path(__file__).with_name("penguin_module.py"))
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmParent]:
     folder = tmp_path_factory.mktemp("parent")
-    with stopped_afterwards(WarmParent(home="tests", idle_seconds=600, folder=folder / "warm")) as parent:
+    with stopped_afterwards(
+        WarmParent(home="tests", idle_seconds=600, folder=folder / "warm", least_free=0, patience=PATIENCE)
+    ) as parent:
         assert parent.start()
-        wait_for(lambda: state(parent).state == "ready", 180)
+        wait_for(lambda: state(parent).state == "ready")
         yield parent
 
 

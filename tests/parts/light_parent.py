@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.execution.warm import ParentState, WarmParent
@@ -17,8 +17,16 @@ PRELOAD = ("packaging.version", "asyncio")
 
 
 def light_parent(folder: Path) -> WarmParent:
-    """The parent of this folder, of which there may be others with other settings."""
-    return WarmParent(home=str(folder), idle_seconds=60, tick=0.05, preload=PRELOAD, folder=folder)
+    """The parent of this folder, of which there may be others with other settings. It bears with a busy machine."""
+    return WarmParent(
+        home=str(folder),
+        idle_seconds=600,
+        preload=PRELOAD,
+        folder=folder,
+        least_free=0,
+        tick=0.05,
+        patience=PATIENCE,
+    )
 
 
 def start(parent: WarmParent) -> None:

@@ -17,8 +17,9 @@ from airflow.cli.cli_parser import get_parser
 from light_parent import PRELOAD, start, stopped_afterwards
 from processes import is_alive
 from run_part import component, run
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
+from airflow_provider_mlpipe import warm
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.execution.warm import WarmParent
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
@@ -217,8 +218,9 @@ def test_the_warm_parent_is_shown_and_stopped(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(warm, "_UNTIL_IT_LISTENS", PATIENCE)
     assert command("executor", "status") == "There is no warm parent.\n"
-    parent = WarmParent(home=airflow_home(), idle_seconds=60, preload=PRELOAD)
+    parent = WarmParent(home=airflow_home(), idle_seconds=600, preload=PRELOAD, least_free=0)
     with stopped_afterwards(parent):
         start(parent)
 
@@ -232,7 +234,7 @@ def test_the_warm_parent_is_shown_and_stopped(
         pid = int(shown["pid"])
         assert is_alive(pid)
         assert "Ended." in command("executor", "stop")
-        assert not is_alive(pid)
+        wait_for(lambda: not is_alive(pid))
     (tmp_path / f"mlpipe-warm-{os.geteuid()}").chmod(0o755)
     with pytest.raises(SystemExit, match="only this user may have access to"):
         command("executor", "status")

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from light_parent import light_parent, start, state, stopped_afterwards
 from processes import is_alive, parent_of
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.exceptions import ExecutorDiedError
 from airflow_provider_mlpipe.execution import linux, warm
@@ -31,6 +31,18 @@ from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
 
 pytestmark = pytest.mark.skipif(not linux.IS_LINUX, reason="a warm parent needs Linux")
+
+
+@pytest.fixture(autouse=True)
+def _busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent may take longer to listen, and to say how it is, than a task would wait for it."""
+    monkeypatch.setattr(warm, "_UNTIL_IT_LISTENS", PATIENCE)
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long for a parent that hangs."""
+    monkeypatch.setattr(warm, "_UNTIL_IT_LISTENS", 0.2)
 
 
 @pytest.fixture
@@ -141,7 +153,7 @@ def held(barriers: Path, name: str, execution: Execution, **parameters: Any) -> 
         yield int(reached.name.rpartition("@")[2])
     finally:
         hold.unlink(missing_ok=True)
-        task.join(60)
+        task.join(PATIENCE)
     assert not task.is_alive()
 
 
@@ -394,7 +406,7 @@ def test_fifty_at_once(make: Make, parent: WarmParent) -> None:
         list(pool.map(lambda execution: execution.run(text=execution.folder.name), executions))
     assert [execution.text for execution in executions] == [execution.folder.name for execution in executions]
     assert all(execution.was_forked for execution in executions)
-    assert state(parent).forked == 50
+    wait_for(lambda: state(parent).forked == 50)  # a keeper that has told all may not have ended yet
 
 
 # ---- a parent that behaves badly
@@ -413,6 +425,7 @@ def test_the_parent_is_killed_during_a_run(make: Make, parent: WarmParent, barri
     wait_for(lambda: state(parent).state == "ready")
 
 
+@pytest.mark.usefixtures("hurry")
 def test_the_parent_hangs(make: Make, parent: WarmParent) -> None:
     """The first to notice takes its socket, so that nobody else has to; when it wakes up, it leaves."""
     impatient = replace(parent, patience=0.3)
@@ -452,10 +465,16 @@ def test_the_imports_fail(make: Make, cold: WarmParent) -> None:
     assert words in execution.log
 
 
-def test_a_task_that_waits_for_imports_gets_its_fork(make: Make, cold: WarmParent, installed: Path) -> None:
-    gate = installed / "gate"
-    os.mkfifo(gate)
-    (installed / "waits_for_a_gate.py").write_text(f"open({str(gate)!r}).read()")
+@pytest.fixture
+def gate(installed: Path) -> Path:
+    """The import of `waits_for_a_gate` lasts until somebody writes here."""
+    path = installed / "gate"
+    os.mkfifo(path)
+    (installed / "waits_for_a_gate.py").write_text(f"open({str(path)!r}).read()")
+    return path
+
+
+def test_a_task_that_waits_for_imports_gets_its_fork(make: Make, cold: WarmParent, gate: Path) -> None:
     other = replace(cold, preload=("waits_for_a_gate",))
     other.start()
     executions = [make(other) for _ in range(3)]
@@ -560,9 +579,9 @@ def test_its_starter_is_free_of_it(cold: WarmParent) -> None:
         start_new_session=True,
     )
     theirs.close()
-    output, _ = starter.communicate(timeout=60)
+    output, _ = starter.communicate(timeout=PATIENCE)
     assert output.startswith(b"True"), output.decode()
-    ours.settimeout(60)
+    ours.settimeout(PATIENCE)
     assert ours.recv(1) == b""
     ours.close()
     wait_for(lambda: [each.state for each in in_folder(cold)] == ["ready"])
@@ -574,13 +593,21 @@ def in_folder(parent: WarmParent) -> list[ParentState]:
     return warm.parents(parent.home, parent.folder)
 
 
-def test_it_leaves_when_nobody_needs_it(make: Make, cold: WarmParent, barriers: Path) -> None:
-    brief = replace(cold, idle_seconds=0.3)
-    start(brief)
-    pid = state(brief).pid
+def test_it_leaves_when_nobody_needs_it(make: Make, cold: WarmParent, barriers: Path, gate: Path) -> None:
+    brief = replace(cold, idle_seconds=0.3, preload=("waits_for_a_gate",))
+    brief.start()
     execution = make(brief)
-    with held(barriers, "executor.inside.0", execution):
-        assert not ends(pid, within=1)  # an executor is work
+
+    def open_the_gate() -> None:
+        wait_for(lambda: execution.is_waiting)  # so that somebody needs it, however late this test is
+        gate.write_text("go")
+
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(open_the_gate)
+        with held(barriers, "executor.inside.0", execution):
+            pid = state(brief).pid
+            assert not ends(pid, within=1)  # an executor is work
+        opened.result()
     wait_for(lambda: not is_alive(pid))
     assert "ends: no executor was needed for 0 seconds" in printed(brief)
     assert execution.text == "a"
@@ -638,21 +665,22 @@ def test_it_leaves_when_memory_is_short(cold: WarmParent, monkeypatch: pytest.Mo
 def test_stopped_it_ends_and_its_executors_go_on(make: Make, parent: WarmParent, barriers: Path) -> None:
     execution = make(parent)
     with held(barriers, "executor.inside.0", execution):
-        assert state(parent).running == 1
+        wait_for(lambda: state(parent).running == 1)  # the fork that said "ready" is one, until it has ended
         (stopped,) = warm.stop(parent.home, parent.folder)
-        assert not is_alive(stopped.pid)
+        wait_for(lambda: not is_alive(stopped.pid))
         assert warm.parents(parent.home, parent.folder) == []
     assert execution.text == "a"
     start(parent)
 
 
+@pytest.mark.usefixtures("hurry")
 def test_one_that_hangs_is_stopped_too(parent: WarmParent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm, "_GRACE", 0.2)
     pid = state(parent).pid
     os.kill(pid, signal.SIGSTOP)
     assert state(parent).state == "does not answer"
     warm.stop(parent.home, parent.folder)
-    assert not is_alive(pid)
+    wait_for(lambda: not is_alive(pid))
 
 
 def test_each_airflow_has_its_own(parent: WarmParent) -> None:
@@ -752,7 +780,7 @@ def test_who_listens_and_says_nonsense_holds_nobody_up(make: Make, cold: WarmPar
         answered = pool.submit(answer, listener)
         execution = make(cold)
         execution.run()
-        answered.result(60)
+        answered.result(PATIENCE)
     assert execution.text == "a"
     assert f"is not a keeper; it sent {said!r}" in execution.log
 

@@ -61,6 +61,7 @@ def test_where_nobody_does(
 @pytest.fixture
 def parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(linux, "free_memory", lambda: 1.0)  # whatever else runs here
     yield warm.default_folder()
     warm.stop(airflow_home())
 
@@ -81,7 +82,7 @@ def test_a_plan_starts_a_parent_if_one_may_be_needed(
     plan._warm_up([planned(component_id, verdict) for component_id, verdict in verdicts.items()])
     assert parents.exists() == is_started
     if is_started:
-        wait_for(lambda: [parent.state for parent in warm.parents(airflow_home())] == ["importing"])
+        wait_for(lambda: warm.parents(airflow_home()))
 
 
 def planned(component_id: str, verdict: str) -> PlannedTask:
