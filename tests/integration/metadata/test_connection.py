@@ -29,7 +29,7 @@ _TCP_CLOSE = 7
 def _kill(connection, victim):
     """Ends the victim's session as a server restart would; returns when it is gone."""
     (row,) = victim.run(_PID)
-    connection.run("SELECT pg_terminate_backend(%(pid)s, 10000)", row)
+    connection.run("SELECT pg_terminate_backend(%(pid)s, 300000)", row)
 
 
 def _reset(connection):
@@ -271,26 +271,37 @@ def test_a_deadlock_is_transient(connection, database):
 
 
 def test_a_statement_chosen_to_resolve_a_deadlock_is_sent_again(connection, database):
-    other = Connection(database)
-    both = "SET deadlock_timeout = '10ms'; SELECT pg_advisory_xact_lock(1), pg_advisory_xact_lock(2)"
-    sent = []
+    gate = Connection(database)
+    in_turn = "SET deadlock_timeout = '10ms'; SELECT " + ", ".join(f"pg_advisory_xact_lock({key})" for key in (1, 3, 2))
 
     def lock():
-        sent.append(connection.run(both))
+        found = connection.run(in_turn)
         connection.close()
+        return found
 
-    thread = threading.Thread(target=lock)
-    with other.transaction():
-        other.run("SET LOCAL deadlock_timeout = '1h'")  # so that the single statement is chosen
-        other.run(_LOCK, {"key": 2})
-        thread.start()
+    def lock_the_other_way():
+        other = Connection(database)
+        with other.transaction():
+            other.run("SET LOCAL deadlock_timeout = '1h'")  # so that the single statement is chosen
+            other.run(_LOCK, {"key": 2})
+            other.run(_LOCK, {"key": 1})
+        other.close()
+
+    def wait_for_waiting(count):
         waiting = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while other.run(waiting) == [{"n": 0}]:
-            pass
-        other.run(_LOCK, {"key": 1})
-    thread.join()
-    assert len(sent) == 1
-    other.close()
+        wait_for(lambda: gate.run(waiting) == [{"n": count}])
+
+    with ThreadPoolExecutor(2) as pool:
+        with gate.transaction():
+            gate.run(_LOCK, {"key": 3})
+            single = pool.submit(lock)  # has 1, waits for 3
+            wait_for_waiting(1)
+            other = pool.submit(lock_the_other_way)  # has 2, waits for 1
+            wait_for_waiting(2)
+        # Only now the statement comes to wait for 2: Postgres looks for a deadlock once a wait.
+        other.result()
+        assert len(single.result()) == 1
+    gate.close()
 
 
 def test_a_database_is_created_once_whoever_races(postgres_server):
