@@ -11,12 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
 # Before anything imports airflow, which makes its configuration there: not the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlpipe-airflow-home-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count()

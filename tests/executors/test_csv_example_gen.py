@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("tensorflow")
@@ -183,7 +183,6 @@ ODD = [
 ]
 
 
-@settings(deadline=None)  # the first example imports
 @given(
     st.lists(st.sampled_from(NUMBERS) | st.sampled_from(FLOATS) | st.sampled_from(ODD) | st.text("0123456789eE+-._ "))
 )
@@ -221,7 +220,6 @@ COLUMN = st.one_of(
 )
 
 
-@settings(deadline=None)  # the first example imports
 @given(st.dictionaries(st.text(), COLUMN, max_size=5), st.booleans())
 def test_the_encoder_writes_tensorflows_bytes(columns: dict[str, pa.Array], as_dictionaries: bool) -> None:
     batch = pa.RecordBatch.from_arrays(

@@ -259,7 +259,7 @@ COLUMN = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=2 * EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2 * EXAMPLES, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.dictionaries(st.sampled_from(["a", "b", "\u00fc", "x.y", "a b"]), COLUMN, min_size=1))
 def test_any_columns_statistics_are_tfdvs(folder: Folder, columns: dict[str, pa.Array]) -> None:
     examples = write(folder(), pa.RecordBatch.from_arrays(list(columns.values()), list(columns)))
@@ -268,7 +268,6 @@ def test_any_columns_statistics_are_tfdvs(folder: Folder, columns: dict[str, pa.
     assert_equal(ours(without_sidecar(examples, folder()), folder()), expected)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.binary(max_size=2) | st.just(b"x"), st.integers(1, 9)), max_size=20)))
 def test_counts_are_exact_in_memory_and_on_disk(blocks: list[list[tuple[bytes, int]]]) -> None:
     expected: Counter[bytes] = Counter()

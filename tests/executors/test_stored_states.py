@@ -62,7 +62,7 @@ _KEYS = st.one_of(st.binary(max_size=9), st.integers(), st.floats(allow_nan=Fals
         max_leaves=20,
     )
 )
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_any_state(state: Any) -> None:
     assert_stored(state)
 

@@ -278,7 +278,6 @@ def test_the_store_does_what_its_model_does(store, connection):
     run_state_machine_as_test(
         lambda: StoreMachine(store, connection),
         settings=settings(
-            deadline=None,
             derandomize=True,
             max_examples=40,
             stateful_step_count=30,

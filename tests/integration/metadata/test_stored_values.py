@@ -11,7 +11,7 @@ from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.exceptions import InvalidValueError
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(properties=st.dictionaries(text, values))
 def test_everything_comes_back_as_it_was(store, start, properties):
     claim = store.start_execution(start(properties=properties, environment=properties))

@@ -3,14 +3,13 @@ import math
 
 import pytest
 from exact_values import exactly, text, values
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mlpipe.exceptions import InvalidValueError
 from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, printable
 
 
-@settings(deadline=None)
 @given(st.dictionaries(text, values))
 def test_everything_comes_back_as_it_was(properties):
     assert exactly(decode(json.loads(encode(properties)))) == exactly(properties)
