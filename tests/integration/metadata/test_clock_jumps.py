@@ -12,7 +12,7 @@ from airflow_provider_mlpipe.exceptions import InProgressError, LostClaimError
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, ExecutionState
 
 FAR = [timedelta(days=-365), timedelta(minutes=-2), timedelta(minutes=2), timedelta(days=365)]
-NEAR = [timedelta(seconds=-50), timedelta(0), timedelta(seconds=50)]
+NEAR = [-STALE_AFTER / 2, timedelta(0), STALE_AFTER / 2]
 TTL = timedelta(days=1)
 
 

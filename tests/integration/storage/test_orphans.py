@@ -127,9 +127,9 @@ def test_files_of_a_dead_worker_count_and_it_cannot_publish_any_more(
     place: Place, command: Callable[..., tuple[str, str]]
 ) -> None:
     claim, folder = place.begin()
-    place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '40 seconds'")
+    place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '30 seconds'")
     assert place.found() == []
-    place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '21 seconds'")
+    place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '31 seconds'")
     out, warned = command("--output", "json")
     assert f"Abandoned, since their workers sent no heartbeat: execution {claim.execution_id}." in warned
     (row,) = json.loads(out)
