@@ -19,8 +19,8 @@ from processes import is_alive
 from run_part import component, run
 from waiting import PATIENCE, wait_for
 
-from airflow_provider_mlpipe import warm
 from airflow_provider_mlpipe.artifacts import ArtifactState
+from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.execution.warm import WarmParent
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.store import MetadataStore
