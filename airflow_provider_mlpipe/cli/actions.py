@@ -45,6 +45,8 @@ def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], Non
 
     @wraps(function)
     def wrapped(args: Namespace) -> None:
+        # As Airflow's own commands do. Without it, Airflow's SDK does not look for connections in Airflow's database.
+        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
         try:
             function(args)
         except MlpipeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
 pytestmark = [pytest.mark.airflow, pytest.mark.heavy]
 
@@ -130,6 +133,25 @@ def test_a_light_install_shows_itself_and_serves_dags(place: Place) -> None:
     # Only the work itself needs more, and says what.
     assert (found["states"]["prepare_data"], found["states"]["CsvExampleGen"]) == ("success", "failed")
     assert "pip install 'airflow-provider-mlpipe[executor]'" in found["log"]
+
+
+def test_the_readmes_commands_find_the_connection_in_an_airflow_of_ones_own(place: Place) -> None:
+    """With a Postgres as Airflow's database, as the README has it, but for its address and password."""
+    readme = (CHECKOUT / "README.md").read_text()
+    (block,) = re.findall(r"```sh\n(airflow connections add .*?)```", readme, re.DOTALL)
+    with EmbeddedPostgres(place.folder / "own-postgres", durable=False) as postgres:
+        airflows = postgres.create_database("airflow").replace("://", "+psycopg2://")
+        own = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflows, "AIRFLOW_HOME": str(place.folder / "own-home")}
+        place.run("airflow", "db", "migrate", **own)
+        address = f"127.0.0.1 --conn-port {postgres.port}"
+        for line in block.replace("localhost", address).replace("secret", postgres.password).splitlines():
+            program, *arguments = shlex.split(line)
+            place.run(program, *arguments, **own)
+        assert postgres.has_database("mlpipe")
+        for command in ("db check", "runs", "artifacts", "cache invalidate --all --dry-run"):
+            place.run("airflow", "mlpipe", *command.split(), **own)
+        (place.folder / "own-home" / "mlpipe").mkdir()
+        assert "No orphans" in place.run("airflow", "mlpipe", "orphans", **own)
 
 
 def test_with_the_extra_every_executor_can_be_imported(place: Place) -> None:

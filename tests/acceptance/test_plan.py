@@ -19,6 +19,7 @@ from held import Held
 from waiting import PATIENCE, wait_for
 
 from airflow_provider_mlpipe.local.airflow import LocalAirflow
+from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
 
 pytestmark = pytest.mark.airflow
@@ -61,6 +62,8 @@ with guarded:
         raise AirflowSkipException("not today")
 
     guard() >> guarded.get_task("plan")
+
+elsewhere = create_dag("elsewhere", chain(), metadata_conn_id="elsewhere", pipeline_root="{root}/elsewhere")
 
 shared = create_dag("shared", chain(files=1), default_args=RETRY, pipeline_root="{root}/shared")
 """
@@ -108,7 +111,11 @@ class Place(Held):
 
     def plan_command(self, dag_id: str, params: str = "{}") -> tuple[int, list[dict[str, str]]]:
         """Exit code and rows of `airflow mlpipe plan`."""
-        command = [sys.executable, "-m", "airflow", "mlpipe", "plan", dag_id, "--params", params, "--output", "json"]
+        return self.command("plan", dag_id, "--params", params)
+
+    def command(self, *arguments: str) -> tuple[int, list[dict[str, str]]]:
+        """Exit code and rows of a command `airflow mlpipe …`."""
+        command = [sys.executable, "-m", "airflow", "mlpipe", *arguments, "--output", "json"]
         environment = self.airflow._process_environment()
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         shown = done.stdout.splitlines()
@@ -160,6 +167,18 @@ def test_a_dag_file_has_components_and_types_of_its_own(place: Place) -> None:
         ("Corpus", "resolved"),
         ("WordCount", "hit"),
     ]
+
+
+def test_a_connection_made_by_the_rest_api_is_found_by_tasks_and_commands(place: Place) -> None:
+    known = place.airflow._connection()
+    dsn = place.airflow.postgres.create_database("elsewhere")
+    upgrade(dsn)
+    place.airflow._call("POST", "connections", known | {"connection_id": "elsewhere", "schema": "elsewhere"})
+    run_id = place.run("elsewhere")
+    code, found = place.command("runs", "--conn-id", "elsewhere")
+    assert code == 0
+    assert {(each["run_id"], each["component"]) for each in found} == {(run_id, "Make"), (run_id, "Use")}
+    assert not place.store.executions(pipeline="elsewhere").items
 
 
 def test_the_command_shows_the_same_without_running(place: Place) -> None:
