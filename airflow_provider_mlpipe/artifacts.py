@@ -8,6 +8,7 @@ other subclass of `Artifact` is a user's own type.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -74,13 +75,15 @@ class Artifact:
     """One artifact. Until it is published, `id` and `digest` are None and `state` is PENDING.
 
     `files` is None if it was imported. A subclass is a type: `PROPERTIES` declares its properties, `TYPE_NAME` is its
-    name in the store (default: the name of the class).
+    name in the store (default: the name of the class), and `DESCRIPTIVE` names properties that only describe it and so
+    do not count in the fingerprints of its readers.
     Raises InvalidValueError when a property is not declared or has a value of another type, and PipelineError for a
-    subclass that takes the name of a standard type.
+    subclass whose name or properties are not valid.
     """
 
     TYPE_NAME: ClassVar[str] = "Artifact"
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {}
+    DESCRIPTIVE: ClassVar[frozenset[str]] = frozenset()
 
     uri: str
     id: int | None = None
@@ -95,7 +98,7 @@ class Artifact:
         if "TYPE_NAME" not in cls.__dict__:
             cls.TYPE_NAME = cls.__name__
         if is_known:
-            _check_name(cls)
+            _check_declaration(cls)
             ARTIFACT_TYPES[cls.TYPE_NAME] = cls
 
     def __post_init__(self) -> None:
@@ -121,36 +124,56 @@ class Artifact:
         return ""
 
 
+def find_type(given: type[Artifact] | str, where: str) -> type[Artifact]:
+    """The class, given itself or by its name; raises PipelineError that begins with `where` for anything else."""
+    if isinstance(given, type) and issubclass(given, Artifact) and given is not Artifact:
+        return given
+    if isinstance(given, str) and given in ARTIFACT_TYPES:
+        return ARTIFACT_TYPES[given]
+    known = ", ".join(sorted(ARTIFACT_TYPES))
+    raise PipelineError(f"{where}: unknown artifact_type {given!r}; known: {known}")
+
+
 def artifact_class(type_name: str, declared: Mapping[str, PropertyType]) -> type[Artifact]:
     """The class of a type: the one defined in this process, or else a new one with the `declared` properties.
 
-    If `declared` has properties that the defined class lacks, newer code added them. Then the result is a subclass with
-    them, so that old code can read what newer code wrote.
+    If the defined class declares other properties, the artifact was written by older or newer code. Then the result is
+    a subclass that declares them as given, so that this code can read it.
     """
     known = ARTIFACT_TYPES.get(type_name, Artifact)
-    if type_name == known.TYPE_NAME and not declared.keys() - known.PROPERTIES.keys():
+    if type_name == known.TYPE_NAME and declared.items() <= known.PROPERTIES.items():
         return known
     hashable: Any = known
-    return _widened(hashable, type_name, tuple(sorted(declared.items())))
+    return _redeclared(hashable, type_name, tuple(sorted(declared.items())))
 
 
 @functools.cache
-def _widened(known: Any, type_name: str, declared: tuple[tuple[str, PropertyType], ...]) -> type[Artifact]:
+def _redeclared(known: Any, type_name: str, declared: tuple[tuple[str, PropertyType], ...]) -> type[Artifact]:
     attributes = {
         "TYPE_NAME": type_name,
-        "PROPERTIES": {**dict(declared), **known.PROPERTIES},
+        "PROPERTIES": {**known.PROPERTIES, **dict(declared)},
         "__doc__": known.__doc__,
+        "__reduce__": lambda self: (_unpickled, (type_name, dict(declared), vars(self))),
     }
     return cast("type[Artifact]", type(type_name, (known,), attributes, is_known=False))
 
 
-def _check_name(cls: type[Artifact]) -> None:
-    taken = ARTIFACT_TYPES.get(cls.TYPE_NAME)
-    if cls.TYPE_NAME == Artifact.TYPE_NAME or (taken and taken.__module__ == __name__ != cls.__module__):
-        raise PipelineError(
-            f"{cls.__module__}.{cls.__qualname__}: the artifact type {cls.TYPE_NAME} is a standard one; give the class "
-            "another TYPE_NAME"
-        )
+def _unpickled(type_name: str, declared: Mapping[str, PropertyType], fields: Mapping[str, Any]) -> Artifact:
+    """In a process that has not the class, either, such as one that an executor starts."""
+    return artifact_class(type_name, declared)(**fields)
+
+
+def _check_declaration(cls: type[Artifact]) -> None:
+    where, name, properties = f"{cls.__module__}.{cls.__qualname__}", cls.TYPE_NAME, cls.PROPERTIES
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise PipelineError(f"{where}: TYPE_NAME has letters, digits, '_', '.' and '-', but it is {name!r}")
+    taken = ARTIFACT_TYPES.get(name)
+    if name == Artifact.TYPE_NAME or (taken and taken.__module__ == __name__ != cls.__module__):
+        raise PipelineError(f"{where}: the artifact type {name} is a standard one; give the class another TYPE_NAME")
+    if not isinstance(properties, Mapping) or not all(
+        isinstance(key, str) and isinstance(kind, PropertyType) for key, kind in properties.items()
+    ):
+        raise PipelineError(f"{where}: PROPERTIES maps names to PropertyType, such as PropertyType.INT: {properties!r}")
 
 
 _SPLITS = {"splits": PropertyType.STRUCT}
@@ -169,6 +192,7 @@ class Examples(Artifact):
         "file_format": PropertyType.STRING,
         "record_counts": PropertyType.STRUCT,
     }
+    DESCRIPTIVE = frozenset({"record_counts"})
 
     def summary(self) -> str:
         """The number of records of each split."""
@@ -233,6 +257,7 @@ class ModelBlessing(Artifact):
         "model_digest": PropertyType.STRING,
         "model_id": PropertyType.INT,
     }
+    DESCRIPTIVE = frozenset({"reason", "model_id"})
 
     def summary(self) -> str:
         """Whether the model is blessed; if not, why."""
@@ -243,6 +268,7 @@ class InfraBlessing(Artifact):
     """A file INFRA_BLESSED or INFRA_NOT_BLESSED. `blessed` is 1 or 0."""
 
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {"blessed": PropertyType.INT, "reason": PropertyType.STRING}
+    DESCRIPTIVE = frozenset({"reason"})
 
 
 class PushedModel(Artifact):
@@ -255,6 +281,7 @@ class PushedModel(Artifact):
         "reason": PropertyType.STRING,
         "model_digest": PropertyType.STRING,
     }
+    DESCRIPTIVE = frozenset({"reason"})
 
     def summary(self) -> str:
         """Which version was pushed, or why none was."""

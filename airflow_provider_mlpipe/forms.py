@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, FileSummary, PropertyType, artifact_class
+from airflow_provider_mlpipe.artifacts import (
+    ARTIFACT_TYPES,
+    Artifact,
+    ArtifactState,
+    FileSummary,
+    PropertyType,
+    artifact_class,
+)
 from airflow_provider_mlpipe.exceptions import InvalidValueError
 from airflow_provider_mlpipe.metadata.values import check_text, decode, encoded
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
@@ -26,7 +33,8 @@ def to_dict(artifact: Artifact) -> dict[str, Any]:
 
 def from_dict(plain: Mapping[str, Any]) -> Artifact:
     """The published artifact that `to_dict` made `plain` from."""
-    declared = {name: PropertyType.of(value) for name, value in plain["properties"].items()}
+    known = ARTIFACT_TYPES.get(plain["type"], Artifact).PROPERTIES
+    declared = {name: PropertyType.of(value) for name, value in plain["properties"].items() if name not in known}
     return artifact_class(plain["type"], declared)(
         **{key: value for key, value in plain.items() if key != "type"}, state=ArtifactState.LIVE
     )

@@ -19,8 +19,6 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueEr
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 
-# An input counts with its digest (its content) and its declared properties (how to read it), but not with these.
-_PROPERTIES_THAT_DO_NOT_MATTER = ("record_counts", "reason", "model_id")
 _ENTRY = "user code of "
 
 
@@ -53,7 +51,8 @@ def compute(
     parts = {"component": spec.component_type}
     sources = [executor_source(spec.executor)] if spec.executor else []  # an Importer or Resolver has none
     for executor in sources:
-        parts |= {"executor": executor.entry}
+        parts |= {"executor": executor.entry, "executor function": spec.executor.rpartition(":")[2]}
+        parts |= {f"output {key}": artifact_type for key, artifact_type in spec.outputs.items()}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
         parts |= {f"library {name}": version for name, version in executor.libraries.items()}
     ignored = {key for key, declared in spec.inputs.items() if declared.ignored}
@@ -137,7 +136,7 @@ def _path_digest(name: str, value: str) -> str:
 def _input_part(artifact: Artifact | None) -> str:
     if artifact is None:
         return "none"
-    matters = {key: value for key, value in artifact.properties.items() if key not in _PROPERTIES_THAT_DO_NOT_MATTER}
+    matters = {key: value for key, value in artifact.properties.items() if key not in artifact.DESCRIPTIVE}
     return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters})
 
 

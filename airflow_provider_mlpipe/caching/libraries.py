@@ -25,7 +25,7 @@ def library_versions(names: Collection[str]) -> dict[str, str]:
     """
     versions: dict[str, str] = {}
     for name in {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names}:
-        for library, version in map(_name_and_version, _of_module(name)):
+        for library, version in filter(all, map(_name_and_version, _of_module(name))):  # without METADATA it has none
             versions.setdefault(library, version)  # Python imports from the first one on the path
     return dict(sorted(versions.items()))
 

@@ -82,7 +82,7 @@ def dotted_source(module: str, what: str) -> Source:
 
     Raises UserCodeError, whose message begins with `what`, when no such module is found.
     """
-    roots = local_roots(Path.cwd() / "_")
+    roots = import_roots()
     path = find_module(module, roots)
     if path is not None:
         return module_source(path, roots=roots, dotted=module)
@@ -94,12 +94,16 @@ def dotted_source(module: str, what: str) -> Source:
 
 
 def executor_source(executor: str) -> Source:
-    """The code of a "package.module:function" executor.
+    """The code of a "package.module:function" or "/path/file.py:function" executor.
 
     Raises UserCodeError when no such module is found, and InvalidInputError when an executor of this package needs a
     library that is not installed.
     """
-    module = executor.partition(":")[0]
+    module = executor.rpartition(":")[0]
+    if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise UserCodeError(f"executor {executor}: the file does not exist; write it, or set EXECUTOR to another")
+        return module_source(Path(module))
     path = _package_module(module)
     if path is None:
         return dotted_source(module, f"executor {executor}")
@@ -114,13 +118,17 @@ def executor_source(executor: str) -> Source:
 
 def imported_first(executor: str) -> frozenset[str]:
     """The top-level names of the libraries that are imported before the executor starts; empty if it is not found."""
-    module = executor.partition(":")[0]
-    ours = _package_module(module)
-    roots = _OURS if ours else local_roots(Path.cwd() / "_")
-    entry = ours or find_module(module, roots)
-    if entry is None:
+    module = executor.rpartition(":")[0]
+    if module.endswith(".py"):
+        entries, roots, is_ours = [Path(module).resolve()], local_roots(Path(module)), False
+    else:
+        is_ours = _package_module(module) is not None
+        roots = list(_OURS) if is_ours else import_roots()
+        entries = _files(module, roots, is_ours)
+    try:
+        _, imports = _closure(entries, roots, is_ours, only_first=True)
+    except UserCodeError:  # its task says what is wrong
         return frozenset()
-    _, imports = _closure([entry, *_files(module, roots, ours is not None)], roots, ours is not None, only_first=True)
     return frozenset(name.partition(".")[0] for name in imports)
 
 
@@ -130,7 +138,12 @@ def _package_module(module: str) -> Path | None:
 
 def local_roots(entry: Path) -> list[Path]:
     """Where to look for a user module's local imports: its folder, and the import path outside of the installation."""
-    folders = [entry.resolve().parent, *(Path(item).resolve() for item in sys.path if item)]
+    return list(dict.fromkeys([entry.resolve().parent, *import_roots()]))
+
+
+def import_roots() -> list[Path]:
+    """The import path outside of the installation. The current folder is not on it: executors start without that."""
+    folders = (Path(item).resolve() for item in sys.path if item)
     return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not is_installed(folder)))
 
 
@@ -230,6 +243,8 @@ def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:
 def _absolute(found: _Import, path: Path, roots: Sequence[Path]) -> str:
     """The dotted name that an import refers to; a relative import is resolved from the file's folder."""
     if not found.level:
+        return found.module
+    if found.level > len(path.parents):  # Python will refuse it
         return found.module
     folder = path.parents[found.level - 1]
     root = next((root for root in roots if folder == root or root in folder.parents), folder)

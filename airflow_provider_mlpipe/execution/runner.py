@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import importlib
 import logging
 import os
 import shutil
@@ -32,7 +31,7 @@ from airflow_provider_mlpipe.exceptions import (
 )
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.keeper import keep
-from airflow_provider_mlpipe.execution.user_code import import_from_source, imported_user_files
+from airflow_provider_mlpipe.execution.user_code import import_from_source, imported_user_files, load_executor
 from airflow_provider_mlpipe.forms import from_message
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
@@ -98,8 +97,7 @@ def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
 
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
-    module, _, function = invocation.executor.partition(":")
-    run = getattr(importlib.import_module(module), function)
+    run = load_executor(invocation.executor)
     outputs = {key: from_message(message) for key, message in invocation.outputs.items()}
     barrier(f"{invocation.component_id}.executor.before")
     produced = _checked(invocation.executor, run(**_arguments(invocation), **outputs) or {}, outputs)

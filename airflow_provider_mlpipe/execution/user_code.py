@@ -21,6 +21,14 @@ _CODE_ENDINGS = (".py", ".pyc", ".so")
 _AT_START = frozenset({"sitecustomize", "usercustomize"})
 
 
+def load_executor(executor: str) -> Callable[..., Any]:
+    """The function of a "package.module:function" or "/path/file.py:function" executor; raises UserCodeError."""
+    module, _, function = executor.rpartition(":")
+    if module.endswith(".py"):
+        return load_function(module, None, function)
+    return load_function(None, f"{module}.{function}", "EXECUTOR")
+
+
 def load_function(module_file: str | None, function: str | None, default_name: str) -> Callable[..., Any]:
     """The user's function: `default_name` in the file `module_file`, or the dotted `function`.
 

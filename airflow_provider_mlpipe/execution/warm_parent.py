@@ -240,7 +240,8 @@ def _why_refuse(request: Mapping[str, Any], imports: Imports) -> str | None:
     if others:
         return f"the parent was started with other values than this task for: {', '.join(others)}"
     invocation = pb.ExecutorInvocation.FromString(Path(request["files"][0]).read_bytes())
-    modules = [value for value in from_map(invocation.parameters).values() if str(value).endswith(".py")]
+    values = [invocation.executor.rpartition(":")[0], *from_map(invocation.parameters).values()]
+    modules = [value for value in values if str(value).endswith(".py")]
     folders = {Path(path).parent for path in modules} | {Path(entry) for entry in request["path"]}
     hidden = [str(path) for folder in sorted(folders) for path in _modules_in(folder) if path.stem in imports.modules]
     return f"the parent has imported a library with the same name as {', '.join(hidden)}" if hidden else None

@@ -45,7 +45,9 @@ class AirflowClient:
         self.parsed_after = datetime.fromtimestamp(0, timezone.utc)
         self._token: str | None = None
         # Without a proxy. Connections are not kept open, since the server may be restarted between two calls.
-        self._http = httpx.Client(trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+        self._http = httpx.Client(
+            trust_env=False, timeout=30, follow_redirects=True, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     def check_alive(self) -> None:
         """Raise TransientError if this Airflow has ended. A plain client cannot know that, so it never raises."""

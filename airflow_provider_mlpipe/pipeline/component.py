@@ -55,7 +55,8 @@ class ComponentOperator(NodeOperator):
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if not cls.EXECUTOR:  # a subclass of a component keeps its executor
+        # A subclass of a component keeps its executor; a base class without outputs has none.
+        if not cls.EXECUTOR and cls.OUTPUTS is not ComponentOperator.OUTPUTS:
             cls.EXECUTOR = f"{module_beside(cls)}:run"
         super().__init_subclass__(**kwargs)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
@@ -76,6 +77,7 @@ def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[
 
     Arguments without a marker are Airflow's.
     """
+    _check_outputs(operator, outputs)
     spec = ComponentSpec(
         component_type=operator.__name__.removesuffix("Operator"),
         executor=executor,
@@ -90,29 +92,36 @@ def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[
     return spec
 
 
-def module_beside(operator: type) -> str:
-    """The module name of `executor.py` in the operator's folder.
+def _check_outputs(operator: type, outputs: Mapping[str, type[Artifact]]) -> None:
+    for key, artifact in outputs.items():
+        if not key.isidentifier() or key == "context":
+            raise PipelineError(f"{operator.__name__}.OUTPUTS: {key!r} cannot be the name of an output")
+        if not (isinstance(artifact, type) and issubclass(artifact, Artifact)):
+            raise PipelineError(f"{operator.__name__}.OUTPUTS: {key!r} needs an artifact class, but got {artifact!r}")
 
-    A DAG file is not in a package. There, the name follows from the entry of `sys.path` that contains its folder.
+
+def module_beside(operator: type) -> str:
+    """`executor.py` in the operator's folder: its module's name, or its path where the operator is not in a package.
+
+    A DAG file is not in a package, and its folder need not be on the import path.
     """
     package = operator.__module__.rpartition(".")[0]
     file = getattr(sys.modules.get(operator.__module__), "__file__", None)
     if package or file is None:
         return f"{package}.executor".removeprefix(".")
-    folder = Path(file).resolve().parent
-    above = [root for root in map(Path.resolve, map(Path, filter(None, sys.path))) if root in (folder, *folder.parents)]
-    nearest = max(above, key=lambda root: len(root.parts), default=folder)
-    return ".".join([*folder.relative_to(nearest).parts, "executor"])
+    return str(Path(file).absolute().with_name("executor.py"))
 
 
 def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> None:
     if get_origin(hint) is not Annotated:
         return
+    if name in spec.outputs or name == "context":
+        raise PipelineError(f"{spec.component_type}: {name!r} is both an argument and an output, or is `context`")
     declared, marker = get_args(hint)[:2]
     if isinstance(marker, InputRole):
         spec.inputs[name].CopyFrom(
             ComponentSpec.Input(
-                artifact_type=_channel_type(declared).TYPE_NAME,
+                artifact_type=_channel_type(declared, f"{spec.component_type}.{name}").TYPE_NAME,
                 optional=marker.optional,
                 required_when_wired=marker.required_when_wired,
                 ignored=marker.ignored,
@@ -122,8 +131,10 @@ def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> 
         spec.parameters[name].CopyFrom(ComponentSpec.Parameter(kind=marker, required=required))
 
 
-def _channel_type(declared: Any) -> type[Artifact]:
+def _channel_type(declared: Any, where: str) -> type[Artifact]:
     """The artifact type A of `Channel[A]` or `Channel[A] | None`."""
     channel = declared if get_origin(declared) is Channel else get_args(declared)[0]
-    artifact_type: type[Artifact] = get_args(channel)[0]
+    artifact_type = get_args(channel)[0]
+    if not (isinstance(artifact_type, type) and issubclass(artifact_type, Artifact)):
+        raise PipelineError(f"{where}: name the artifact type, such as Input[Examples], not {artifact_type!r}")
     return artifact_type

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
+from airflow_provider_mlpipe.artifacts import Artifact, find_type
 from airflow_provider_mlpipe.caching import driver, fingerprint
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
-from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Ignored
@@ -22,7 +22,7 @@ class ImporterOperator(ResolvingOperator):
     folder. It publishes the same artifact again if content, type, path and properties are equal.
 
     :param source_uri: the folder; the artifact's digest is computed from its content
-    :param artifact_type: one of the standard artifact classes, or its name
+    :param artifact_type: an artifact class, or its name
     :param properties: a dict of properties that the type declares (default None)
     :param custom_properties: a dict of other properties (default None)
     :param reimport: whether to register a new artifact even if an equal one exists (default False). Components that
@@ -46,20 +46,15 @@ class ImporterOperator(ResolvingOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.source_uri = source_uri
-        self.artifact_type = artifact_type if isinstance(artifact_type, str) else artifact_type.TYPE_NAME
+        self._given_type = artifact_type
+        self.artifact_type = getattr(artifact_type, "TYPE_NAME", artifact_type)
         self.properties = properties
         self.custom_properties = custom_properties
         self.reimport = reimport
 
     def output_types(self) -> Mapping[str, type[Artifact]]:
         """Return the type of `result`; raises PipelineError for an unknown one."""
-        try:
-            return {"result": ARTIFACT_TYPES[self.artifact_type]}
-        except KeyError:
-            known = ", ".join(sorted(ARTIFACT_TYPES))
-            raise PipelineError(
-                f"{self.task_id}: unknown artifact_type {self.artifact_type!r}; known: {known}"
-            ) from None
+        return {"result": find_type(self._given_type, self.task_id)}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
         """Return the folder as an artifact with its content digest."""

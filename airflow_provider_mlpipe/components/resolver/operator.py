@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, Model
+from airflow_provider_mlpipe.artifacts import Artifact, Model, find_type
 from airflow_provider_mlpipe.caching import driver, fingerprint
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import PipelineError
@@ -27,7 +27,7 @@ class ResolverOperator(ResolvingOperator):
         "LatestArtifact" for the newest artifact of `artifact_type` (output `result`)
     :param other_than: for LatestBlessedModel, a channel of a candidate Model. Models with the same content are ignored,
         so that a rerun compares the candidate with the same model (default None)
-    :param artifact_type: for LatestArtifact, one of the standard artifact classes, or its name (default None)
+    :param artifact_type: for LatestArtifact, an artifact class, or its name (default None)
     :param kwargs: everything that NodeOperator and BaseOperator take
 
     Raises PipelineError for an unknown `strategy` or `artifact_type` when its outputs are first used, for example by
@@ -45,8 +45,8 @@ class ResolverOperator(ResolvingOperator):
         super().__init__(**kwargs)
         self.strategy = strategy
         self.other_than = other_than
-        named = artifact_type if isinstance(artifact_type, str) or artifact_type is None else artifact_type.TYPE_NAME
-        self.artifact_type = named
+        self._given_type = artifact_type
+        self.artifact_type = getattr(artifact_type, "TYPE_NAME", artifact_type)
 
     def output_types(self) -> Mapping[str, type[Artifact]]:
         """Return the type of `model` or `result`; raises PipelineError for an unknown strategy or artifact type."""
@@ -56,10 +56,7 @@ class ResolverOperator(ResolvingOperator):
             raise PipelineError(
                 f"{self.task_id}: unknown strategy {self.strategy!r}; known: LatestArtifact, LatestBlessedModel"
             )
-        if self.artifact_type not in ARTIFACT_TYPES:
-            known = ", ".join(sorted(ARTIFACT_TYPES))
-            raise PipelineError(f"{self.task_id}: unknown artifact_type {self.artifact_type!r}; known: {known}")
-        return {"result": ARTIFACT_TYPES[self.artifact_type]}
+        return {"result": find_type(self._given_type or "", self.task_id)}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
         """Search the store."""

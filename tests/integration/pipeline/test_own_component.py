@@ -19,7 +19,7 @@ from planned import Pipeline
 
 from airflow_provider_mlpipe import Artifact, ComponentOperator, PropertyType
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT
-from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.exceptions import PipelineError, UserCodeError
 
 CHECKOUT = PACKAGE_ROOT.parent
 
@@ -112,7 +112,68 @@ def test_a_type_must_not_take_a_standard_types_name() -> None:
 def test_what_is_in_no_package_has_its_executor_beside_it(dag_file: Path) -> None:
     operator = type(parsed(dag_file).get_task("WordCount"))
     assert issubclass(operator, ComponentOperator)
-    assert operator.EXECUTOR == "team.executor:run"
+    assert f"{dag_file.parent}/executor.py:run" == operator.EXECUTOR
+
+
+def test_an_executor_of_another_folder_does_not_run_instead(
+    pipeline: Pipeline, dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = tmp_path / "dags" / "executor.py"
+    wrong.write_text("def run(**given): raise ValueError('the wrong one')")
+    linked = tmp_path / "dags" / "linked"
+    linked.symlink_to(dag_file.parent)
+    monkeypatch.chdir(tmp_path / "dags")
+    pipeline.run(pipeline.own(parsed(linked / dag_file.name)))
+    (tally,) = pipeline.store.latest_artifacts("WordTally", pipeline="word_count", limit=1)
+    assert tally.properties["words"] == 2
+    again = pipeline.plan(pipeline.own(parsed(dag_file)))
+    assert again["WordCount"].verdict.value == "hit", again["WordCount"].reason
+
+
+def test_a_base_class_without_outputs_has_no_executor_to_hand_on(dag_file: Path) -> None:
+    text = dag_file.read_text().replace("class WordCountOperator(ComponentOperator)", "class WordCountOperator(Base)")
+    dag_file.write_text(
+        text.replace("class WordCount", "class Base(ComponentOperator):\n    pass\n\n\nclass WordCount")
+    )
+    operator = type(parsed(dag_file).get_task("WordCount"))
+    assert [each.EXECUTOR for each in operator.__mro__[:2]] == [f"{dag_file.parent}/executor.py:run", ""]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (("def run(", "def run(:"), UserCodeError, "executor.py, line 7: not valid Python"),
+        (("def run(", "def ran("), UserCodeError, r"executor\.py has no function run\(\); it defines: Counter, Path"),
+        (("import json", "import json, no_such_library"), UserCodeError, "no_such_library"),
+    ],
+)
+def test_an_executor_that_cannot_run_is_the_users_code(
+    pipeline: Pipeline, dag_file: Path, change: tuple[str, str], error: type[Exception], words: str
+) -> None:
+    executor = dag_file.with_name("executor.py")
+    executor.write_text(executor.read_text().replace(*change))
+    dag = pipeline.own(parsed(dag_file))
+    assert pipeline.plan(dag)["WordCount"].verdict.value == "run"
+    component = dag.get_task("WordCount")
+    assert isinstance(component, ComponentOperator)
+    assert component.warm_parent() is None
+    with pytest.raises(error, match=words):
+        pipeline.run(dag)
+
+
+def test_a_property_of_ones_own_counts_whatever_its_name(pipeline: Pipeline, dag_file: Path) -> None:
+    text = dag_file.read_text().replace("{", "{", 1)
+    dag_file.write_text(
+        text.replace('"language": PropertyType.STRING', '"language": PropertyType.STRING, "model_id": PropertyType.INT')
+    )
+    dag_file.with_name("executor.py").write_text(dag_file.with_name("executor.py").read_text().replace("assert", "#"))
+    reasons = []
+    for number in (1, 2):
+        dag = pipeline.own(parsed(dag_file))
+        dag.get_task("Corpus").properties = {"language": "en", "model_id": number}
+        pipeline.run(dag, f"run {number}")
+        reasons.append(pipeline.store.executions(pipeline="word_count", component_id="WordCount").items[0].state.value)
+    assert reasons == ["COMPLETE", "COMPLETE"]
 
 
 TOY_OPERATOR = '''

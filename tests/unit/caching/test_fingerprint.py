@@ -17,7 +17,7 @@ from airflow_provider_mlpipe.caching.fingerprint import canonical_json, compute,
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 CHILD = """
-import json, os, sys
+import json, sys
 from airflow_provider_mlpipe.caching import fingerprint, libraries
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, ModelBlessing, Schema
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
@@ -25,11 +25,12 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 types = {"Examples": Examples, "Schema": Schema, "ModelBlessing": ModelBlessing, "Artifact": Artifact}
 
 def compute(case):
-    os.chdir(case["folder"])
+    sys.path[0] = case["folder"]
     libraries._providers.cache_clear()  # each case has its own installation
     spec = ComponentSpec(
         component_type=case["component_type"],
         executor=case["executor"],
+        outputs=case["outputs"],
         parameters={
             name: ComponentSpec.Parameter(kind=ComponentSpec.ParameterKind.Value(kind))
             for name, kind in case["kinds"].items()
@@ -53,6 +54,7 @@ class Case:
     folder: Path
     component_type: str = "Trainer"
     executor: str = "my_executor:run"
+    outputs: dict[str, str] = field(default_factory=lambda: {"model": "Model"})
     inputs: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
@@ -151,6 +153,9 @@ def renamed(case: Case, parameter: str, new: str) -> Case:
 
 MUST_CHANGE: dict[str, Callable[[Case], Case]] = {
     "component type": lambda c: replace(c, component_type="Tuner"),
+    "function of the executor": lambda c: replace(c, executor="my_executor:run_otherwise"),
+    "type of an output": lambda c: replace(c, outputs={"model": "Schema"}),
+    "one more output": lambda c: replace(c, outputs={"model": "Model", "schema": "Schema"}),
     "executor source": lambda c: c.write("my_executor.py", "import executor_helper\ndef run(): return 1"),
     "module the executor imports": lambda c: c.write("executor_helper.py", "x = 2"),
     "library that the executor imports": lambda c: probe(c, "1.1"),

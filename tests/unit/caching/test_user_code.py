@@ -81,8 +81,17 @@ def test_what_an_executor_imports_first_is_what_it_imports_outside_of_functions(
         work="import json, helper\ndef run(): import late",
         helper="import keras.layers\ntry: import b\nfinally: pass",
     )
-    code = "from airflow_provider_mlpipe.caching.user_code import *; print(sorted(imported_first('work:run')))"
-    assert printed(code, tmp_path) == "['b', 'json', 'keras']"
+    code = (
+        "import os, sys; sys.path.insert(0, os.getcwd()); from airflow_provider_mlpipe.caching.user_code import *;"
+        "print(*(sorted(imported_first(name)) for name in ('work:run', f'{os.getcwd()}/work.py:run', 'wrong:run')))"
+    )
+    write(tmp_path, wrong="import json\ndef run(:")
+    assert printed(code, tmp_path) == "['b', 'json', 'keras'] ['b', 'json', 'keras'] []"
+
+
+def test_a_relative_import_beyond_the_root_is_left_to_python(tmp_path: Path) -> None:
+    write(tmp_path, model=f"from {'.' * 99}far import x")
+    assert not module_source(tmp_path / "model.py").files
 
 
 def test_syntax_error_names_file_and_line(tmp_path: Path) -> None:
