@@ -58,7 +58,10 @@ def run_demo(
         with LocalAirflow(state_dir, dags_folder) as airflow:
             say(f"Airflow: {airflow.url}  user {airflow.username}, password {airflow.password}")
             status = _run(airflow, dag_id, out or sys.stdout)
-            if not once:
+            if once:
+                say("To look at the run in Airflow's UI, start the demo again without ONCE=1 (or --once).")
+            else:
+                say(f"\nLook at it: {airflow.url}/dags/{dag_id}  user {airflow.username}, password {airflow.password}")
                 say("Airflow stays up; Ctrl-C stops it.")
                 airflow.wait_until_stopped()
     except KeyboardInterrupt:

@@ -37,8 +37,6 @@ def report(state: str, airflow: LocalAirflow, store: MetadataStore, dag_id: str,
     for artifact in outputs:
         if artifact.TYPE_NAME == "PushedModel":
             yield _pushed_to(artifact.properties)
-    yield ""
-    yield f"Look at it: {airflow.url}/dags/{dag_id}  user {airflow.username}, password {airflow.password}"
 
 
 def _summary(executions: Sequence[Execution]) -> str:

@@ -142,7 +142,7 @@ def test_a_base_class_without_outputs_has_no_executor_to_hand_on(dag_file: Path)
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (("def run(", "def run(:"), UserCodeError, "executor.py, line 7: not valid Python"),
+        (("def run(", "def run(:"), UserCodeError, "executor.py, line 9: not valid Python"),
         (("def run(", "def ran("), UserCodeError, r"executor\.py has no function run\(\); it defines: Counter, Path"),
         (("import json", "import json, no_such_library"), UserCodeError, "no_such_library"),
     ],
@@ -162,18 +162,18 @@ def test_an_executor_that_cannot_run_is_the_users_code(
 
 
 def test_a_property_of_ones_own_counts_whatever_its_name(pipeline: Pipeline, dag_file: Path) -> None:
-    text = dag_file.read_text().replace("{", "{", 1)
-    dag_file.write_text(
-        text.replace('"language": PropertyType.STRING', '"language": PropertyType.STRING, "model_id": PropertyType.INT')
-    )
-    dag_file.with_name("executor.py").write_text(dag_file.with_name("executor.py").read_text().replace("assert", "#"))
-    reasons = []
+    declared = '"language": PropertyType.STRING'
+    dag_file.write_text(dag_file.read_text().replace(declared, f'{declared}, "model_id": PropertyType.INT'))
+    executor = dag_file.with_name("executor.py")
+    executor.write_text(executor.read_text().replace("assert", "#"))
+    states = []
     for number in (1, 2):
         dag = pipeline.own(parsed(dag_file))
         dag.get_task("Corpus").properties = {"language": "en", "model_id": number}
         pipeline.run(dag, f"run {number}")
-        reasons.append(pipeline.store.executions(pipeline="word_count", component_id="WordCount").items[0].state.value)
-    assert reasons == ["COMPLETE", "COMPLETE"]
+        newest, *_ = pipeline.store.executions(pipeline="word_count", component_id="WordCount").items
+        states.append(newest.state.value)
+    assert states == ["COMPLETE", "COMPLETE"]
 
 
 TOY_OPERATOR = '''
