@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
 # Before anything imports airflow, which makes its configuration there: not the user's own.
@@ -25,6 +26,15 @@ settings.load_profile("patient")
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _artifact_types() -> Iterator[None]:
+    """A class that a test's DAG file defines doesn't take the name from a class of another test."""
+    before = dict(ARTIFACT_TYPES)
+    yield
+    ARTIFACT_TYPES.clear()
+    ARTIFACT_TYPES.update(before)
 
 
 @pytest.fixture
