@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +19,12 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, TypeVar
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/parts"))
+
 import ten_components
 from airflow.sdk import DAG
 from earlier_executions import TYPES, execution_start, fill, fingerprint, output, pipeline
+from named_runs import named_run
 from psycopg2.extensions import connection as RawConnection
 from psycopg2.sql import Composable
 from tables import table
@@ -169,7 +173,7 @@ def figures_by_size(server: EmbeddedPostgres) -> list[Sequence[str]]:
         dags = {size: _run_dag(Path(folder, str(size)), store) for size, store in stores.items()}
 
         def plan(store: MetadataStore, call: Call) -> None:
-            ten_components.plan(dags[call.earlier], store, f"plan {call.number}")
+            ten_components.commit_plan(dags[call.earlier], store, f"plan {call.number}")
 
         return [*rows, _row("plan of a DAG of ten components", measure(plan, stores, PLANS))]
 
@@ -292,8 +296,7 @@ def publish_new(store: MetadataStore, number: int, racer: int) -> None:
     """One publication of a mapped task, whose types and contexts are new to whoever comes first."""
     start = ExecutionStart(
         component_type=f"Component{number}",
-        pipeline=f"new pipeline {number}",
-        run_id="run",
+        run=named_run(f"new pipeline {number}", "run"),
         component_id="component",
         map_index=racer,
         fingerprint=fingerprint(f"{number} {racer}"),

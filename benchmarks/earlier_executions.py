@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 
+from named_runs import named_run
+
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact, PropertyType, PropertyValue
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.schema import upgrade
@@ -32,13 +34,14 @@ _COPY = """
 SET LOCAL session_replication_role = replica; -- the references are right: they need no look
 
 INSERT INTO mlpipe.execution (
-    id, type_id, pipeline, run_id, component_id, state, claim_token, fingerprint, fingerprint_parts, triggered_by,
-    environment, properties, ended_at
+    id, type_id, pipeline, run_id, run_key, component_id, state, claim_token, fingerprint, fingerprint_parts,
+    triggered_by, environment, properties, ended_at
 ) OVERRIDING SYSTEM VALUE
 SELECT
-    copy.id, type_id, pipeline, 'run ' || number, component_id, state, gen_random_uuid(),
-    encode(sha256(copy.id::text::bytea), 'hex'), fingerprint_parts || jsonb_build_object('number', copy.id::text),
-    triggered_by, environment, properties, clock_timestamp()
+    copy.id, type_id, pipeline, 'run ' || number, md5(pipeline || '/' || number)::uuid, component_id, state,
+    gen_random_uuid(), encode(sha256(copy.id::text::bytea), 'hex'),
+    fingerprint_parts || jsonb_build_object('number', copy.id::text), triggered_by, environment, properties,
+    clock_timestamp()
 FROM generate_series(1, %(copies)s) AS number, mlpipe.execution original,
     LATERAL (SELECT original.id + number * %(originals)s AS id) AS copy
 ORDER BY copy.id;
@@ -113,8 +116,7 @@ def execution_start(number: int, *, run_id: str, inputs: Sequence[int], fingerpr
     component = number % COMPONENTS
     return ExecutionStart(
         component_type=f"Component{component}",
-        pipeline=pipeline(number),
-        run_id=run_id,
+        run=named_run(pipeline(number), run_id),
         component_id=f"component {component}",
         fingerprint=fingerprint,
         fingerprint_parts=_PARTS | {"number": str(number)},

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow.sdk import DAG
+from named_runs import named_run
 
 from airflow_provider_mlpipe.artifacts import Artifact, Model
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
@@ -13,8 +14,8 @@ from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.dag_factory import create_dag
 from airflow_provider_mlpipe.pipeline.spec import OptionalInput, Value
-from airflow_provider_mlpipe.planning import planner
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID
+from airflow_provider_mlpipe.planning.planner import Plan
 from airflow_provider_mlpipe.planning.preview import preview_context
 
 COMPONENTS = 10
@@ -49,7 +50,7 @@ def ten_components(root: Path) -> DAG:
 
 def run_all(dag: DAG, store: MetadataStore) -> None:
     """Executes and publishes every component."""
-    context = preview_context(dag, {}, run_id="first")
+    context = preview_context(dag, {}, run=named_run(DAG_ID, "first"))
     made: dict[str, Any] = {}
     for step in dag.topological_sort():
         if isinstance(step, StepOperator):
@@ -58,9 +59,9 @@ def run_all(dag: DAG, store: MetadataStore) -> None:
             made = dict(copy.run_node(copy.component_run(context)))
 
 
-def plan(dag: DAG, store: MetadataStore, run_id: str) -> None:
+def commit_plan(dag: DAG, store: MetadataStore, run_id: str) -> None:
     """Plans a run, and commits the plan with its ten hits."""
-    context = preview_context(dag, {}, run_id=run_id)
-    nodes = planner.make_plan(dag, store, context, plan_task_id=PLAN_TASK_ID)
-    assert sum(node.is_skipped for node in nodes) == COMPONENTS
-    assert planner.commit(store, nodes, pipeline=DAG_ID, run_id=run_id, clear=0)
+    context = preview_context(dag, {}, run=named_run(DAG_ID, run_id))
+    plan = Plan(dag, store, context, plan_task_id=PLAN_TASK_ID)
+    assert sum(node.is_skipped for node in plan.nodes) == COMPONENTS
+    assert plan.commit(clear=0)

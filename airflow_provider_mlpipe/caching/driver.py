@@ -15,7 +15,7 @@ from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import fingerprint as fingerprints
 from airflow_provider_mlpipe.caching.fingerprint import Fingerprint
-from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore, Run
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import files_digest, tree_digest, tree_size
 from airflow_provider_mlpipe.storage.layout import folder_of, is_out_of_reach
@@ -48,8 +48,7 @@ class ComponentRun:
     """One try of one component: its spec, its run, its inputs and its parameters."""
 
     spec: ComponentSpec
-    pipeline: str
-    run_id: str
+    dag_run: Run
     component_id: str
     map_index: int
     try_number: int
@@ -58,6 +57,11 @@ class ComponentRun:
     parameters: Mapping[str, Any]
     external: Mapping[str, str]
     cache: CachePolicy
+
+    @property
+    def pipeline(self) -> str:
+        """The id of the DAG."""
+        return self.dag_run.pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +134,7 @@ def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | N
     """The row that the store inserts when this try starts."""
     return ExecutionStart(
         component_type=run.spec.component_type,
-        pipeline=run.pipeline,
-        run_id=run.run_id,
+        run=run.dag_run,
         component_id=run.component_id,
         map_index=run.map_index,
         try_number=run.try_number,

@@ -114,7 +114,7 @@ def plan(args: Namespace) -> None:
         ) from error
     context = preview_context(dag, _json_object(args.params))
     store = MlpipeHook(args.conn_id).store
-    nodes = planner.make_plan(dag, store, context, plan_task_id=PLAN_TASK_ID)
+    nodes = planner.preview(dag, store, context, plan_task_id=PLAN_TASK_ID)
     _print([_planned(node) for node in nodes], args.output)
     if not all(node.is_settled for node in nodes):
         sys.exit(2)

@@ -233,7 +233,7 @@ class AirflowClient:
             response = self._http.request(method, url, json=body, headers=headers)
             message = f"{method} {url}: {response.status_code} {response.text}"
             if response.is_success:
-                return response.json()
+                return response.json() if response.content else None
         except (httpx.HTTPError, ValueError) as error:  # ValueError: the answer is not JSON
             raise _NoAnswerError(f"{method} {url}: {error!r}") from error
         if response.is_server_error:

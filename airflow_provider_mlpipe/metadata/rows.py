@@ -27,6 +27,15 @@ class ExecutionState(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a DAG. `key`, a UUID, differs for a run that was deleted and made again with the same id."""
+
+    pipeline: str
+    run_id: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExecutionStart:
     """What is known when a try begins. `inputs` has the artifact ids by key, `properties` the parameters.
 
@@ -35,8 +44,7 @@ class ExecutionStart:
     """
 
     component_type: str
-    pipeline: str
-    run_id: str
+    run: Run
     component_id: str
     map_index: int = -1
     try_number: int = 1
@@ -87,6 +95,7 @@ class Execution:
     type: str
     pipeline: str
     run_id: str
+    run_key: str
     component_id: str
     map_index: int
     try_number: int

@@ -33,6 +33,7 @@ from airflow_provider_mlpipe.metadata.rows import (
     LineageNode,
     Page,
     PlannedTask,
+    Run,
     artifacts_by_key,
 )
 from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, printable, to_json
@@ -51,6 +52,7 @@ __all__ = [
     "MetadataStore",
     "Page",
     "PlannedTask",
+    "Run",
 ]
 
 Outputs = Mapping[str, Sequence[Artifact]]
@@ -232,20 +234,34 @@ class MetadataStore:
         rows = self._run("earlier_parts", pipeline=pipeline, component_id=component_id, limit=limit)
         return [{name: str(part) for name, part in decode(row["fingerprint_parts"]).items()} for row in rows]
 
-    def latest_run_with(self, component_ids: Sequence[str], *, pipeline: str, other_than: str) -> str | None:
-        """Return the newest run, other than the one named, in which all of these components have a result."""
-        rows = self._run("latest_run_with", component_ids=list(component_ids), pipeline=pipeline, other_than=other_than)
-        return rows[0]["run_id"] if rows else None
+    def latest_run_with(self, component_ids: Sequence[str], *, other_than: Run) -> Run | None:
+        """Return the newest other run of the same pipeline in which all of these components have a result."""
+        rows = self._run(
+            "latest_run_with",
+            component_ids=list(component_ids),
+            pipeline=other_than.pipeline,
+            other_than=other_than.key,
+        )
+        return _first([Run(**row) for row in rows])
+
+    def latest_run(self, run_id: str, *, other_than: Run) -> Run | None:
+        """Return the newest other run of the same pipeline that has this id."""
+        rows = self._run("latest_run", pipeline=other_than.pipeline, run_id=run_id, other_than=other_than.key)
+        return _first([Run(**row) for row in rows])
 
     def run_outputs(
-        self, *, pipeline: str, run_id: str, component_id: str, key: str, map_index: int | None = None
+        self, run: Run, *, component_id: str, key: str, map_indexes: Collection[int] | None = None
     ) -> list[Artifact]:
         """Return an output of a task's newest successful execution in a run.
 
-        For a mapped task, return the outputs of all map indexes in order, unless `map_index` is given.
+        For a mapped task, return the outputs of the given map indexes (default: of all) in order.
         """
         return self._artifacts(
-            "run_outputs", pipeline=pipeline, run_id=run_id, component_id=component_id, key=key, map_index=map_index
+            "run_outputs",
+            run_key=run.key,
+            component_id=component_id,
+            key=key,
+            map_indexes=None if map_indexes is None else list(map_indexes),
         )
 
     def latest_artifacts(
@@ -279,31 +295,34 @@ class MetadataStore:
 
     # Planning
 
-    def commit_plan(
-        self, *, pipeline: str, run_id: str, clear: int, record: Callable[[], Sequence[PlannedTask]]
-    ) -> bool:
+    def run_with_start(self, pipeline: str, run_id: str, started_at: datetime) -> Run | None:
+        """Return the run that Airflow started at this time; None if no task of it has called `run_started`."""
+        rows = self._run("run_with_start", pipeline=pipeline, run_id=run_id, started_at=started_at)
+        return Run(pipeline=pipeline, run_id=run_id, key=rows[0]["run_key"]) if rows else None
+
+    def run_started(self, pipeline: str, run_id: str, started_at: datetime, *, key: str) -> Run:
+        """Return the run that Airflow started at this time. It gets this key if it has none yet."""
+        rows = self._run("run_started", pipeline=pipeline, run_id=run_id, started_at=started_at, run_key=key)
+        return Run(pipeline=pipeline, run_id=run_id, key=rows[0]["run_key"])
+
+    def commit_plan(self, run: Run, *, clear: int, record: Callable[[], Sequence[PlannedTask]]) -> bool:
         """Commit what `record` records and the plan that it returns, in one transaction.
 
         If the plan exists already, does nothing and returns False. `clear` distinguishes the plans of a run. Raises
         what `record` raises.
         """
-        key: dict[str, Any] = {"pipeline": pipeline, "run_id": run_id, "clear": clear}
         with self.transaction():
-            if not self._run("commit_plan", **key):
+            names = {"pipeline": run.pipeline, "run_id": run.run_id}
+            if not self._run("commit_plan", **names, run_key=run.key, clear=clear):
                 return False
-            self._run("complete_plan", **key, decisions=to_json([asdict(task) for task in record()]))
+            decisions = to_json([asdict(task) for task in record()])
+            self._run("complete_plan", run_key=run.key, clear=clear, decisions=decisions)
         return True
 
-    def plan(self, *, pipeline: str, run_id: str, clear: int) -> list[PlannedTask] | None:
-        """Return the plan that was committed."""
-        rows = self._run("plan", pipeline=pipeline, run_id=run_id, clear=clear)
+    def plan(self, run: Run, *, clear: int | None = None) -> list[PlannedTask] | None:
+        """Return the plan that was committed for this clear of the run (default: the newest one)."""
+        rows = self._run("plan", run_key=run.key, clear=clear)
         return [PlannedTask(**task) for task in rows[0]["decisions"]] if rows else None
-
-    def take_up_plan(self, *, pipeline: str, run_id: str, component_id: str, clear: int) -> PlannedTask | None:
-        """Return what the run's newest plan says about a task that it did not skip; None if that was cleared since."""
-        rows = self._run("take_up_plan", pipeline=pipeline, run_id=run_id, component_id=component_id, clear=clear)
-        tasks = (PlannedTask(**task) for task in (rows[0]["decisions"] if rows else ()))
-        return next((task for task in tasks if task.component_id == component_id), None)
 
     # Looking
 
@@ -365,6 +384,7 @@ class MetadataStore:
         state: ExecutionState | None = None,
         pipeline: str | None = None,
         run_id: str | None = None,
+        run_key: str | None = None,
         component_id: str | None = None,
         fingerprint: str | None = None,
         properties: Mapping[str, PropertyValue] | None = None,
@@ -380,6 +400,7 @@ class MetadataStore:
             state=state and state.value,
             pipeline=pipeline,
             run_id=run_id,
+            run_key=run_key,
             component_id=component_id,
             fingerprint=fingerprint,
             properties=None if properties is None else encode(properties),
@@ -478,7 +499,8 @@ class MetadataStore:
         ]
         parameters = _context_names(start) | {
             "component_type": start.component_type,
-            "run_id": start.run_id,
+            "run_id": start.run.run_id,
+            "run_key": start.run.key,
             "component_id": start.component_id,
             "map_index": start.map_index,
             "try_number": start.try_number,
@@ -500,12 +522,12 @@ class MetadataStore:
             self._refuse_if_superseded(start)
             self._refuse_if_in_progress(start)
         raise TransientError(
-            f"task {start.component_id!r} of run {start.run_id!r} cannot start: other tries keep starting it"
+            f"task {start.component_id!r} of run {start.run.run_id!r} cannot start: other tries keep starting it"
         )
 
     def _refuse_if_superseded(self, start: ExecutionStart) -> None:
         running = self.executions(
-            pipeline=start.pipeline, run_id=start.run_id, component_id=start.component_id, state=ExecutionState.RUNNING
+            run_key=start.run.key, component_id=start.component_id, state=ExecutionState.RUNNING
         ).items
         for other in running:
             if other.map_index == start.map_index and other.try_number > start.try_number:
@@ -570,9 +592,9 @@ def _new_token() -> str:
 
 def _context_names(start: ExecutionStart) -> dict[str, Any]:
     return {
-        "pipeline": start.pipeline,
-        "pipeline_run": f"{start.pipeline}/{start.run_id}",
-        "node": f"{start.pipeline}/{start.component_id}",
+        "pipeline": start.run.pipeline,
+        "pipeline_run": f"{start.run.pipeline}/{start.run.run_id}",
+        "node": f"{start.run.pipeline}/{start.component_id}",
     }
 
 

@@ -100,7 +100,7 @@ def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: st
     partial_run.declare(dag, [component.task_id for component in components])
     plan = PlanOperator(task_id=PLAN_TASK_ID, metadata_conn_id=metadata_conn_id, dag=dag)
     for component in components:
-        component.is_planned = True
+        component.planned_by = plan.task_id
         if not component.upstream_task_ids:
             component.set_upstream(plan)
 

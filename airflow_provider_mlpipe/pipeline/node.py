@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from typing_extensions import Self
@@ -19,9 +19,10 @@ from airflow_provider_mlpipe.caching import fingerprint
 from airflow_provider_mlpipe.caching.driver import CachePolicy, ComponentRun, Decision, Resolution
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError
 from airflow_provider_mlpipe.execution import publisher
+from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run, identify_run, task_states
 from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
-from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
 from airflow_provider_mlpipe.pipeline.parameters import plain_value
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 Published = Mapping[str, Sequence[Artifact]]
+_WITHOUT_OUTPUTS = {"skipped", "failed", "upstream_failed", "removed"}
 
 
 class NodeOperator(WiredOperator):
@@ -37,9 +39,12 @@ class NodeOperator(WiredOperator):
     :param kwargs: everything that WiredOperator and BaseOperator take
     """
 
+    SEARCHES_STORE: ClassVar[bool] = False
+    """Whether it looks for artifacts in the store, where those that were published before it in its run are, too."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.is_planned = False
+        self.planned_by: str | None = None
         self.is_skipped_with_others = False
 
     @functools.cached_property
@@ -48,13 +53,21 @@ class NodeOperator(WiredOperator):
         return MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
 
     def published_outputs(self, context: Context, key: str) -> list[Artifact]:
-        """The artifacts that this operator's newest complete or cached execution in this run published under `key`."""
-        ti = context["ti"]
-        return self.store.run_outputs(pipeline=ti.dag_id, run_id=ti.run_id, component_id=self.task_id, key=key)
+        """The artifacts that this operator's newest complete or cached execution in this run published under `key`.
+
+        After a clear, the earlier outputs of a task that is now skipped, failed or removed don't count.
+        """
+        states = task_states(context, self.task_id)
+        if states == {-1: "skipped"}:
+            return self._planned_outputs(context).get(key, [])
+        counting = [index for index, state in states.items() if state not in _WITHOUT_OUTPUTS]
+        run = identify_run(context, self.store)
+        return self.store.run_outputs(run, component_id=self.task_id, key=key, map_indexes=counting)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the node; returns the published artifacts as plain dicts, by output key."""
         with _airflow_errors():
+            identify_run(context, self.store)
             self._skip_with_what_is_above(context)
             published = self._planned(context)
             if published is None:
@@ -75,16 +88,15 @@ class NodeOperator(WiredOperator):
 
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
-        ti, dag_run = context["ti"], context["dag_run"]
+        ti = context["ti"]
         parameters = {name: plain_value(getattr(self, name)) for name in self.SPEC.parameters}
         return ComponentRun(
             spec=self.SPEC,
-            pipeline=ti.dag_id,
-            run_id=ti.run_id,
+            dag_run=current_run(context),
             component_id=self.task_id,
             map_index=ti.map_index if ti.map_index is not None else -1,
             try_number=ti.try_number,
-            triggered_by=getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type),
+            triggered_by=_triggered_by(context["dag_run"]),
             inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
             parameters=parameters,
             external=self.external_inputs(parameters),
@@ -109,27 +121,43 @@ class NodeOperator(WiredOperator):
 
         In a planned DAG a skipped component may be a hit, so it does not skip this task.
         """
+        if self.is_skipped_with_others and (skipped := self._skipped_others(context)):
+            reason = f"{self.task_id} is skipped, since {', '.join(sorted(skipped))} was skipped"
+            self.log.info("%s", reason)
+            raise AirflowSkipException(reason)
+
+    def _skipped_others(self, context: Context) -> list[str]:
+        """The direct upstream tasks that are not components and were skipped."""
         others = [task.task_id for task in self.upstream_list if not isinstance(task, NodeOperator)]
-        if self.is_skipped_with_others and others:
-            ti = context["ti"]
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=others, run_ids=[ti.run_id]).get(ti.run_id, {})
-            if skipped := [task_id for task_id, state in states.items() if state == "skipped"]:
-                reason = f"{self.task_id} is skipped, since {', '.join(sorted(skipped))} was skipped"
-                self.log.info("%s", reason)
-                raise AirflowSkipException(reason)
+        return [task_id for task_id in others if "skipped" in task_states(context, task_id).values()]
 
     def _planned(self, context: Context) -> Published | None:
-        """The outputs that the run's plan recorded for this task; None without any, or if it was cleared since then."""
-        ti = context["ti"]
-        if not self.is_planned:
+        """The outputs that the run's plan recorded for this task; None without any.
+
+        A plan holds until tasks of the run are cleared. Then the task decides for itself, unless there is a new plan.
+        """
+        if self.planned_by is None:
             return None
-        planned = self.store.take_up_plan(
-            pipeline=ti.dag_id, run_id=ti.run_id, component_id=self.task_id, clear=ti.max_tries
-        )
-        if planned is None or planned.execution_id is None:
+        plan = self.store.plan(current_run(context), clear=clear_number(context))
+        planned = self._part_of(plan)
+        if planned is None or planned.is_skipped or planned.execution_id is None:
             return None
         self.log.info("%s: as planned, %s", self.task_id, planned.reason)
         return self.store.execution_artifacts(planned.execution_id, "OUTPUT")
+
+    def _planned_outputs(self, context: Context) -> Mapping[str, list[Artifact]]:
+        """The outputs of this skipped task if the run's plan skipped it; none if it was skipped for another reason."""
+        if self.planned_by is None or self._skipped_others(context):
+            return {}
+        if task_states(context, self.planned_by) != {-1: "success"}:
+            return {}
+        planned = self._part_of(self.store.plan(identify_run(context, self.store)))
+        if planned is None or not planned.is_skipped or planned.execution_id is None:
+            return {}
+        return self.store.execution_artifacts(planned.execution_id, "OUTPUT")
+
+    def _part_of(self, plan: Sequence[PlannedTask] | None) -> PlannedTask | None:
+        return next((task for task in plan or () if task.component_id == self.task_id), None)
 
     def _input_artifact(self, name: str) -> Artifact | None:
         """The artifact of an input; its template field holds the plain dicts that its channel resolved to."""
@@ -157,6 +185,10 @@ class ResolvingOperator(NodeOperator):
         named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
         self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")
         return published
+
+
+def _triggered_by(dag_run: Any) -> str:
+    return getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from airflow.sdk import DAG, Param
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.caching.driver import Verify, usable_problem
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.execution.dag_runs import current_run
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, ExecutionState, MetadataStore, Run
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 
@@ -85,7 +86,8 @@ def select(dag: DAG, store: MetadataStore, context: Context) -> Selection:
     above = set[str]().union(*(nodes[task_id].get_flat_relative_ids(upstream=True) for task_id in runs))
     rest = [task_id for task_id in nodes if task_id in above - runs and (task_id in read or task_id not in without)]
     needed = [task_id for task_id in rest if task_id in _required(nodes, runs)]
-    taken = _take([nodes[task_id] for task_id in rest], needed, store, context)
+    run, base = current_run(context), params.get(BASE)
+    taken = _take([nodes[task_id] for task_id in rest], needed, store, run, base)
     return Selection(taken=taken, left_out=nodes.keys() - runs - taken.keys())
 
 
@@ -124,16 +126,12 @@ def _required(nodes: Mapping[str, NodeOperator], runs: Collection[str]) -> set[s
 
 
 def _take(
-    nodes: Sequence[NodeOperator], needed: Sequence[str], store: MetadataStore, context: Context
+    nodes: Sequence[NodeOperator], needed: Sequence[str], store: MetadataStore, run: Run, base: str | None
 ) -> dict[str, Taken]:
-    ti = context["ti"]
-    wanted = needed or [node.task_id for node in nodes]
-    run_id = context["params"].get(BASE) or (
-        store.latest_run_with(wanted, pipeline=ti.dag_id, other_than=ti.run_id) if wanted else None
-    )
+    earlier, none = _earlier_run(needed or [node.task_id for node in nodes], store, run, base)
     taken = {}
     for node in nodes:
-        result, problem = _result(node, store, ti, run_id) if run_id else (None, "no run has all that is needed")
+        result, problem = _result(node, store, run, earlier) if earlier else (None, none)
         if result is not None:
             taken[node.task_id] = result
         elif node.task_id in needed:
@@ -143,30 +141,37 @@ def _take(
     return taken
 
 
-def _result(node: NodeOperator, store: MetadataStore, ti: Any, run_id: str) -> tuple[Taken | None, str]:
+def _earlier_run(wanted: Sequence[str], store: MetadataStore, run: Run, base: str | None) -> tuple[Run | None, str]:
+    """The run to take results from, and the reason if there is none."""
+    if base:
+        return store.latest_run(base, other_than=run), f"there is no earlier run {base}"
+    latest = store.latest_run_with(wanted, other_than=run) if wanted else None
+    return latest, "no run has all that is needed"
+
+
+def _result(node: NodeOperator, store: MetadataStore, run: Run, earlier: Run) -> tuple[Taken | None, str]:
     """A component's result in an earlier run; or None and the reason why it cannot be used."""
-    found = store.executions(pipeline=ti.dag_id, run_id=run_id, component_id=node.task_id).items
+    found = store.executions(run_key=earlier.key, component_id=node.task_id).items
     usable = [each for each in found if each.state in (ExecutionState.COMPLETE, ExecutionState.CACHED)]
     if not usable:
-        return None, f"run {run_id} has no result of this component"
+        return None, f"run {earlier.run_id} has no result of this component"
     outputs = store.execution_artifacts(usable[0].id, "OUTPUT")
     for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
         problem = None if artifact.state is ArtifactState.LIVE else f"{artifact.uri} is {artifact.state.value}"
         if problem := problem or usable_problem(artifact, _verify(node)):
-            return None, f"in run {run_id}, {problem}"
-    return _taken(usable[0], outputs, store, ti), ""
+            return None, f"in run {earlier.run_id}, {problem}"
+    return _taken(usable[0], outputs, store, run), ""
 
 
 def _verify(node: NodeOperator) -> Verify:
     return node.cache_policy.verify if isinstance(node, ComponentOperator) else "exists"
 
 
-def _taken(execution: Execution, outputs: Mapping[str, Sequence[Artifact]], store: MetadataStore, ti: Any) -> Taken:
+def _taken(execution: Execution, outputs: Mapping[str, Sequence[Artifact]], store: MetadataStore, run: Run) -> Taken:
     inputs = store.execution_artifacts(execution.id, "INPUT")
     start = ExecutionStart(
         component_type=execution.type,
-        pipeline=execution.pipeline,
-        run_id=ti.run_id,
+        run=run,
         component_id=execution.component_id,
         try_number=0,
         fingerprint=execution.fingerprint,

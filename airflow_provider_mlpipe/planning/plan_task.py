@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
+from airflow_provider_mlpipe.execution.dag_runs import clear_number, identify_run
 from airflow_provider_mlpipe.execution.warm import ColdError
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, MetadataStore, PlannedTask
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 PLAN_TASK_ID = "plan"
-_MAY_RUN = (planner.Verdict.RUN, planner.Verdict.UNKNOWN)
+_MAY_RUN = (planner.Verdict.RUN, planner.Verdict.FAILS, planner.Verdict.UNKNOWN)
 _ROUNDS = 3  # a plan is made again if the store changes before the commit, e.g. when outputs are marked MISSING
 
 
@@ -67,23 +68,22 @@ class PlanOperator(BaseOperator):
 
     def _committed(self, store: MetadataStore, context: Context) -> list[PlannedTask]:
         """This run's plan: the one that an earlier try committed, or a new one."""
-        ti = context["ti"]
-        key: dict[str, Any] = {"pipeline": ti.dag_id, "run_id": ti.run_id, "clear": ti.max_tries}
+        run, clear = identify_run(context, store), clear_number(context)
         for rounds_left in reversed(range(_ROUNDS)):
             try:
-                if (tasks := store.plan(**key)) is not None:
+                if (tasks := store.plan(run, clear=clear)) is not None:
                     return tasks
                 if dead := store.abandon_stale(STALE_AFTER):
                     self.log.info("executions %s are abandoned: their workers sent no heartbeat", dead)
-                nodes = planner.make_plan(self.dag, store, context, plan_task_id=self.task_id)
+                plan = planner.Plan(self.dag, store, context, plan_task_id=self.task_id)
                 barrier("plan.before_commit")
-                planner.commit(store, nodes, **key)
+                plan.commit(clear=clear)
                 barrier("plan.committed")
             except TransientError as error:
                 if not rounds_left:
                     raise
                 self.log.warning("the plan is made again: %s", error)
-        return store.plan(**key) or []
+        return store.plan(run, clear=clear) or []
 
 
 def lines(tasks: Sequence[PlannedTask]) -> Iterable[str]:

@@ -12,23 +12,24 @@ start at once, so nothing upstream may still be open.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from airflow.sdk.exceptions import AirflowSkipException
 from jinja2.meta import find_undeclared_variables
 
 from airflow_provider_mlpipe.caching.driver import Decision, Outputs, Resolution
-from airflow_provider_mlpipe.exceptions import PermanentError
+from airflow_provider_mlpipe.exceptions import PermanentError, SchemaVersionError, StoreUnavailableError
 from airflow_provider_mlpipe.execution import publisher
+from airflow_provider_mlpipe.execution.dag_runs import current_run
 from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
 from airflow_provider_mlpipe.nested import leaves
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning import partial_run
-from airflow_provider_mlpipe.planning.partial_run import Selection, Taken
+from airflow_provider_mlpipe.planning.partial_run import Taken
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context
@@ -47,6 +48,7 @@ class Verdict(str, Enum):
     TAKEN = "taken"
     LEFT_OUT = "left out"
     RUN = "run"
+    FAILS = "fails"
     UNKNOWN = "unknown"
 
 
@@ -71,30 +73,73 @@ class PlannedNode:
         return self.outputs is not None
 
 
-def make_plan(dag: DAG, store: MetadataStore, context: Context, *, plan_task_id: str) -> list[PlannedNode]:
+def preview(dag: DAG, store: MetadataStore, context: Context, *, plan_task_id: str) -> list[PlannedNode]:
     """What each component of the DAG would do in a run with the context's Params, in topological order.
 
-    It reads the store, hashes files and marks outputs as MISSING when their files are gone; it records nothing else.
+    It reads the store and hashes files. Raises what `Plan` raises.
+    """
+    plan = Plan(dag, store, context, plan_task_id=plan_task_id)
+    if plan.is_final:
+        return plan.nodes
+    with contextlib.suppress(_UndoneError), store.transaction():
+        plan.record()
+        raise _UndoneError
+    return plan.nodes
+
+
+class _UndoneError(Exception):
+    """Undoes a transaction."""
+
+
+class Plan:
+    """What each component of a DAG would do in a run, in topological order.
+
+    First it is a draft: files are hashed, which may take long, and nothing is recorded. A node that searches the store,
+    such as a Resolver, must also find what the nodes above it publish in this run. So `commit` records one node after
+    the other, in one transaction, and there decides again for those that search, and for the nodes below them.
+
     The DAG's tasks upstream of `plan_task_id` must have ended. Raises TransientError when the store cannot be reached,
     and InvalidInputError when a partial run asks for components or results that do not exist.
     """
-    return _Planner(dag, store, context, partial_run.select(dag, store, context), plan_task_id).plan()
 
+    def __init__(self, dag: DAG, store: MetadataStore, context: Context, *, plan_task_id: str) -> None:
+        self._tasks = {task.task_id: task for task in dag.topological_sort()}
+        self._store = store
+        self._context = context
+        self._selection = partial_run.select(dag, store, context)
+        self._ended = self._above(plan_task_id) | {plan_task_id}
+        self._nodes: dict[str, PlannedNode] = {}
+        for task_id, task in self._tasks.items():
+            if task_id not in self._ended and _is_node(task):
+                self._decide(task)
 
-def commit(store: MetadataStore, nodes: Sequence[PlannedNode], *, pipeline: str, run_id: str, clear: int) -> bool:
-    """Records every outcome and the plan itself in one transaction; False if another process did it first."""
-    return store.commit_plan(
-        pipeline=pipeline, run_id=run_id, clear=clear, record=lambda: list(_recorded(store, nodes))
-    )
+    @property
+    def nodes(self) -> list[PlannedNode]:
+        """The decisions so far."""
+        return list(self._nodes.values())
 
+    @property
+    def is_final(self) -> bool:
+        """Whether recording cannot change a decision, because no node searches the store."""
+        return not any(_searches(self._tasks[task_id]) for task_id in self._nodes)
 
-def _recorded(store: MetadataStore, nodes: Sequence[PlannedNode]) -> Iterable[PlannedTask]:
-    published: dict[str, Outputs] = {}
-    for node in nodes:
-        execution_id = None
+    def commit(self, *, clear: int) -> bool:
+        """Records every outcome and the plan itself in one transaction; False if another process did it first."""
+        return self._store.commit_plan(current_run(self._context), clear=clear, record=self.record)
+
+    def record(self) -> list[PlannedTask]:
+        """Records every outcome, and returns the plan; call it in a transaction."""
+        return [self._recorded(task_id) for task_id in self._nodes]
+
+    def _recorded(self, task_id: str) -> PlannedTask:
+        task, execution_id = self._tasks[task_id], None
+        if any(_searches(self._tasks[other]) for other in [task_id, *self._above(task_id)]):
+            self._decide(task)
+        node = self._nodes[task_id]
         if node.outcome is not None and node.is_settled:
-            execution_id, published[node.component_id] = _record(store, node, published)
-        yield PlannedTask(
+            execution_id, outputs = self._record(node)
+            self._nodes[task_id] = replace(node, outputs=outputs)
+        return PlannedTask(
             component_id=node.component_id,
             verdict=node.verdict.value,
             reason=node.reason,
@@ -102,52 +147,37 @@ def _recorded(store: MetadataStore, nodes: Sequence[PlannedNode]) -> Iterable[Pl
             execution_id=execution_id,
         )
 
+    def _record(self, node: PlannedNode) -> tuple[int, Outputs]:
+        """Records a node's outcome. Its inputs were recorded before; then an Importer's new artifact has its id."""
+        assert node.outcome is not None
+        if isinstance(node.outcome, Taken):
+            return publisher.publish_hit(self._store, node.outcome.start, node.outcome.cached_from)
+        inputs = {
+            name: [artifact.id for artifact in self._outputs(producer).get(key, ()) if artifact.id is not None]
+            for name, (producer, key) in node.reads.items()
+        }
+        start = replace(node.outcome.start, inputs=inputs)
+        if isinstance(node.outcome, Resolution):
+            return publisher.publish_resolution(self._store, replace(node.outcome, start=start))
+        assert node.outcome.cached is not None
+        return publisher.publish_hit(self._store, start, node.outcome.cached.execution_id)
 
-def _record(store: MetadataStore, node: PlannedNode, published: Mapping[str, Outputs]) -> tuple[int, Outputs]:
-    """Records a node's outcome, with inputs from `published`: only there does an Importer's artifact have its id."""
-    assert node.outcome is not None
-    if isinstance(node.outcome, Taken):
-        return publisher.publish_hit(store, node.outcome.start, node.outcome.cached_from)
-    inputs = {
-        name: [artifact.id for artifact in published.get(producer, {}).get(key, ()) if artifact.id is not None]
-        for name, (producer, key) in node.reads.items()
-    }
-    start = replace(node.outcome.start, inputs=inputs)
-    if isinstance(node.outcome, Resolution):
-        return publisher.publish_resolution(store, replace(node.outcome, start=start))
-    assert node.outcome.cached is not None
-    return publisher.publish_hit(store, start, node.outcome.cached.execution_id)
-
-
-class _Planner:
-    def __init__(
-        self, dag: DAG, store: MetadataStore, context: Context, selection: Selection, plan_task_id: str
-    ) -> None:
-        self._tasks = {task.task_id: task for task in dag.topological_sort()}
-        self._store = store
-        self._context = context
-        self._selection = selection
-        self._ended = self._above(plan_task_id) | {plan_task_id}
-        self._nodes: dict[str, PlannedNode] = {}
-
-    def plan(self) -> list[PlannedNode]:
-        for task_id, task in self._tasks.items():
-            if task_id not in self._ended and _is_node(task):
-                self._nodes[task_id] = self._with_skip(task, self._node(task))
-        return list(self._nodes.values())
+    def _decide(self, task: Any) -> None:
+        self._nodes[task.task_id] = self._with_skip(task, self._node(task))
 
     def _node(self, task: Any) -> PlannedNode:
         if not isinstance(task, NodeOperator):
             return _open(task, Verdict.UNKNOWN, "it is mapped; each of its tasks decides for itself")
         if task.task_id in self._selection.left_out:
             return replace(_open(task, Verdict.LEFT_OUT, "not part of this partial run"), outputs={})
-        if task.task_id in self._selection.taken:
-            return self._taken(task, self._selection.taken[task.task_id])
-        if waits_for := self._first_open_above(task.task_id):
-            return _open(task, Verdict.UNKNOWN, f"waits for {waits_for}")
-        if own := _what_only_its_task_knows(task):
-            return _open(task, Verdict.UNKNOWN, own)
-        return self._decided(task)
+        try:
+            return self._decided(task)
+        except AirflowSkipException as error:
+            return _open(task, Verdict.UNKNOWN, str(error))
+        except (StoreUnavailableError, SchemaVersionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, its task meets it, too: people look for it there
+            return _open(task, Verdict.FAILS, f"{type(error).__name__}: {error}")
 
     def _first_open_above(self, task_id: str) -> str | None:
         """The nearest upstream task that is not settled."""
@@ -159,24 +189,25 @@ class _Planner:
         return task_id in self._ended or (task_id in self._nodes and self._nodes[task_id].is_settled)
 
     def _decided(self, task: NodeOperator) -> PlannedNode:
+        if taken := self._selection.taken.get(task.task_id):
+            return self._taken(task, taken)
+        if waits_for := self._first_open_above(task.task_id):
+            return _open(task, Verdict.UNKNOWN, f"waits for {waits_for}")
+        if own := _what_only_its_task_knows(task):
+            return _open(task, Verdict.UNKNOWN, own)
         given = {
             name: self._outputs(channel.producer.task_id).get(channel.key, ())
             for name, channel in task.input_channels().items()
         }
-        try:
-            copy = task.rendered(self._context, given)
-            run = replace(copy.component_run(self._context), try_number=0)
-            outcome = copy.decide(self._store, run)
-        except AirflowSkipException as error:
-            return _open(task, Verdict.UNKNOWN, str(error))
-        except (PermanentError, jinja2.TemplateError) as error:
-            return _open(task, Verdict.RUN, f"{type(error).__name__}: {error}")
-        return _gated(copy, _with_outcome(task, outcome))
+        copy = task.rendered(self._context, given)
+        run = replace(copy.component_run(self._context), try_number=0)
+        return _gated(copy, _with_outcome(task, copy.decide(self._store, run)))
 
     def _taken(self, task: NodeOperator, taken: Taken) -> PlannedNode:
-        node = _open(task, Verdict.TAKEN, f"from run {taken.run_id}")
-        copy = task.rendered(self._context, {})
-        return _gated(copy, replace(node, outcome=taken, outputs=taken.outputs))
+        node = replace(_open(task, Verdict.TAKEN, f"from run {taken.run_id}"), outcome=taken, outputs=taken.outputs)
+        if type(task).check_gate is NodeOperator.check_gate:
+            return node
+        return _gated(task.rendered(self._context, {}), node)
 
     def _with_skip(self, task: Any, node: PlannedNode) -> PlannedNode:
         """Decides whether the node's task can be skipped.
@@ -192,7 +223,7 @@ class _Planner:
         return replace(node, is_skipped=is_left_out or (let_pass and all_known))
 
     def _outputs(self, task_id: str) -> Outputs:
-        return self._nodes[task_id].outputs or {}
+        return (self._nodes[task_id].outputs if task_id in self._nodes else None) or {}
 
     def _above(self, task_id: str) -> set[str]:
         return set(self._tasks[task_id].get_flat_relative_ids(upstream=True))
@@ -201,6 +232,10 @@ class _Planner:
 def _is_node(task: Any) -> bool:
     operator = getattr(task, "operator_class", type(task))  # a mapped task has the operator that it maps
     return isinstance(operator, type) and issubclass(operator, NodeOperator)
+
+
+def _searches(task: Any) -> bool:
+    return isinstance(task, NodeOperator) and task.SEARCHES_STORE
 
 
 def _open(task: Any, verdict: Verdict, reason: str) -> PlannedNode:
@@ -220,13 +255,14 @@ def _with_outcome(task: NodeOperator, outcome: Decision | Resolution) -> Planned
 
 
 def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
-    """If the gate fails on a hit, the task is not skipped: it runs, finds the hit, and fails."""
+    """If the gate fails on a result that is reused, the task is not skipped: it runs, finds the result, and fails."""
     if node.outputs is None:
         return node
     try:
         task.check_gate(node.outputs)
     except PermanentError as error:
-        return replace(node, reason=f"{node.reason}; its gate fails: {error}", outputs=None, outcome=None)
+        reason = f"{node.reason}; its gate fails: {error}"
+        return replace(node, verdict=Verdict.FAILS, reason=reason, outputs=None, outcome=None)
     return node
 
 

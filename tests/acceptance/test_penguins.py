@@ -129,7 +129,8 @@ class Place(Held):
         return {execution.component_id: execution for execution in reversed(found)}
 
     def output(self, run_id: str, component_id: str, key: str, dag_id: str = "penguins") -> Artifact:
-        (artifact,) = self.store.run_outputs(pipeline=dag_id, run_id=run_id, component_id=component_id, key=key)
+        execution = self.executions(run_id, dag_id)[component_id]
+        (artifact,) = self.store.execution_artifacts(execution.id, "OUTPUT")[key]
         return artifact
 
     def failure(self, run_id: str, dag_id: str = "penguins") -> str:

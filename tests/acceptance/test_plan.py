@@ -27,9 +27,10 @@ pytestmark = pytest.mark.airflow
 PARTS = Path(__file__).parent.parent / "parts"
 DAG_FILE = """
 from datetime import timedelta
+from pathlib import Path
 
 import parts
-from airflow.sdk import task
+from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_mlpipe import RuntimeParameter, create_dag
@@ -62,6 +63,20 @@ with guarded:
         raise AirflowSkipException("not today")
 
     guard() >> guarded.get_task("plan")
+
+gated = create_dag("gated", chain(), pipeline_root="{root}/gated")
+with gated:
+
+    @task
+    def gate():
+        if Path("{root}/shut").exists():
+            raise AirflowSkipException("shut")
+
+    gate() >> gated.get_task("plan")
+
+with DAG("unplanned", schedule=None):
+    made = parts.MakeOperator(text=text, pipeline_root="{root}/unplanned")
+    parts.MaybeOperator(examples=made.outputs["examples"], pipeline_root="{root}/unplanned", trigger_rule="all_done")
 
 elsewhere = create_dag("elsewhere", chain(), metadata_conn_id="elsewhere", pipeline_root="{root}/elsewhere")
 
@@ -104,6 +119,12 @@ class Place(Held):
 
     def of_component(self, dag_id: str, component_id: str) -> list[Execution]:
         return self.store.executions(pipeline=dag_id, component_id=component_id).items
+
+    def make_again(self, dag_id: str, run_id: str, **conf: Any) -> None:
+        """Deletes a run and triggers another one with its id."""
+        self.airflow._call("DELETE", f"dags/{dag_id}/dagRuns/{run_id}")
+        self.airflow._call("POST", f"dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
+        self.succeeds(dag_id, run_id)
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
@@ -220,6 +241,50 @@ def test_what_is_below_a_skipped_task_of_another_kind_is_skipped(place: Place) -
     assert set(place.states("guarded", run_id).values()) == {"skipped"}
     assert "Make is skipped, since plan was skipped" in place.log("guarded", run_id, "Make")
     assert not place.executions("guarded", run_id)
+
+
+def test_a_run_that_is_made_again_is_another_run(place: Place) -> None:
+    place.run("planned")
+    run_id = place.run("planned")
+    assert set(place.states("planned", run_id).values()) == {"success", "skipped"}
+    place.make_again("planned", run_id, text="of the second life")
+    assert set(place.states("planned", run_id).values()) == {"success"}
+    newest = place.of_component("planned", "Make")[0]
+    assert (newest.run_id, newest.properties["text"]) == (run_id, "of the second life")
+    place.clear("planned", run_id, "Use")  # it still is the same run
+    wait_for(lambda: place.of_component("planned", "Use")[0].try_number == 2)
+    place.succeeds("planned", run_id)
+    assert place.of_component("planned", "Use")[0].run_key == newest.run_key
+
+
+def test_what_a_task_published_before_it_was_marked_failed_is_not_read(place: Place) -> None:
+    run_id = place.run("unplanned")
+    (first,) = place.of_component("unplanned", "Maybe")
+    assert place.store.execution_artifacts(first.id, "INPUT").keys() == {"examples"}
+    place.airflow._call("PATCH", f"dags/unplanned/dagRuns/{run_id}/taskInstances/Make", {"new_state": "failed"})
+    place.clear("unplanned", run_id, "Maybe")
+    wait_for(lambda: len(place.of_component("unplanned", "Maybe")) == 2)
+    place.succeeds("unplanned", run_id)
+    assert place.states("unplanned", run_id)["Make"] == "failed"
+    assert not place.store.execution_artifacts(place.of_component("unplanned", "Maybe")[0].id, "INPUT")
+
+
+def test_a_task_above_the_plan_that_skips_after_a_clear_skips_all(place: Place) -> None:
+    place.run("gated", text="gated")
+    run_id = place.run("gated", text="gated")
+    shut = place.barriers.parent / "shut"
+    shut.touch()
+    before = place.executions("gated", run_id)
+    place.clear("gated", run_id, "gate", "plan", "Make", "Use")
+    wait_for(lambda: place.states("gated", run_id)["gate"] == "skipped")
+    place.succeeds("gated", run_id)
+    assert set(place.states("gated", run_id).values()) == {"skipped"}
+    assert place.executions("gated", run_id) == before
+    shut.unlink()
+    place.clear("gated", run_id, "gate", "plan", "Make", "Use")
+    wait_for(lambda: place.states("gated", run_id)["gate"] == "success")
+    place.succeeds("gated", run_id)
+    assert place.states("gated", run_id) == {"gate": "success", "plan": "success", "Make": "skipped", "Use": "skipped"}
 
 
 def test_a_partial_run_takes_the_rest_from_an_earlier_one(place: Place) -> None:

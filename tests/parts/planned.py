@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG
+from named_runs import named_run
 
+from airflow_provider_mlpipe.execution.dag_runs import current_run
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.dag_factory import create_dag
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning import planner
-from airflow_provider_mlpipe.planning.planner import PlannedNode
+from airflow_provider_mlpipe.planning.planner import Plan, PlannedNode
 from airflow_provider_mlpipe.planning.preview import preview_context
 
 
@@ -34,18 +36,23 @@ class Pipeline:
         return dag
 
     def plan(self, dag: DAG, run_id: str = "next", **params: Any) -> dict[str, PlannedNode]:
-        context = preview_context(dag, params, run_id=run_id)
-        nodes = planner.make_plan(dag, self.store, context, plan_task_id="plan")
+        context = preview_context(dag, params, run=named_run(dag.dag_id, run_id))
+        nodes = planner.preview(dag, self.store, context, plan_task_id="plan")
         return {node.component_id: node for node in nodes}
+
+    def draft(self, dag: DAG, run_id: str = "next", **params: Any) -> Plan:
+        """A plan that can be committed."""
+        context = preview_context(dag, params, run=named_run(dag.dag_id, run_id))
+        return Plan(dag, self.store, context, plan_task_id="plan")
 
     def run(self, dag: DAG, run_id: str = "earlier") -> DAG:
         """Runs every component, as its task would."""
-        context = preview_context(dag, {}, run_id=run_id)
+        context = preview_context(dag, {}, run=named_run(dag.dag_id, run_id))
         for node in dag.topological_sort():
             if isinstance(node, NodeOperator):
                 given = {
                     name: self.store.run_outputs(
-                        pipeline=dag.dag_id, run_id=run_id, component_id=channel.producer.task_id, key=channel.key
+                        current_run(context), component_id=channel.producer.task_id, key=channel.key
                     )
                     for name, channel in node.input_channels().items()
                 }

@@ -13,6 +13,7 @@ from typing import Any
 
 import parts
 from light_parent import light_parent
+from named_runs import named_run
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.caching.driver import ComponentRun
@@ -39,8 +40,7 @@ def component_run(
     plain = {key: plain_value(value) for key, value in parameters.items()}
     return ComponentRun(
         spec=operator.SPEC,
-        pipeline="pipeline",
-        run_id=run_id,
+        dag_run=named_run("pipeline", run_id),
         component_id=operator.task_id,
         map_index=-1,
         try_number=try_number,

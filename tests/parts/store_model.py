@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from airflow_provider_mlpipe.exceptions import InProgressError, LostClaimError, TransientError
-from airflow_provider_mlpipe.metadata.rows import PlannedTask
+from airflow_provider_mlpipe.metadata.rows import PlannedTask, Run
 
-Task = tuple[str, str, str]
-"""Pipeline, run and component."""
+Task = tuple[Run, str]
+"""Run and component."""
 
 
 @dataclass
@@ -38,12 +38,11 @@ class RefusedError(Exception):
 
 @dataclass
 class StoreModel:
-    """Executions and the states of artifacts by id, plans by run and clear, and who took them up."""
+    """Executions and the states of artifacts by id, and plans by run and clear."""
 
     rows: dict[int, Row] = field(default_factory=dict)
     artifacts: dict[int, str] = field(default_factory=dict)
-    plans: dict[tuple[str, str, int], list[PlannedTask]] = field(default_factory=dict)
-    taken_up: dict[tuple[str, str, int, str], int] = field(default_factory=dict)
+    plans: dict[tuple[Run, int], list[PlannedTask]] = field(default_factory=dict)
 
     # Recording
 
@@ -97,7 +96,7 @@ class StoreModel:
         found = [
             execution_id
             for execution_id, row in self.rows.items()
-            if self._may_be_hit(row) and pipeline in (None, row.task[0]) and component in (None, row.task[2])
+            if self._may_be_hit(row) and pipeline in (None, row.task[0].pipeline) and component in (None, row.task[1])
         ]
         for execution_id in found:
             self.rows[execution_id].is_reusable = False
@@ -117,7 +116,7 @@ class StoreModel:
             execution_id
             for execution_id, row in self.rows.items()
             if row.fingerprint == fingerprint and self._may_be_hit(row) and self._is_live(row)
-            if pipeline in (None, row.task[0])
+            if pipeline in (None, row.task[0].pipeline)
         ]
         return max(hits, default=None)
 
@@ -130,16 +129,9 @@ class StoreModel:
         outputs = self.rows[max(done)].outputs if done else {}
         return [outputs[key]] if key in outputs else []
 
-    def take_up_plan(self, task: Task, clear: int) -> PlannedTask | None:
-        pipeline, run_id, component = task
-        clears = [other for *run, other in self.plans if run == [pipeline, run_id]]
-        if not clears:
-            return None
-        newest = (pipeline, run_id, max(clears))
-        planned = next((one for one in self.plans[newest] if one.component_id == component), None)
-        if planned is None or planned.is_skipped:
-            return None
-        return planned if self.taken_up.setdefault((*newest, component), clear) == clear else None
+    def plan(self, run: Run, clear: int | None) -> list[PlannedTask] | None:
+        clears = [known for planned, known in self.plans if planned == run and clear in (None, known)]
+        return self.plans[run, max(clears)] if clears else None
 
     # How
 

@@ -34,6 +34,8 @@ class ResolverOperator(ResolvingOperator):
     `create_dag`, and for an `other_than` that is not a channel of a Model.
     """
 
+    SEARCHES_STORE = True
+
     def __init__(
         self,
         *,

@@ -68,19 +68,19 @@ WHERE name NOT IN (SELECT name FROM grown)
 WITH superseded AS (
     UPDATE mlpipe.execution
     SET state = 'FAILED', claim_token = NULL, ended_at = clock_timestamp(), error = %(superseded_error)s
-    WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
+    WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s
         AND map_index = %(map_index)s AND state = 'RUNNING' AND claim_token <> %(token)s::uuid
         AND try_number <= %(try_number)s -- a try does not end a newer one
     RETURNING id
 ), started AS (
     -- The count of the superseded rows makes Postgres end them first: only one may be RUNNING.
     INSERT INTO mlpipe.execution (
-        type_id, pipeline, run_id, component_id, map_index, try_number, state, claim_token, fingerprint,
+        type_id, pipeline, run_id, run_key, component_id, map_index, try_number, state, claim_token, fingerprint,
         fingerprint_parts, flight, cached_from, triggered_by, environment, properties, ended_at
     )
     SELECT
-        type.id, %(pipeline)s, %(run_id)s, %(component_id)s, %(map_index)s, %(try_number)s, %(state)s, %(token)s::uuid,
-        %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(flight)s, %(cached_from)s::bigint, %(triggered_by)s,
+        type.id, %(pipeline)s, %(run_id)s, %(run_key)s::uuid, %(component_id)s, %(map_index)s, %(try_number)s,
+        %(state)s, %(token)s::uuid, %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(flight)s, %(cached_from)s::bigint, %(triggered_by)s,
         %(environment)s::jsonb, %(properties)s::jsonb,
         CASE WHEN %(state)s <> 'RUNNING' THEN statement_timestamp() END
     FROM mlpipe.execution_type type, (SELECT count(*) FROM superseded) AS ended_first
@@ -261,8 +261,9 @@ ORDER BY event.key, event.index
 -- The artifacts of a channel: for each map index, the outputs of the task's newest usable execution in this run.
 WITH newest AS (
     SELECT DISTINCT ON (map_index) id, map_index FROM mlpipe.execution
-    WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND component_id = %(component_id)s
-        AND state IN ('COMPLETE', 'CACHED') AND (%(map_index)s::integer IS NULL OR map_index = %(map_index)s)
+    WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s
+        AND state IN ('COMPLETE', 'CACHED')
+        AND (%(map_indexes)s::integer[] IS NULL OR map_index = ANY (%(map_indexes)s::integer[]))
     ORDER BY map_index, id DESC
 )
 SELECT typed_artifact.*
@@ -278,43 +279,45 @@ WHERE pipeline = %(pipeline)s AND component_id = %(component_id)s AND state IN (
 ORDER BY id DESC
 LIMIT %(limit)s
 
+-- name: run_started
+-- The run with this start date, the given one if there is none yet. DO UPDATE, unlike DO NOTHING, returns a row that a
+-- concurrent transaction has just inserted.
+INSERT INTO mlpipe.run_start (pipeline, run_id, started_at, run_key)
+VALUES (%(pipeline)s, %(run_id)s, %(started_at)s, %(run_key)s::uuid)
+ON CONFLICT (pipeline, run_id, started_at) DO UPDATE SET run_key = run_start.run_key
+RETURNING run_key
+
+-- name: run_with_start
+-- The run with this start date, if a task of it has asked before.
+SELECT run_key FROM mlpipe.run_start
+WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND started_at = %(started_at)s
+
 -- name: commit_plan
 -- If two transactions insert the same plan, the second waits for the first and then gets no row.
-INSERT INTO mlpipe.plan (pipeline, run_id, clear, decisions)
-VALUES (%(pipeline)s, %(run_id)s, %(clear)s, '[]')
+INSERT INTO mlpipe.plan (pipeline, run_id, run_key, clear, decisions)
+VALUES (%(pipeline)s, %(run_id)s, %(run_key)s::uuid, %(clear)s, '[]')
 ON CONFLICT DO NOTHING
 RETURNING clear
 
 -- name: complete_plan
 -- Adds the decisions, after the executions that they refer to were recorded.
 UPDATE mlpipe.plan SET decisions = %(decisions)s::jsonb
-WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND clear = %(clear)s
+WHERE run_key = %(run_key)s::uuid AND clear = %(clear)s
 
 -- name: plan
--- The decisions of a plan.
+-- The decisions of a run's plan: of one clear, or the newest one.
 SELECT decisions FROM mlpipe.plan
-WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND clear = %(clear)s
-
--- name: take_up_plan
--- The decisions of the run's newest plan for a task that was not skipped. A retry of the task gets them again; after a
--- clear of the task there is no row, so the task decides again.
-UPDATE mlpipe.plan
-SET taken_up = jsonb_build_object(%(component_id)s, %(clear)s) || taken_up
-WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s
-    AND clear = (
-        SELECT max(clear) FROM mlpipe.plan newest WHERE newest.pipeline = %(pipeline)s AND newest.run_id = %(run_id)s
-    )
-    AND coalesce((taken_up ->> %(component_id)s)::integer, %(clear)s) = %(clear)s
-    AND decisions @> jsonb_build_array(jsonb_build_object('component_id', %(component_id)s, 'is_skipped', false))
-RETURNING decisions
+WHERE run_key = %(run_key)s::uuid AND (%(clear)s::integer IS NULL OR clear = %(clear)s)
+ORDER BY clear DESC
+LIMIT 1
 
 -- name: latest_run_with
 -- The newest other run in which all given components have a result; it looks only at the last hundred runs.
-SELECT candidate.run_id
+SELECT candidate.pipeline, candidate.run_id, candidate.run_key AS key
 FROM (
-    SELECT run_id, id FROM mlpipe.execution
+    SELECT pipeline, run_id, run_key, id FROM mlpipe.execution
     WHERE pipeline = %(pipeline)s AND component_id = (%(component_ids)s::text[])[1]
-        AND state IN ('COMPLETE', 'CACHED') AND run_id <> %(other_than)s
+        AND state IN ('COMPLETE', 'CACHED') AND run_key <> %(other_than)s::uuid
     ORDER BY id DESC
     LIMIT 100
 ) AS candidate
@@ -322,11 +325,17 @@ WHERE NOT EXISTS (
     SELECT FROM unnest(%(component_ids)s::text[]) AS wanted (component_id)
     WHERE NOT EXISTS (
         SELECT FROM mlpipe.execution
-        WHERE pipeline = %(pipeline)s AND run_id = candidate.run_id AND component_id = wanted.component_id
-            AND state IN ('COMPLETE', 'CACHED')
+        WHERE run_key = candidate.run_key AND component_id = wanted.component_id AND state IN ('COMPLETE', 'CACHED')
     )
 )
 ORDER BY candidate.id DESC
+LIMIT 1
+
+-- name: latest_run
+-- The newest other run with this id: a run that was deleted may have been made again.
+SELECT pipeline, run_id, run_key AS key FROM mlpipe.execution
+WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND run_key <> %(other_than)s::uuid
+ORDER BY id DESC
 LIMIT 1
 
 -- name: mark_artifacts
@@ -479,6 +488,7 @@ WHERE (%(cursor)s::bigint IS NULL OR execution.id < %(cursor)s)
     AND (%(state)s::text IS NULL OR execution.state = %(state)s)
     AND (%(pipeline)s::text IS NULL OR execution.pipeline = %(pipeline)s)
     AND (%(run_id)s::text IS NULL OR execution.run_id = %(run_id)s)
+    AND (%(run_key)s::uuid IS NULL OR execution.run_key = %(run_key)s::uuid)
     AND (%(component_id)s::text IS NULL OR execution.component_id = %(component_id)s)
     AND (%(fingerprint)s::text IS NULL OR execution.fingerprint = %(fingerprint)s)
     AND (%(properties)s::jsonb IS NULL OR execution.properties @> %(properties)s)

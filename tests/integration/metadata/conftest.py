@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from named_runs import named_run
 
 from airflow_provider_mlpipe.artifacts import Artifact, Model
 from airflow_provider_mlpipe.metadata.connection import Connection, Row
@@ -52,11 +53,10 @@ def recorded(store: MetadataStore) -> list[str]:
 
 @pytest.fixture
 def start() -> Callable[..., ExecutionStart]:
-    def make(**changes: object) -> ExecutionStart:
+    def make(pipeline: str = "taxi", run_id: str = "manual__1", **changes: object) -> ExecutionStart:
         values: dict[str, object] = {
             "component_type": "Trainer",
-            "pipeline": "taxi",
-            "run_id": "manual__1",
+            "run": named_run(pipeline, run_id),
             "component_id": "trainer",
             "fingerprint": "f1",
             "fingerprint_parts": {"parameters": "p1"},

@@ -122,8 +122,9 @@ def test_earlier_parts(store, start, run):
 _MANY = """
 SET session_replication_role = replica;  -- foreign keys are not checked
 INSERT INTO mlpipe.execution
-    (type_id, pipeline, run_id, component_id, state, fingerprint, fingerprint_parts, ended_at)
-SELECT 1, 'taxi', 'r' || n, 'trainer', 'COMPLETE', 'many' || n % 50000, '{}', now() FROM generate_series(1, 100000) n;
+    (type_id, pipeline, run_id, run_key, component_id, state, fingerprint, fingerprint_parts, ended_at)
+SELECT 1, 'taxi', 'r' || n, gen_random_uuid(), 'trainer', 'COMPLETE', 'many' || n % 50000, '{}', now()
+FROM generate_series(1, 100000) n;
 INSERT INTO mlpipe.artifact (type_id, uri) SELECT 1, '/many/' || n FROM generate_series(1, 100000) n;
 INSERT INTO mlpipe.event (execution_id, artifact_id, type, key)
 SELECT execution.id, artifact.id, 'OUTPUT', 'model'

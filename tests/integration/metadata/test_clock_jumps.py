@@ -6,6 +6,7 @@ A jump shows to the store as times that are far from now, and these are given to
 from datetime import timedelta
 
 import pytest
+from named_runs import named_run
 
 from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.exceptions import InProgressError, LostClaimError
@@ -100,4 +101,4 @@ def test_newest_is_what_began_last_not_what_the_clock_says(store, run, move, dis
     move(first, distance)
     assert store.find_cached("f1").execution_id == second
     assert store.latest_artifacts("Model") == outputs["model"]
-    assert store.latest_run_with(["trainer"], pipeline="taxi", other_than="3") == "2"
+    assert store.latest_run_with(["trainer"], other_than=named_run("taxi", "3")) == named_run("taxi", "2")

@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from named_runs import named_run
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, Examples, Model, ModelBlessing, PropertyType
 from airflow_provider_mlpipe.exceptions import InvalidValueError, LostClaimError, TransientError
@@ -172,7 +173,7 @@ class TestCached:
         execution = store.execution(cached_id)
         assert (execution.state, execution.cached_from) == (ExecutionState.CACHED, earlier)
         assert execution.started_at <= execution.ended_at
-        assert store.run_outputs(pipeline="other", run_id="2", component_id="trainer", key="model") == outputs["model"]
+        assert store.run_outputs(named_run("other", "2"), component_id="trainer", key="model") == outputs["model"]
         (context,) = store.contexts(context_type="pipeline", name="other").items
         assert store.artifacts(context_id=context.id).items == outputs["model"]
 

@@ -1,6 +1,7 @@
 """Lists, and what resolvers and channels ask."""
 
 import pytest
+from named_runs import named_run
 
 from airflow_provider_mlpipe.artifacts import ArtifactState, Examples, Model, ModelBlessing, PushedModel
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -97,7 +98,7 @@ def test_sql_in_a_string_stays_a_string(store, start, run):
     assert {name: getattr(execution, name) for name in texts} == texts
     assert execution.pipeline == execution.run_id == execution.component_id == execution.type == NASTY
     assert store.find_cached(NASTY, pipeline=NASTY).outputs == outputs
-    assert store.run_outputs(pipeline=NASTY, run_id=NASTY, component_id=NASTY, key=NASTY) == [stored]
+    assert store.run_outputs(named_run(NASTY, NASTY), component_id=NASTY, key=NASTY) == [stored]
     assert store.earlier_parts(pipeline=NASTY, component_id=NASTY) == [{NASTY: NASTY}]
     assert store.artifacts(uri=NASTY, digest=NASTY, properties={NASTY: {NASTY: NASTY}}).items == [stored]
     assert store.contexts(name=f"{NASTY}/{NASTY}", context_type="node").items
@@ -117,9 +118,8 @@ class TestRunOutputs:
         store.fail(store.start_execution(start()), "an error")
         store.start_execution(start())
 
-        def ask(key="model", **changes):
-            where = {"pipeline": "taxi", "run_id": "manual__1", "component_id": "trainer"} | changes
-            return store.run_outputs(key=key, **where)
+        def ask(key="model", pipeline="taxi", run_id="manual__1"):
+            return store.run_outputs(named_run(pipeline, run_id), component_id="trainer", key=key)
 
         assert ask() == again["model"]
         store.publish_cached(start(), first)
@@ -131,13 +131,14 @@ class TestRunOutputs:
     def test_map_indexes(self, store, run):
         made = {index: run(map_index=index)[1]["model"][0] for index in (2, 0, 1)}
         made[0] = run(map_index=0)[1]["model"][0]
-        where = {"pipeline": "taxi", "run_id": "manual__1", "component_id": "trainer", "key": "model"}
-        assert store.run_outputs(**where) == [made[0], made[1], made[2]]
-        assert store.run_outputs(**where, map_index=1) == [made[1]]
+        task = {"run": named_run("taxi", "manual__1"), "component_id": "trainer", "key": "model"}
+        assert store.run_outputs(**task) == [made[0], made[1], made[2]]
+        assert store.run_outputs(**task, map_indexes=[2, 1]) == [made[1], made[2]]
+        assert store.run_outputs(**task, map_indexes=[]) == []
 
     def test_several_of_one_key_keep_their_order(self, store, run):
         _, outputs = run({"model": [Model(uri=f"/{index}") for index in range(12)]})
-        found = store.run_outputs(pipeline="taxi", run_id="manual__1", component_id="trainer", key="model")
+        found = store.run_outputs(named_run("taxi", "manual__1"), component_id="trainer", key="model")
         assert found == outputs["model"]
 
 

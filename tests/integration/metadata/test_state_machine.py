@@ -1,6 +1,8 @@
 """Whatever the store is asked, in whatever order, it answers as its model does, and holds what its model holds."""
 
 from collections import Counter
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -13,6 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from named_runs import named_run
 from store_model import RefusedError, Row, StoreModel
 
 from airflow_provider_mlpipe.artifacts import Model
@@ -20,10 +23,11 @@ from airflow_provider_mlpipe.exceptions import LostClaimError
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, Claim, ExecutionStart, PlannedTask
 
 # Few of each, and most often the first, so that what happens in one meets what happens in another.
-PIPELINE, RUN, COMPONENT, FINGERPRINT, KEY = (
-    st.sampled_from(names) for names in ("ppq", ["r1", "r1", "r1", "r2"], "aab", "ffg", ["model", "spare"])
-)
-TASK = st.tuples(PIPELINE, RUN, COMPONENT)
+PIPELINE, COMPONENT, FINGERPRINT, KEY = (st.sampled_from(names) for names in ("ppq", "aab", "ffg", ["model", "spare"]))
+FIRST = named_run("p", "r1")
+REMADE = replace(FIRST, key=str(UUID(int=1)))  # it has the id of a run that was deleted
+RUN = st.sampled_from([FIRST, FIRST, REMADE, named_run("q", "r1"), named_run("p", "r2")])
+TASK = st.tuples(RUN, COMPONENT)
 TRY = st.integers(1, 3)
 CLEAR = st.integers(0, 1)
 MARK = st.sampled_from(["MISSING", "MISSING", "DELETED"])
@@ -37,11 +41,10 @@ _OUTPUTS = "SELECT execution_id, key, artifact_id FROM mlpipe.event WHERE type =
 
 
 def start_of(row):
-    pipeline, run_id, component_id = row.task
+    run, component_id = row.task
     return ExecutionStart(
         component_type="Trainer",
-        pipeline=pipeline,
-        run_id=run_id,
+        run=run,
         component_id=component_id,
         try_number=row.try_number,
         fingerprint=row.fingerprint,
@@ -174,8 +177,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(target=claims, task=TASK, clear=CLEAR, origin=claims, is_skipped=st.booleans())
     def commit_plan(self, task, clear, origin, is_skipped):
         """A plan of two: one is a hit, which is recorded with the plan or not at all, the other decides itself."""
-        pipeline, run_id, component = task
-        key = {"pipeline": pipeline, "run_id": run_id, "clear": clear}
+        run, component = task
         row, recorded, plan = Row(task, "f"), [], []
 
         def record():
@@ -185,33 +187,26 @@ class StoreMachine(RuleBasedStateMachine):
             plan.append(planned(other, False, None))
             return plan
 
-        if (pipeline, run_id, clear) in self.model.plans:
-            assert self.store.commit_plan(**key, record=record) is False
+        if (run, clear) in self.model.plans:
+            assert self.store.commit_plan(run, clear=clear, record=record) is False
             return multiple()
         if not both(
-            lambda: self.model.hit(row, origin.execution_id), lambda: self.store.commit_plan(**key, record=record)
+            lambda: self.model.hit(row, origin.execution_id),
+            lambda: self.store.commit_plan(run, clear=clear, record=record),
         ):
             return multiple()
-        self.model.plans[pipeline, run_id, clear] = plan
+        self.model.plans[run, clear] = plan
         return self._recorded(row, *recorded)
-
-    @rule(task=TASK, clears=st.permutations([0, 1]))
-    def take_up_plan(self, task, clears):
-        pipeline, run_id, component = task
-        for clear in clears:
-            found = self.store.take_up_plan(pipeline=pipeline, run_id=run_id, component_id=component, clear=clear)
-            assert found == self.model.take_up_plan(task, clear)
 
     # Looking
 
-    @rule(claim=claims, task=TASK, key=KEY, clear=CLEAR)
+    @rule(claim=claims, task=TASK, key=KEY, clear=st.none() | CLEAR)
     def look(self, claim, task, key, clear):
-        pipeline, run_id, component = task
+        run, component = task
         assert self.store.is_under_way(claim.execution_id) == self.model.is_under_way(claim.execution_id)
-        outputs = self.store.run_outputs(pipeline=pipeline, run_id=run_id, component_id=component, key=key)
+        outputs = self.store.run_outputs(run, component_id=component, key=key)
         assert [artifact.id for artifact in outputs] == self.model.run_outputs(task, key)
-        plan = self.store.plan(pipeline=pipeline, run_id=run_id, clear=clear)
-        assert plan == self.model.plans.get((pipeline, run_id, clear))
+        assert self.store.plan(run, clear=clear) == self.model.plan(run, clear)
 
     @invariant()
     def find_cached(self):
@@ -229,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
             execution_id: (row.state, row.is_reusable, row.cached_from) for execution_id, row in self.model.rows.items()
         }
         running = [row for row in rows if row["state"] == "RUNNING"]
-        tasks = Counter((row["pipeline"], row["run_id"], row["component_id"]) for row in running)
+        tasks = Counter((row["run_key"], row["component_id"]) for row in running)
         flights = Counter(row["flight"] for row in running if row["flight"] is not None)
         assert {*tasks.values(), *flights.values()} <= {1}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
+from named_runs import named_run
 from run_part import component, component_run, run
 from waiting import wait_for
 
@@ -267,7 +268,7 @@ def test_what_is_published_between_the_look_and_the_claim_is_hit(
     (barriers / "driver.before_start.hold").unlink()
     worker.join()
     assert sorted(states(store)) == [ExecutionState.CACHED, ExecutionState.COMPLETE]
-    assert store.run_outputs(pipeline="pipeline", run_id="run", component_id="Make", key="examples") == [made]
+    assert store.run_outputs(named_run("pipeline", "run"), component_id="Make", key="examples") == [made]
 
 
 def test_log_lines_arrive_as_they_are_written(

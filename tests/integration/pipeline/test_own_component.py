@@ -140,24 +140,24 @@ def test_a_base_class_without_outputs_has_no_executor_to_hand_on(dag_file: Path)
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "planned", "words"),
     [
-        (("def run(", "def run(:"), UserCodeError, "executor.py, line 9: not valid Python"),
-        (("def run(", "def ran("), UserCodeError, r"executor\.py has no function run\(\); it defines: Counter, Path"),
-        (("import json", "import json, no_such_library"), UserCodeError, "no_such_library"),
+        (("def run(", "def run(:"), "fails", "executor.py, line 9: not valid Python"),
+        (("def run(", "def ran("), "run", r"executor\.py has no function run\(\); it defines: Counter, Path"),
+        (("import json", "import json, no_such_library"), "run", "no_such_library"),
     ],
 )
 def test_an_executor_that_cannot_run_is_the_users_code(
-    pipeline: Pipeline, dag_file: Path, change: tuple[str, str], error: type[Exception], words: str
+    pipeline: Pipeline, dag_file: Path, change: tuple[str, str], planned: str, words: str
 ) -> None:
     executor = dag_file.with_name("executor.py")
     executor.write_text(executor.read_text().replace(*change))
     dag = pipeline.own(parsed(dag_file))
-    assert pipeline.plan(dag)["WordCount"].verdict.value == "run"
+    assert pipeline.plan(dag)["WordCount"].verdict.value == planned
     component = dag.get_task("WordCount")
     assert isinstance(component, ComponentOperator)
     assert component.warm_parent() is None
-    with pytest.raises(error, match=words):
+    with pytest.raises(UserCodeError, match=words):
         pipeline.run(dag)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import parts
 import pytest
 from airflow.sdk import DAG, task
+from named_runs import named_run
 from planned import Pipeline
 
 from airflow_provider_mlpipe.artifacts import Examples, Model
@@ -21,9 +22,17 @@ from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import ExecutionState
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
-from airflow_provider_mlpipe.planning import planner
 from airflow_provider_mlpipe.planning.planner import PlannedNode, Verdict
 from airflow_provider_mlpipe.planning.preview import preview_context
+
+
+class GatelessOperator(parts.MakeOperator):
+    """A Make whose outputs nobody judges."""
+
+    check_gate = NodeOperator.check_gate
+
+
+NEXT = named_run("d", "next")
 
 
 class ProbeOperator(parts.MakeOperator):
@@ -218,7 +227,7 @@ def test_a_follower_that_a_skip_would_take_along_keeps_a_hit_from_being_skipped(
 def test_a_shut_gate_is_left_to_its_task(pipeline: Pipeline) -> None:
     pipeline.run(pipeline.dag(*make_and_use()))
     nodes = pipeline.plan(pipeline.dag(*make_and_use(shut=True)))
-    assert verdicts(nodes) == {"Make": "hit", "Use": "unknown"}
+    assert verdicts(nodes) == {"Make": "fails", "Use": "unknown"}
     assert "its gate fails" in nodes["Make"].reason
     assert not nodes["Make"].is_skipped
 
@@ -231,12 +240,40 @@ def test_what_only_the_task_knows_is_unknown(pipeline: Pipeline) -> None:
     assert pipeline.plan(pipeline.dag(*make_and_use(params={"a": 1})))["Make"].reason == "it has Params of its own"
 
 
-def test_what_cannot_be_decided_is_left_to_its_task(pipeline: Pipeline) -> None:
-    nodes = pipeline.plan(pipeline.dag(*make_and_use(module_file="/no/such.py")))
-    assert nodes["Make"].verdict is Verdict.RUN
-    assert nodes["Make"].reason.startswith("UserCodeError: ")
-    wrong = pipeline.plan(pipeline.dag(*make_and_use(text="{{ no_such_thing.x }}")))
-    assert wrong["Make"].reason.startswith("UndefinedError: ")
+def _fail() -> None:
+    raise RuntimeError("a macro of the user's")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"module_file": "/no/such.py"}, "UserCodeError: "),
+        ({"cache_files": ["loop"]}, "InvalidInputError: cache_files: loop cannot be read"),
+        ({"text": "{{ no_such_thing.x }}"}, "UndefinedError: "),
+        ({"text": "{{ ds "}, "TemplateSyntaxError: "),
+        ({"text": "{{ fail() }}"}, "RuntimeError: a macro of the user's"),
+    ],
+)
+def test_a_problem_of_a_component_is_told_and_left_to_its_task(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Mapping[str, Any], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    other = parts.MakeOperator(task_id="Other")
+    nodes = pipeline.plan(pipeline.dag(*make_and_use(**arguments), other, user_defined_macros={"fail": _fail}))
+    assert verdicts(nodes) == {"Make": "fails", "Other": "run", "Use": "unknown"}
+    assert nodes["Make"].reason.startswith(reason)
+
+
+def test_a_partial_run_renders_what_it_runs(pipeline: Pipeline) -> None:
+    def dag(text: str) -> DAG:
+        make = GatelessOperator(text=text)
+        return pipeline.dag(
+            make, parts.UseOperator(examples=make.outputs["examples"]), user_defined_macros={"fail": _fail}
+        )
+
+    pipeline.run(dag("hello"))
+    assert verdicts(pipeline.plan(dag("{{ fail() }}"), from_components=["Use"])) == {"Gateless": "taken", "Use": "hit"}
 
 
 def test_a_resolver_is_pinned(pipeline: Pipeline) -> None:
@@ -257,8 +294,7 @@ def test_a_resolver_is_pinned(pipeline: Pipeline) -> None:
 
 
 def commit(pipeline: Pipeline, dag: DAG, run_id: str = "next", clear: int = 0, **params: Any) -> bool:
-    nodes = list(pipeline.plan(dag, run_id, **params).values())
-    return planner.commit(pipeline.store, nodes, pipeline="d", run_id=run_id, clear=clear)
+    return pipeline.draft(dag, run_id, **params).commit(clear=clear)
 
 
 def test_an_input_that_cannot_change_the_output_is_read_and_makes_no_miss(pipeline: Pipeline) -> None:
@@ -304,23 +340,60 @@ def test_a_plan_is_committed_once_with_what_it_found(pipeline: Pipeline, tmp_pat
         ("Importer", ExecutionState.COMPLETE, 0),
         ("Use", ExecutionState.CACHED, 0),
     ]
-    tasks = pipeline.store.plan(pipeline="d", run_id="next", clear=0)
+    tasks = pipeline.store.plan(NEXT, clear=0)
     assert tasks is not None
     assert [task.execution_id for task in tasks] == [each.id for each in reversed(recorded)]
-    (model,) = pipeline.store.run_outputs(pipeline="d", run_id="next", component_id="Use", key="model")
+    (model,) = pipeline.store.run_outputs(NEXT, component_id="Use", key="model")
     assert isinstance(model, Model)
     used = pipeline.store.execution_artifacts(recorded[0].id, "INPUT")["examples"]
-    assert used == pipeline.store.run_outputs(pipeline="d", run_id="next", component_id="Importer", key="result")
+    assert used == pipeline.store.run_outputs(NEXT, component_id="Importer", key="result")
     assert commit(pipeline, dag(), clear=1)
+
+
+def test_a_resolver_finds_what_the_nodes_above_it_publish_in_the_same_run(pipeline: Pipeline, tmp_path: Path) -> None:
+    """As it does when their tasks run one after the other."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+
+    def dag(dag_id: str) -> DAG:
+        make = parts.MakeOperator()
+        newest = ResolverOperator(task_id="Newest", strategy="LatestArtifact", artifact_type=Examples)
+        importer = ImporterOperator(source_uri=str(folder), artifact_type=Model)
+        latest = ResolverOperator(task_id="Latest", strategy="LatestArtifact", artifact_type=Model)
+        maybe = parts.MaybeOperator(examples=newest.outputs["result"], hint=latest.outputs["result"])
+        made = pipeline.dag(make, newest, importer, latest, maybe, dag_id=dag_id)
+        made.set_dependency("Make", "Newest")
+        made.set_dependency("Importer", "Latest")
+        return made
+
+    pipeline.run(pipeline.dag(parts.MakeOperator(), dag_id="elsewhere"))
+    pipeline.run(dag("d"))
+    (folder / "added").touch()
+    before = pipeline.store.artifacts().items
+    assert {name: node.verdict.value for name, node in pipeline.plan(dag("other")).items()} == {
+        "Make": "hit", "Newest": "resolved", "Importer": "resolved", "Latest": "resolved", "Maybe": "hit",
+    }  # fmt: skip
+    assert pipeline.store.artifacts().items == before
+    assert not pipeline.store.contexts(name="other").items
+
+    for dag_id in ("d", "other"):
+        assert pipeline.draft(dag(dag_id)).commit(clear=0)
+        newest, latest, imported = (
+            pipeline.store.run_outputs(named_run(dag_id, "next"), component_id=name, key="result")
+            for name in ("Newest", "Latest", "Importer")
+        )
+        assert [artifact.uri for artifact in newest] == [str(pipeline.root / "Make/examples/1")]
+        assert latest == imported
+        assert latest[0].id > max(artifact.id or 0 for artifact in before)
 
 
 def test_a_plan_whose_hits_are_gone_when_it_commits_records_nothing(pipeline: Pipeline) -> None:
     pipeline.run(pipeline.dag(*make_and_use()))
-    nodes = list(pipeline.plan(pipeline.dag(*make_and_use())).values())
+    draft = pipeline.draft(pipeline.dag(*make_and_use()))
     pipeline.store.mark_missing([2])
     with pytest.raises(TransientError, match="not all LIVE any more"):
-        planner.commit(pipeline.store, nodes, pipeline="d", run_id="next", clear=0)
-    assert pipeline.store.plan(pipeline="d", run_id="next", clear=0) is None
+        draft.commit(clear=0)
+    assert pipeline.store.plan(NEXT, clear=0) is None
     assert not pipeline.store.executions(run_id="next").items
 
 
@@ -331,28 +404,11 @@ def test_the_plan_ends_what_dead_workers_left_running(pipeline: Pipeline, databa
         "UPDATE mlpipe.execution SET state = 'RUNNING', claim_token = gen_random_uuid(), ended_at = NULL,"
         " heartbeat_at = heartbeat_at - interval '61 seconds' WHERE component_id = 'Make'"
     )
-    tasks = dag.get_task("plan")._committed(pipeline.store, preview_context(dag, {}, run_id="next"))
+    tasks = dag.get_task("plan")._committed(pipeline.store, preview_context(dag, {}, run=NEXT))
     assert [task.verdict for task in tasks] == ["run", "unknown"]
     ended = pipeline.store.execution(made.id)
     assert ended is not None
     assert ended.state is ExecutionState.ABANDONED
-
-
-def test_a_task_takes_up_its_plan_once_per_clear(pipeline: Pipeline) -> None:
-    pipeline.run(pipeline.dag(*make_and_use()))
-    make = parts.MakeOperator()
-    dag = pipeline.dag(make, parts.UseOperator(examples=make.outputs["examples"], trigger_rule="all_success"))
-    assert commit(pipeline, dag)
-
-    def take_up(component_id: str, clear: int) -> bool:
-        return pipeline.store.take_up_plan(
-            pipeline="d", run_id="next", component_id=component_id, clear=clear
-        ) is not None  # fmt: skip
-
-    assert not take_up("Use", 0)  # it was skipped: whoever asks was cleared
-    assert take_up("Make", 0)
-    assert take_up("Make", 0)  # a retry
-    assert not take_up("Make", 1)  # cleared
 
 
 # Partial runs
@@ -416,7 +472,7 @@ def test_a_partial_run_that_cannot_be(pipeline: Pipeline) -> None:
         pipeline.plan(dag, from_components=["second"])
     with pytest.raises(InvalidInputError, match="no component is left to run from second to first"):
         pipeline.plan(dag, from_components=["second"], to_components=["first"])
-    with pytest.raises(InvalidInputError, match="run lost has no result of this component"):
+    with pytest.raises(InvalidInputError, match="there is no earlier run lost"):
         pipeline.plan(dag, from_components=["second"], base_run_id="lost")
     pipeline.run(dag)
     (pipeline.root / "first" / "examples" / "1" / "0.txt").unlink()

@@ -299,8 +299,9 @@ def test_the_store_is_asked_for_a_thousand_at_once(place: Place) -> None:
     place.change(
         "INSERT INTO mlpipe.execution_type (name) VALUES ('Make');"
         "INSERT INTO mlpipe.execution"
-        " (type_id, pipeline, run_id, component_id, state, fingerprint, fingerprint_parts, ended_at) SELECT"
-        " 1, 'pipeline', 'r' || n, 'Make', CASE WHEN n % 2 = 0 THEN 'FAILED' ELSE 'COMPLETE' END, '', '{}', now()"
+        " (type_id, pipeline, run_id, run_key, component_id, state, fingerprint, fingerprint_parts, ended_at) SELECT"
+        " 1, 'pipeline', 'r' || n, gen_random_uuid(), 'Make',"
+        " CASE WHEN n % 2 = 0 THEN 'FAILED' ELSE 'COMPLETE' END, '', '{}', now()"
         " FROM generate_series(1, 2500) AS n"
     )
     for number in range(1, 2501):
