@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.user_code import Source, dotted_source, executor_source, module_source
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
@@ -49,9 +50,12 @@ def compute(
     `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing.
     """
     parts = {"component": spec.component_type}
-    sources = [executor_source(spec.executor)] if spec.executor else []  # an Importer or Resolver has none
-    for executor in sources:
-        parts |= {"executor": executor.entry, "executor function": spec.executor.rpartition(":")[2]}
+    sources = []
+    if spec.executor:  # an Importer or Resolver has none
+        address = Address.parse(spec.executor)
+        executor = executor_source(address)
+        sources.append(executor)
+        parts |= {"executor": executor.entry, "executor function": address.function}
         parts |= {f"output {key}": artifact_type for key, artifact_type in spec.outputs.items()}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
         parts |= {f"library {name}": version for name, version in executor.libraries.items()}

@@ -9,22 +9,15 @@ from __future__ import annotations
 import ast
 import functools
 import json
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_mlpipe.caching.libraries import (
-    PACKAGE,
-    PACKAGE_ROOT,
-    is_installed,
-    library_versions,
-    missing_libraries,
-)
+from airflow_provider_mlpipe.caching.address import Address, find_module, import_roots, local_files, local_roots
+from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, library_versions, missing_libraries
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.storage.digests import file_digest
 
-_OURS = (PACKAGE_ROOT.parent,)
 # It only imports names lazily. If it were hashed, every release would make all cached results unusable.
 _NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
 
@@ -56,7 +49,7 @@ def module_source(
     Raises UserCodeError when the file is missing or has a syntax error.
     """
     roots = local_roots(entry) if roots is None else roots
-    files, imports = _closure([entry.resolve(), *_files(dotted, roots, is_ours)], roots, is_ours)
+    files, imports = _closure([entry.resolve(), *local_files(dotted, roots, is_ours)], roots, is_ours)
     return Source(
         entry=file_digest(entry),
         files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
@@ -70,11 +63,6 @@ def _loaded_with(imports: Collection[str]) -> frozenset[str]:
     """The libraries behind `tf.keras`: TensorFlow imports them at the first use, and TFMA loads models with them."""
     uses_tensorflow = any(name.partition(".")[0] == "tensorflow" for name in imports)
     return frozenset({"keras", "tf_keras"}) if uses_tensorflow else frozenset()
-
-
-def package_source(path: Path) -> Source:
-    """The code that a module of this package consists of."""
-    return module_source(path, roots=_OURS, is_ours=True)
 
 
 def dotted_source(module: str, what: str) -> Source:
@@ -93,21 +81,19 @@ def dotted_source(module: str, what: str) -> Source:
     return Source(entry=entry, files={}, libraries={}, imports=frozenset(), paths=frozenset())
 
 
-def executor_source(executor: str) -> Source:
-    """The code of a "package.module:function" or "/path/file.py:function" executor.
+def executor_source(address: Address) -> Source:
+    """The code of an executor.
 
     Raises UserCodeError when no such module is found, and InvalidInputError when an executor of this package needs a
     library that is not installed.
     """
-    module = executor.rpartition(":")[0]
-    if module.endswith(".py"):
-        if not Path(module).is_file():
-            raise UserCodeError(f"executor {executor}: the file does not exist; write it, or set EXECUTOR to another")
-        return module_source(Path(module))
-    path = _package_module(module)
-    if path is None:
-        return dotted_source(module, f"executor {executor}")
-    source = package_source(path)
+    if address.file is not None:
+        if not address.file.is_file():
+            raise UserCodeError(f"executor {address}: the file does not exist; write it, or set EXECUTOR to another")
+        return module_source(address.file)
+    if not address.is_ours:
+        return dotted_source(address.module, f"executor {address}")
+    source = module_source(address.entries[-1], roots=address.roots, is_ours=True)
     if missing := missing_libraries(source.imports):
         raise InvalidInputError(
             f"this worker lacks the library {', '.join(missing)}: install the components' libraries on every worker: "
@@ -116,45 +102,13 @@ def executor_source(executor: str) -> Source:
     return source
 
 
-def imported_first(executor: str) -> frozenset[str]:
+def imported_first(address: Address) -> frozenset[str]:
     """The top-level names of the libraries that are imported before the executor starts; empty if it is not found."""
-    module = executor.rpartition(":")[0]
-    if module.endswith(".py"):
-        entries, roots, is_ours = [Path(module).resolve()], local_roots(Path(module)), False
-    else:
-        is_ours = _package_module(module) is not None
-        roots = list(_OURS) if is_ours else import_roots()
-        entries = _files(module, roots, is_ours)
     try:
-        _, imports = _closure(entries, roots, is_ours, only_first=True)
+        _, imports = _closure(address.entries, address.roots, address.is_ours, only_first=True)
     except UserCodeError:  # its task says what is wrong
         return frozenset()
     return frozenset(name.partition(".")[0] for name in imports)
-
-
-def _package_module(module: str) -> Path | None:
-    return find_module(module, _OURS) if module.split(".")[0] == PACKAGE else None
-
-
-def local_roots(entry: Path) -> list[Path]:
-    """Where to look for a user module's local imports: its folder, and the import path outside of the installation."""
-    return list(dict.fromkeys([entry.resolve().parent, *import_roots()]))
-
-
-def import_roots() -> list[Path]:
-    """The import path outside of the installation. The current folder is not on it: executors start without that."""
-    folders = (Path(item).resolve() for item in sys.path if item)
-    return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not is_installed(folder)))
-
-
-def find_module(dotted: str, roots: Sequence[Path]) -> Path | None:
-    """The file of a module below one of the roots, or None."""
-    for root in roots:
-        base = root.joinpath(*dotted.split("."))
-        for candidate in (base / "__init__.py", base.with_suffix(".py")):
-            if candidate.is_file():
-                return candidate.resolve()
-    return None
 
 
 def _closure(
@@ -175,22 +129,11 @@ def _closure(
         files.add(path)
         for name in set(_imports(path, roots, only_first)) - names:
             names.add(name)
-            found = _files(name, roots, is_ours)
+            found = local_files(name, roots, is_ours)
             queue.extend(found)
             if not found:
                 external.add(name)
     return frozenset(files), frozenset(external)
-
-
-def _files(dotted: str, roots: Sequence[Path], is_ours: bool) -> list[Path]:
-    """The local files that run when `dotted` is imported: the `__init__` of its packages and the module itself."""
-    parts = dotted.split(".") if dotted else []
-    # For user code this package is a library, even if it is a checkout on the import path. For this package everything
-    # else is a library.
-    if (parts[:1] == [PACKAGE]) != is_ours:
-        return []
-    names = (".".join(parts[: i + 1]) for i in range(len(parts)))
-    return [path for name in names if (path := find_module(name, roots))]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
@@ -23,10 +24,10 @@ _AT_START = frozenset({"sitecustomize", "usercustomize"})
 
 def load_executor(executor: str) -> Callable[..., Any]:
     """The function of a "package.module:function" or "/path/file.py:function" executor; raises UserCodeError."""
-    module, _, function = executor.rpartition(":")
-    if module.endswith(".py"):
-        return load_function(module, None, function)
-    return load_function(None, f"{module}.{function}", "EXECUTOR")
+    address = Address.parse(executor)
+    if address.file is not None:
+        return load_function(address.module, None, address.function)
+    return load_function(None, f"{address.module}.{address.function}", "EXECUTOR")
 
 
 def load_function(module_file: str | None, function: str | None, default_name: str) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, is_installed
 from airflow_provider_mlpipe.execution import linux, runner, warm
 from airflow_provider_mlpipe.execution.keeper import keep, leave_output, refuse
@@ -240,7 +241,7 @@ def _why_refuse(request: Mapping[str, Any], imports: Imports) -> str | None:
     if others:
         return f"the parent was started with other values than this task for: {', '.join(others)}"
     invocation = pb.ExecutorInvocation.FromString(Path(request["files"][0]).read_bytes())
-    values = [invocation.executor.rpartition(":")[0], *from_map(invocation.parameters).values()]
+    values = [Address.parse(invocation.executor).module, *from_map(invocation.parameters).values()]
     modules = [value for value in values if str(value).endswith(".py")]
     folders = {Path(path).parent for path in modules} | {Path(entry) for entry in request["path"]}
     hidden = [str(path) for folder in sorted(folders) for path in _modules_in(folder) if path.stem in imports.modules]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import driver
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision, Verify
 from airflow_provider_mlpipe.caching.user_code import imported_first
 from airflow_provider_mlpipe.exceptions import InProgressError, InvalidInputError, PipelineError, TransientError
@@ -118,7 +119,8 @@ class ComponentOperator(NodeOperator):
     def warm_parent(self) -> WarmParent | None:
         """The process that forks this component's executor; None where that saves no time or is not possible."""
         idle_seconds = warm_parent_idle_seconds()
-        if idle_seconds <= 0 or HEAVY.isdisjoint(imported_first(self.SPEC.executor)) or not is_possible():
+        address = Address.parse(self.SPEC.executor)
+        if idle_seconds <= 0 or HEAVY.isdisjoint(imported_first(address)) or not is_possible():
             return None
         return WarmParent(home=airflow_home(), idle_seconds=idle_seconds)
 

@@ -235,14 +235,16 @@ def rows() -> int:
 '''
 DERIVED = """
 from airflow_provider_mlpipe import ToyOperator
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.user_code import executor_source, imported_first
 from airflow_provider_mlpipe.execution.warm import HEAVY, PRELOADED
 
 executor = ToyOperator.SPEC.executor
+address = Address.parse(executor)
 assert executor == "airflow_provider_mlpipe.components.toy.executor:run", executor
-assert executor.partition(":")[0] in PRELOADED
-assert "tensorflow-transform" in executor_source(executor).libraries
-assert "tensorflow_transform" in imported_first(executor) & HEAVY
+assert address.module in PRELOADED
+assert "tensorflow-transform" in executor_source(address).libraries
+assert "tensorflow_transform" in imported_first(address) & HEAVY
 """
 
 

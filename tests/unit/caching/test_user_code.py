@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from code_files import printed, write
 
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT
-from airflow_provider_mlpipe.caching.user_code import module_source, package_source
+from airflow_provider_mlpipe.caching.user_code import executor_source, module_source
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
 
@@ -42,7 +43,7 @@ def test_import_cycle_ends(tmp_path: Path) -> None:
 
 
 def test_an_executor_is_hashed_with_the_package_modules_it_imports() -> None:
-    source = package_source(PACKAGE_ROOT / "execution" / "runner.py")
+    source = executor_source(Address.parse(f"{PACKAGE}.execution.runner:run"))
     assert "airflow_provider_mlpipe/artifacts.py" in source.files
     assert "airflow_provider_mlpipe/exceptions.py" in source.files
     assert "airflow_provider_mlpipe/pipeline/dag_factory.py" not in source.files
@@ -52,12 +53,13 @@ def test_an_executor_is_hashed_with_the_package_modules_it_imports() -> None:
 def test_an_executor_is_the_same_code_installed_beside_its_libraries(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE_ROOT, tmp_path / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "isal.py").write_text("import json")
+    executor = f"{PACKAGE}.records.tfrecord:TFRecordWriter"
     code = (
         "from airflow_provider_mlpipe.caching.user_code import *;"
-        "source = package_source(PACKAGE_ROOT / 'records/tfrecord.py');"
+        f"source = executor_source(Address.parse('{executor}'));"
         "print(PACKAGE_ROOT.parent, sorted(source.files.items()), source.libraries)"
     )
-    here = package_source(PACKAGE_ROOT / "records/tfrecord.py")
+    here = executor_source(Address.parse(executor))
     assert printed(code, tmp_path) == f"{tmp_path} {sorted(here.files.items())} {here.libraries}"
 
 
@@ -67,7 +69,7 @@ def test_a_library_that_an_executor_of_ours_lacks_is_named_with_what_to_install(
     executor.write_text(f"{executor.read_text()}\ndef later():\n    import absent_library.part\n")
     code = (
         "from airflow_provider_mlpipe.caching.user_code import *\n"
-        f"try: executor_source('{PACKAGE}.components.pusher.executor:run')\n"
+        f"try: executor_source(Address.parse('{PACKAGE}.components.pusher.executor:run'))\n"
         "except InvalidInputError as error: print(error)"
     )
     said = printed(code, tmp_path)
@@ -83,7 +85,8 @@ def test_what_an_executor_imports_first_is_what_it_imports_outside_of_functions(
     )
     code = (
         "import os, sys; sys.path.insert(0, os.getcwd()); from airflow_provider_mlpipe.caching.user_code import *;"
-        "print(*(sorted(imported_first(name)) for name in ('work:run', f'{os.getcwd()}/work.py:run', 'wrong:run')))"
+        "names = 'work:run', f'{os.getcwd()}/work.py:run', 'wrong:run';"
+        "print(*(sorted(imported_first(Address.parse(name))) for name in names))"
     )
     write(tmp_path, wrong="import json\ndef run(:")
     assert printed(code, tmp_path) == "['b', 'json', 'keras'] ['b', 'json', 'keras'] []"
