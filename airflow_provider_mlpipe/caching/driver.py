@@ -31,9 +31,9 @@ class CachePolicy:
     """Which earlier results a component may reuse, and how their files are checked first.
 
     `mode` True looks for an earlier result. "refresh" runs, and lets later runs reuse the new result. False runs, and
-    does not let later runs reuse the result. `ttl` (a maximum age) and `scope` narrow the search. `files` are part of
-    the fingerprint. `verify` says how outputs are checked: "exists" compares the number and total size of the files
-    with what was published, "digest" also reads their content.
+    does not let later runs reuse the result. `ttl` (a maximum age) and `scope` narrow the search. `files` and the
+    environment variables `env` are part of the fingerprint. `verify` says how outputs are checked: "exists" compares
+    the number and total size of the files with what was published, "digest" also reads their content.
     """
 
     mode: CacheMode = True
@@ -41,6 +41,7 @@ class CachePolicy:
     scope: CacheScope = "store"
     verify: Verify = "exists"
     files: Sequence[str] = field(default=())
+    env: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +67,17 @@ class ComponentRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A hit (`cached` is the earlier execution) or a miss, the reason as text, and whether later runs may reuse it."""
+    """A hit (`cached` is the earlier execution) or a miss, the reason as text, and whether later runs may reuse it.
+
+    `unknown` says what the fingerprint does not cover although the code may depend on it.
+    """
 
     start: ExecutionStart
     cached: CachedExecution | None
     reason: str
     is_reusable: bool
     source_files: frozenset[str]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,7 @@ def decide(
         reason=reason,
         is_reusable=run.cache.mode is not False,
         source_files=fingerprint.source_files,
+        unknown=fingerprint.unknown,
     )
 
 
@@ -120,6 +126,7 @@ def _fingerprint(run: ComponentRun) -> Fingerprint:
         parameters=run.parameters,
         external=run.external,
         cache_files=run.cache.files,
+        cache_env=run.cache.env,
     )
 
 

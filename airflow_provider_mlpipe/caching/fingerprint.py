@@ -15,20 +15,26 @@ from typing import Any
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.caching.address import Address
+from airflow_provider_mlpipe.caching.environment import LIBRARY_DEFAULTS, environment_parts
 from airflow_provider_mlpipe.caching.user_code import Source, dotted_source, executor_source, module_source
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 
 _ENTRY = "user code of "
+_VARIABLE = "environment variable "
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """The `parts` by name, and the absolute paths of the local source files that were hashed for them."""
+    """The `parts` by name, and the absolute paths of the local source files that were hashed for them.
+
+    `unknown` says what else the code may depend on, as texts that name the remedy.
+    """
 
     parts: Mapping[str, str]
     source_files: frozenset[str]
+    unknown: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -43,6 +49,7 @@ def compute(
     parameters: Mapping[str, Any],
     external: Mapping[str, str],
     cache_files: Sequence[str] = (),
+    cache_env: Sequence[str] = (),
 ) -> Fingerprint:
     """The fingerprint of one execution.
 
@@ -69,7 +76,27 @@ def compute(
         more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
         parts |= more
         sources += [source] if source else []
-    return Fingerprint(parts=parts, source_files=frozenset().union(*(source.paths for source in sources)))
+    parts |= {f"{_VARIABLE}{name}": digest for name, digest in _environment(sources, cache_env).items()}
+    return Fingerprint(
+        parts=parts,
+        source_files=frozenset().union(*(source.paths for source in sources)),
+        unknown=() if cache_env else tuple(_unknown(sources)),
+    )
+
+
+def _environment(sources: Sequence[Source], cache_env: Sequence[str]) -> dict[str, str]:
+    libraries = {name.partition(".")[0] for source in sources for name in source.imports}
+    defaults = {} if libraries.isdisjoint({"keras", "tensorflow", "tf_keras"}) else LIBRARY_DEFAULTS
+    found = frozenset().union(*(source.variables for source in sources))
+    return environment_parts(cache_env, found, defaults)
+
+
+def _unknown(sources: Sequence[Source]) -> Iterator[str]:
+    if places := [place for source in sources for place in source.unnamed]:
+        yield (
+            f"{'; '.join(places)}: reads environment variables whose names are not written there, so a change of their "
+            "values is not noticed; name those that change the result in cache_env"
+        )
 
 
 def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -202,5 +229,6 @@ _DIGESTS: Mapping[str, str] = {
     "executor": "executor",
     "content of ": "content of ",
     "file ": "file ",
+    _VARIABLE: _VARIABLE,
 }
 """Parts whose values are digests: the text says only that they changed."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_mlpipe.caching.address import Address, find_module, import_roots, local_files, local_roots
+from airflow_provider_mlpipe.caching.environment import variables
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, library_versions, missing_libraries
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.storage.digests import file_digest
@@ -28,7 +29,8 @@ class Source:
 
     `entry` is the digest of the module itself, `files` {display name: sha256} of its other local files, `libraries`
     {distribution: version}. `imports` are the dotted names that it imports from elsewhere, `paths` the absolute paths
-    of all local files.
+    of all local files. `variables` are the environment variables that user code reads; `unnamed` are the places where
+    it reads some whose names are not written there.
     """
 
     entry: str
@@ -36,6 +38,8 @@ class Source:
     libraries: dict[str, str]
     imports: frozenset[str]
     paths: frozenset[str]
+    variables: frozenset[str] = frozenset()
+    unnamed: tuple[str, ...] = ()
 
 
 def module_source(
@@ -50,12 +54,15 @@ def module_source(
     """
     roots = local_roots(entry) if roots is None else roots
     files, imports = _closure([entry.resolve(), *local_files(dotted, roots, is_ours)], roots, is_ours)
+    found = [] if is_ours else [(name, path, line) for path in sorted(files) for name, line in _parsed(path).variables]
     return Source(
         entry=file_digest(entry),
         files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
         libraries=library_versions(imports | _loaded_with(imports)),
         imports=imports,
         paths=frozenset(str(path) for path in files),
+        variables=frozenset(name for name, _, _ in found if name is not None),
+        unnamed=tuple(f"{path}, line {line}" for name, path, line in found if name is None),
     )
 
 
@@ -148,27 +155,42 @@ class _Import:
 
 def _imports(path: Path, roots: Sequence[Path], only_first: bool) -> Iterator[str]:
     """The dotted names that a file imports; `from a import b` gives both a and a.b."""
-    try:
-        stat = path.stat()
-        found = _import_statements(path, stat.st_mtime_ns, stat.st_size)
-    except FileNotFoundError as error:
-        raise UserCodeError(f"module file {path} does not exist") from error
-    for one in found:
+    for one in _parsed(path).imports:
         if one.is_first or not only_first:
             base = _absolute(one, path, roots)
             yield from ([base] if base else [])
             yield from (f"{base}.{name}" if base else name for name in one.names)
 
 
-@functools.lru_cache(maxsize=4096)
-def _import_statements(path: Path, mtime_ns: int, size: int) -> list[_Import]:
-    """Cached until the file changes, since components share most of their files and parsing takes most of the time."""
+@dataclass(frozen=True, kw_only=True)
+class _Parsed:
+    """The import statements of a file, and the environment variables that it reads, with their lines."""
+
+    imports: Sequence[_Import]
+    variables: Sequence[tuple[str | None, int]]
+
+
+def _parsed(path: Path) -> _Parsed:
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        stat = path.stat()
+        return _parse(path, stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError as error:
+        raise UserCodeError(f"module file {path} does not exist") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(path: Path, mtime_ns: int, size: int) -> _Parsed:
+    """Cached until the file changes, since components share most of their files and parsing takes most of the time."""
+    text = path.read_bytes()
+    try:
+        tree = ast.parse(text, filename=str(path))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise UserCodeError(f"{path}{f', line {line}' if line else ''}: not valid Python: {error}") from error
-    return list(_found_below(tree, is_first=True))
+    reads_environment = b"environ" in text or b"getenv" in text  # few files do, and looking takes time
+    return _Parsed(
+        imports=list(_found_below(tree, is_first=True)), variables=list(variables(tree)) if reads_environment else ()
+    )
 
 
 def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_provider_mlpipe.caching.environment import LIBRARY_DEFAULTS
+
 # Environment variables for libraries, unless the user has set them.
 _DEFAULTS = {
     # One pinned Keras: importing tensorflow_transform first would otherwise turn tf.keras into the legacy one.
-    "TF_USE_LEGACY_KERAS": "0",
+    "TF_USE_LEGACY_KERAS": LIBRARY_DEFAULTS["TF_USE_LEGACY_KERAS"],
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 # Prefixes of the variables that Python and libraries read only once, at start or import. Other variables are read when

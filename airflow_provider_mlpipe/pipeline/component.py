@@ -49,7 +49,10 @@ class ComponentOperator(NodeOperator):
         result. False: run, and do not let later runs reuse the result
     :param cache_ttl: maximum age of a result that may be reused (default: any age)
     :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": results of any DAG)
-    :param cache_files: further files whose content is part of the fingerprint
+    :param cache_files: further files and folders whose content is part of the fingerprint, such as those that
+        TensorFlow reads by itself
+    :param cache_env: names of environment variables whose values are part of the fingerprint, besides those that the
+        code names in `os.environ[...]` and `os.getenv(...)`
     :param verify: how files are checked before a result is reused: "exists" (their number and total size) or "digest"
         (also their content)
     :param beam_pipeline_args: for components that use Beam (default: the DAG's; without a runner they run locally)
@@ -68,6 +71,7 @@ class ComponentOperator(NodeOperator):
         cache_ttl: timedelta | None = None,
         cache_scope: CacheScope | None = None,
         cache_files: Sequence[str] = (),
+        cache_env: Sequence[str] = (),
         verify: Verify | None = None,
         beam_pipeline_args: Sequence[str] | None = None,
         **kwargs: Any,
@@ -78,6 +82,7 @@ class ComponentOperator(NodeOperator):
         self.cache_ttl = cache_ttl
         self.cache_scope = cache_scope
         self.cache_files = tuple(cache_files)
+        self.cache_env = tuple(cache_env)
         self.verify = verify
         self.beam_pipeline_args = beam_pipeline_args
         self._launcher = Launcher()
@@ -96,6 +101,7 @@ class ComponentOperator(NodeOperator):
             scope=self.cache_scope or "store",
             verify=self.verify or "exists",
             files=self.cache_files,
+            env=self.cache_env,
         )
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Decision:
@@ -110,6 +116,8 @@ class ComponentOperator(NodeOperator):
             _, outputs = publisher.publish_hit(self.store, decision.start, decision.cached.execution_id)
             return outputs
         self.log.info("%s: runs, %s", self.task_id, decision.reason)
+        for unknown in decision.unknown:
+            self.log.warning("%s: %s", self.task_id, unknown)
         return self._run_executor(run, decision)
 
     def cached_outputs_problem(self, outputs: Published) -> str | None:

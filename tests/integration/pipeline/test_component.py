@@ -179,6 +179,36 @@ def test_code_that_is_edited_while_it_runs_makes_the_result_not_reusable(
     assert "changed while it ran: user code changed: edited_while_it_runs.py" in str(execution.not_reusable_reason)
 
 
+READS_A_VARIABLE = "import os\nNAME = 'MLPIPE_TEST_K'\ndef make_text(): return "
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [("os.environ.get(NAME, '1')", {}), ("dict(os.environ).get(NAME, '1')", {"cache_env": ["MLPIPE_TEST_K"]})],
+)
+def test_an_environment_variable_that_code_reads_counts(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_log: TaskLog, code: str, settings: dict[str, Any]
+) -> None:
+    module = tmp_path / f"reads_a_variable_{len(code)}.py"
+    module.write_text(READS_A_VARIABLE + code)
+    made = []
+    for number, value in enumerate(("1", "7", "7")):
+        monkeypatch.setenv("MLPIPE_TEST_K", value)
+        made.append(one(run(make(module_file=str(module), **settings), run_id=str(number))))
+    assert [Path(artifact.uri, "0.txt").read_text() for artifact in made] == ["1", "7", "7"]
+    assert made[1].id == made[2].id
+    assert "runs, environment variable MLPIPE_TEST_K changed" in task_log.text
+    assert "cache_env" not in task_log.text
+
+
+def test_a_variable_whose_name_is_computed_is_warned_of(make: Make, tmp_path: Path, task_log: TaskLog) -> None:
+    module = tmp_path / "reads_any_variable.py"
+    module.write_text(READS_A_VARIABLE + "str(len(os.environ))")
+    run(make(module_file=str(module)))
+    assert f"{module}, line 3: reads environment variables whose names are not written there" in task_log.text
+    assert "name those that change the result in cache_env" in task_log.text
+
+
 def test_outputs_out_of_reach_are_not_given_up(make: Make, store: MetadataStore, tmp_path: Path) -> None:
     first = one(run(make()))
     (tmp_path / "root").rename(tmp_path / "not mounted")
