@@ -14,6 +14,7 @@ from typing import Any, Literal
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import fingerprint as fingerprints
+from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.fingerprint import Fingerprint
 from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore, Run
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
@@ -24,6 +25,8 @@ CacheMode = bool | Literal["refresh"]
 CacheScope = Literal["store", "pipeline"]
 Verify = Literal["exists", "digest"]
 Outputs = Mapping[str, Sequence[Artifact]]
+
+_LOOKS_BACK = 20  # equal executions that differ in what user code read, such as before and after an edit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +173,19 @@ def _flight(run: ComponentRun, fingerprint: Fingerprint) -> str | None:
     return fingerprint.digest if run.cache.scope == "store" else f"{fingerprint.digest} {run.pipeline}"
 
 
-def _find(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> CachedExecution | None:
+def _find(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> tuple[CachedExecution | None, str | None]:
+    """The newest equal execution for which user code read what is there now; else what has changed since the newest."""
     pipeline = run.pipeline if run.cache.scope == "pipeline" else None
-    return store.find_cached(start.fingerprint, pipeline=pipeline, max_age=run.cache.ttl)
+    before, why = None, None
+    for _ in range(_LOOKS_BACK):
+        found = store.find_cached(start.fingerprint, pipeline=pipeline, max_age=run.cache.ttl, before=before)
+        if found is None:
+            break
+        changed = "; ".join(reads.changes(reads.from_struct(found.reads)))
+        if not changed:
+            return found, None
+        before, why = found.execution_id, why or changed
+    return None, why
 
 
 def _look_up(
@@ -191,7 +204,10 @@ def _usable(
 ) -> tuple[CachedExecution | None, str | None]:
     """An equal execution whose files can be used; or None and the problems of those that were found."""
     lost: list[str] = []
-    while cached := _find(store, run, start):
+    while True:
+        cached, changed = _find(store, run, start)
+        if cached is None:
+            return None, f"outputs missing: {'; '.join(lost)}" if lost else changed
         problems = _problems(cached.outputs, run.cache.verify)
         if unreachable := [artifact.uri for artifact, _ in problems if is_out_of_reach(artifact)]:
             # They may come back, so they are not marked as MISSING.
@@ -202,7 +218,6 @@ def _usable(
             continue
         problem = problem_with(cached.outputs)
         return (None, problem) if problem else (cached, None)
-    return None, f"outputs missing: {'; '.join(lost)}" if lost else None
 
 
 def _what_changed(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:

@@ -101,10 +101,15 @@ def _unknown(sources: Sequence[Source]) -> Iterator[str]:
 
 def content_digests(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:
     """The content digest of each Content parameter's file or folder; a module (`.py`) counts as code instead."""
+    paths = content_paths(spec, parameters)
+    return {name: _path_digest(name, path) for name, path in paths.items() if not _is_code(path)}
+
+
+def content_paths(spec: ComponentSpec, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The path of each Content parameter that is given."""
+    kinds = {name: parameter.kind for name, parameter in spec.parameters.items()}
     return {
-        name: _path_digest(name, parameters[name])
-        for name, parameter in spec.parameters.items()
-        if parameter.kind == ComponentSpec.CONTENT and parameters.get(name) and not _is_code(parameters[name])
+        name: parameters[name] for name, kind in kinds.items() if kind == ComponentSpec.CONTENT and parameters.get(name)
     }
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
 from airflow_provider_mlpipe.barriers import barrier
+from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.driver import Decision, Resolution
+from airflow_provider_mlpipe.caching.reads import Read
 from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
 from airflow_provider_mlpipe.proto.values import from_map
@@ -37,7 +39,8 @@ def publish(
     if reason:
         log.warning("later runs will not reuse this result: %s", reason)
     barrier("publisher.before")
-    published = store.publish(claim, outputs, not_reusable_reason=reason)
+    found = [Read(path=read.path, content=read.content, stamp=read.stamp) for read in result.reads]
+    published = store.publish(claim, outputs, not_reusable_reason=reason, reads=reads.to_struct(found))
     barrier("publisher.after")
     return published
 
@@ -65,6 +68,8 @@ def _why_not_reusable(decision: Decision, result: ExecutorResult, changed: str |
         return f"changed while it ran: {changed}"
     if not decision.is_reusable:
         return "caching is off"
+    if result.reads_problem:
+        return result.reads_problem
     unhashed = sorted(path for path in result.user_files if path not in decision.source_files)
     return f"imported while it ran, but not part of the fingerprint: {', '.join(unhashed)}" if unhashed else None
 

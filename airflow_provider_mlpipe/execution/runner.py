@@ -32,6 +32,7 @@ from airflow_provider_mlpipe.exceptions import (
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.keeper import keep
 from airflow_provider_mlpipe.execution.user_code import import_from_source, imported_user_files, load_executor
+from airflow_provider_mlpipe.execution.watch import Watch
 from airflow_provider_mlpipe.forms import from_message
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
@@ -55,8 +56,13 @@ def prepare() -> None:
 
 def run(request: str, answer: str) -> NoReturn:
     """Runs one invocation. Success or failure is in the result file, not in the exit code."""
-    result = _run(pb.ExecutorInvocation.FromString(Path(request).read_bytes()))
+    invocation = pb.ExecutorInvocation.FromString(Path(request).read_bytes())
+    watch = _watch(invocation, Path(answer).parent)
+    result = _run(invocation)
     result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
+    seen = watch.seen(result.user_files)
+    result.reads_problem = seen.problem
+    result.reads.extend(pb.ExecutorResult.Read(**vars(read)) for read in seen.reads)
     barrier("runner.before_result")
     try:
         _write_whole(Path(answer), result.SerializeToString())
@@ -72,6 +78,14 @@ def run(request: str, answer: str) -> NoReturn:
 def _prepare_and_run(request: str, answer: str) -> NoReturn:
     prepare()
     run(request, answer)
+
+
+def _watch(invocation: pb.ExecutorInvocation, folder: Path) -> Watch:
+    artifacts = [*invocation.inputs.values(), *invocation.outputs.values()]
+    folders = [str(folder_of(from_message(message))) for message in artifacts]
+    watch = Watch(folder / "reads", apart=[str(folder), *folders, *invocation.covered])
+    watch.start()
+    return watch
 
 
 def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar
@@ -67,10 +67,11 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class CachedExecution:
-    """A COMPLETE execution that a hit may reuse, and its outputs by key."""
+    """A COMPLETE execution that a hit may reuse, its outputs by key, and the files that user code read for it."""
 
     execution_id: int
     outputs: Mapping[str, list[Artifact]]
+    reads: Mapping[str, PropertyValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

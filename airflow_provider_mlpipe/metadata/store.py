@@ -113,15 +113,22 @@ class MetadataStore:
         return bool(self._run("under_way", execution_id=execution_id, stale_after=STALE_AFTER))
 
     def publish(
-        self, claim: Claim, outputs: Outputs, *, not_reusable_reason: str | None = None
+        self,
+        claim: Claim,
+        outputs: Outputs,
+        *,
+        not_reusable_reason: str | None = None,
+        reads: Mapping[str, PropertyValue] | None = None,
     ) -> dict[str, list[Artifact]]:
         """Make the execution COMPLETE and its outputs LIVE, in one statement; returns the outputs with their ids.
+
+        `reads` is what user code read meanwhile; `find_cached` returns it again.
 
         Raises LostClaimError, and InvalidValueError for a property that cannot be stored or is not declared with its
         type.
         """
         self._ensure_artifact_types(outputs)
-        return self._publish(claim, outputs, not_reusable_reason, reuse=False)
+        return self._publish(claim, outputs, not_reusable_reason, reuse=False, reads=reads)
 
     def publish_cached(self, start: ExecutionStart, cached_from: int) -> tuple[int, dict[str, list[Artifact]]]:
         """Record a CACHED execution whose outputs are those of `cached_from`; returns its id and the outputs.
@@ -219,15 +226,28 @@ class MetadataStore:
     # Deciding
 
     def find_cached(
-        self, fingerprint: str, *, pipeline: str | None = None, max_age: timedelta | None = None
+        self,
+        fingerprint: str,
+        *,
+        pipeline: str | None = None,
+        max_age: timedelta | None = None,
+        before: int | None = None,
     ) -> CachedExecution | None:
         """Return the newest COMPLETE reusable execution with this fingerprint whose outputs are all LIVE.
+
+        With `before`, only executions with a lower id than that one.
 
         `max_age` limits the time between its end and now, by the database's clock. If that clock was set back, the end
         may lie in the future; the limit is the same.
         """
-        rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age)
-        return CachedExecution(execution_id=rows[0]["execution_id"], outputs=artifacts_by_key(rows)) if rows else None
+        rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age, before=before)
+        if not rows:
+            return None
+        return CachedExecution(
+            execution_id=rows[0]["execution_id"],
+            outputs=artifacts_by_key(rows),
+            reads=decode(rows[0]["reads"] or {}),
+        )
 
     def earlier_parts(self, *, pipeline: str, component_id: str, limit: int = 20) -> list[Mapping[str, str]]:
         """Return the fingerprint parts of the node's last successful executions, newest first."""
@@ -554,7 +574,13 @@ class MetadataStore:
         return outputs
 
     def _publish(
-        self, claim: Claim, outputs: Outputs, not_reusable_reason: str | None, *, reuse: bool
+        self,
+        claim: Claim,
+        outputs: Outputs,
+        not_reusable_reason: str | None,
+        *,
+        reuse: bool,
+        reads: Mapping[str, PropertyValue] | None = None,
     ) -> dict[str, list[Artifact]]:
         receipt = _new_token()
         rows = self._run(
@@ -564,6 +590,7 @@ class MetadataStore:
             receipt=receipt,
             not_reusable_reason=not_reusable_reason and printable(not_reusable_reason),
             reuse=reuse,
+            reads=encode(reads or {}, "reads"),
             outputs=to_json([_output(key, index, artifact) for key, index, artifact in _flat(outputs)]),
         )
         # No row: the claim is lost. Or the first reply was lost and the statement was sent twice: then the store has

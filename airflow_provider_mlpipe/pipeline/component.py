@@ -17,6 +17,7 @@ from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision, Verify
+from airflow_provider_mlpipe.caching.fingerprint import content_paths
 from airflow_provider_mlpipe.caching.user_code import imported_first
 from airflow_provider_mlpipe.exceptions import InProgressError, InvalidInputError, PipelineError, TransientError
 from airflow_provider_mlpipe.execution import publisher
@@ -206,6 +207,7 @@ class ComponentOperator(NodeOperator):
             outputs={key: to_message(artifact) for key, artifact in pending.items()},
             beam_pipeline_args=self.beam_pipeline_args or (),
             max_memory_mb=max_memory_mb(),
+            covered=[*self.cache_files, *content_paths(run.spec, run.parameters).values()],
         )
 
     def _record_failure(self, claim: Claim, error: BaseException) -> None:

@@ -135,7 +135,7 @@ class Artifact(_message.Message):
     def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., declared: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ExecutorInvocation(_message.Message):
-    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "max_memory_mb")
+    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "max_memory_mb", "covered")
     class InputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +160,7 @@ class ExecutorInvocation(_message.Message):
     BEAM_PIPELINE_ARGS_FIELD_NUMBER: _ClassVar[int]
     ABSENT_INPUTS_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    COVERED_FIELD_NUMBER: _ClassVar[int]
     executor: str
     component_id: str
     execution_id: int
@@ -170,10 +171,11 @@ class ExecutorInvocation(_message.Message):
     beam_pipeline_args: _containers.RepeatedScalarFieldContainer[str]
     absent_inputs: _containers.RepeatedScalarFieldContainer[str]
     max_memory_mb: int
-    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ...) -> None: ...
+    covered: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ..., covered: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExecutorResult(_message.Message):
-    __slots__ = ("success", "error", "user_files")
+    __slots__ = ("success", "error", "user_files", "reads", "reads_problem")
     class Output(_message.Message):
         __slots__ = ("properties", "custom_properties", "digest", "file_count", "byte_count", "files_digest")
         PROPERTIES_FIELD_NUMBER: _ClassVar[int]
@@ -208,13 +210,26 @@ class ExecutorResult(_message.Message):
         OUTPUTS_FIELD_NUMBER: _ClassVar[int]
         outputs: _containers.MessageMap[str, ExecutorResult.Output]
         def __init__(self, outputs: _Optional[_Mapping[str, ExecutorResult.Output]] = ...) -> None: ...
+    class Read(_message.Message):
+        __slots__ = ("path", "content", "stamp")
+        PATH_FIELD_NUMBER: _ClassVar[int]
+        CONTENT_FIELD_NUMBER: _ClassVar[int]
+        STAMP_FIELD_NUMBER: _ClassVar[int]
+        path: str
+        content: str
+        stamp: str
+        def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., stamp: _Optional[str] = ...) -> None: ...
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     USER_FILES_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    READS_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     success: ExecutorResult.Outputs
     error: ExecutorResult.Error
     user_files: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, success: _Optional[_Union[ExecutorResult.Outputs, _Mapping]] = ..., error: _Optional[_Union[ExecutorResult.Error, _Mapping]] = ..., user_files: _Optional[_Iterable[str]] = ...) -> None: ...
+    reads: _containers.RepeatedCompositeFieldContainer[ExecutorResult.Read]
+    reads_problem: str
+    def __init__(self, success: _Optional[_Union[ExecutorResult.Outputs, _Mapping]] = ..., error: _Optional[_Union[ExecutorResult.Error, _Mapping]] = ..., user_files: _Optional[_Iterable[str]] = ..., reads: _Optional[_Iterable[_Union[ExecutorResult.Read, _Mapping]]] = ..., reads_problem: _Optional[str] = ...) -> None: ...
 
 class Input(_message.Message):
     __slots__ = ("splits",)

@@ -154,7 +154,8 @@ FROM (SELECT DISTINCT uri FROM jsonb_array_elements_text(%(uris)s::jsonb) AS uri
 WITH claimed AS (
     UPDATE mlpipe.execution
     SET state = 'COMPLETE', claim_token = %(receipt)s::uuid, ended_at = clock_timestamp(),
-        reusable = %(not_reusable_reason)s::text IS NULL, not_reusable_reason = %(not_reusable_reason)s
+        reusable = %(not_reusable_reason)s::text IS NULL, not_reusable_reason = %(not_reusable_reason)s,
+        custom_properties = jsonb_build_object('reads', %(reads)s::jsonb)
     WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state = 'RUNNING'
     RETURNING id
 ), given AS MATERIALIZED (
@@ -239,8 +240,9 @@ ORDER BY output.key, output.index
 -- It counts outputs: NOT EXISTS would become a join, which reads all artifacts if a fingerprint has many hits.
 -- If the clock was set back, an end may lie in the future; the same maximum distance from now applies.
 WITH hit AS (
-    SELECT id FROM mlpipe.execution
+    SELECT id, custom_properties -> 'reads' AS reads FROM mlpipe.execution
     WHERE fingerprint = %(fingerprint)s AND state = 'COMPLETE' AND reusable
+        AND (%(before)s::bigint IS NULL OR id < %(before)s)
         AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
         AND (%(max_age)s::interval IS NULL
             OR ended_at BETWEEN clock_timestamp() - %(max_age)s::interval AND clock_timestamp() + %(max_age)s::interval)
@@ -251,7 +253,7 @@ WITH hit AS (
     ORDER BY execution.id DESC
     LIMIT 1
 )
-SELECT hit.id AS execution_id, event.key, event.index, typed_artifact.*
+SELECT hit.id AS execution_id, hit.reads, event.key, event.index, typed_artifact.*
 FROM hit LEFT JOIN (
     mlpipe.event JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
 ) ON event.execution_id = hit.id AND event.type = 'OUTPUT'

@@ -149,7 +149,8 @@ def test_the_look_up_is_flat_at_100_000_executions(run, connection):
     run()
     connection.run(_MANY)
     for pipeline in (None, "taxi"):
-        nodes = list(_nodes(_plan(connection, {"fingerprint": "many77", "pipeline": pipeline, "max_age": None})))
+        parameters = {"fingerprint": "many77", "pipeline": pipeline, "max_age": None, "before": None}
+        nodes = list(_nodes(_plan(connection, parameters)))
         assert "execution_cache" in {node.get("Index Name") for node in nodes}
         large = {"execution", "artifact", "event"}
         assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large]

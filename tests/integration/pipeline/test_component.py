@@ -179,6 +179,36 @@ def test_code_that_is_edited_while_it_runs_makes_the_result_not_reusable(
     assert "changed while it ran: user code changed: edited_while_it_runs.py" in str(execution.not_reusable_reason)
 
 
+READS_A_FILE = """
+from pathlib import Path
+def make_text(): return Path(__file__).with_name("vocabulary.txt").read_text()
+"""
+
+
+def test_a_file_that_code_reads_is_looked_at_before_a_hit(make: Make, tmp_path: Path, task_log: TaskLog) -> None:
+    module, vocabulary = tmp_path / "reads_a_file.py", tmp_path / "vocabulary.txt"
+    module.write_text(READS_A_FILE)
+    made = []
+    for number, text in enumerate(("old", "old", "new", "new", "old")):
+        vocabulary.write_text(text)
+        made.append(one(run(make(module_file=str(module)), run_id=str(number))))
+    assert [Path(artifact.uri, "0.txt").read_text() for artifact in made] == ["old", "old", "new", "new", "old"]
+    assert [artifact.id for artifact in made] == [made[0].id, made[0].id, made[2].id, made[2].id, made[0].id]
+    assert f"runs, {vocabulary}, which its code reads, changed" in task_log.text
+
+
+def test_a_file_of_cache_files_counts_once(make: Make, store: MetadataStore, tmp_path: Path, task_log: TaskLog) -> None:
+    module, vocabulary = tmp_path / "reads_a_cache_file.py", tmp_path / "vocabulary.txt"
+    module.write_text(READS_A_FILE)
+    for number in range(2):
+        vocabulary.write_text(str(number))
+        run(make(module_file=str(module), cache_files=[str(vocabulary)]), run_id=str(number))
+    assert "runs, file 0 vocabulary.txt changed" in task_log.text
+    cached = store.find_cached(store.executions().items[0].fingerprint)
+    assert cached is not None
+    assert not cached.reads
+
+
 READS_A_VARIABLE = "import os\nNAME = 'MLPIPE_TEST_K'\ndef make_text(): return "
 
 
