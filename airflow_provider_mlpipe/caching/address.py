@@ -1,21 +1,37 @@
-"""Where code is: the address of a function, the folders that are searched for modules, and a module's file."""
+"""Where code is: the address of a function, the places that are searched for modules, and a module's file."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
+from airflow_provider_mlpipe.caching import source_files
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT, is_installed
+from airflow_provider_mlpipe.caching.source_files import SourceFile
+from airflow_provider_mlpipe.exceptions import UserCodeError
 
-_OURS = (PACKAGE_ROOT.parent,)
+
+@dataclass(frozen=True)
+class Roots:
+    """The places that are searched for local modules, in order.
+
+    `own` is the folder of a module that is given as a file: it is searched before the installation.
+    """
+
+    places: tuple[Path, ...]
+    own: Path | None = None
+
+
+_OURS = Roots((PACKAGE_ROOT.parent,))
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where an executor is: `function` in `module`, a dotted name or the path of a `.py` file."""
+    """Where a function is: `function` in `module`, a dotted name or the path of a `.py` file."""
 
     module: str
     function: str
@@ -39,46 +55,91 @@ class Address:
         """Whether it is a module of this package."""
         return self.module.partition(".")[0] == PACKAGE and find_module(self.module, _OURS) is not None
 
-    @property
-    def roots(self) -> Sequence[Path]:
-        """The folders in which its local imports are searched."""
+    @functools.cached_property
+    def roots(self) -> Roots:
+        """The places in which its local imports are searched."""
         if self.is_ours:
             return _OURS
-        return local_roots(self.file) if self.file else import_roots()
+        if self.file is None:
+            return Roots(import_roots())
+        own = self.file.resolve().parent
+        return Roots(tuple(dict.fromkeys([own, *import_roots()])), own)
 
-    @property
-    def entries(self) -> list[Path]:
-        """The local files that run when the module is imported, the module's own last; empty if there are none."""
-        return [self.file.resolve()] if self.file else local_files(self.module, self.roots, self.is_ours)
+    @functools.cached_property
+    def entry(self) -> SourceFile | None:
+        """The module's own file; None if there is no such local module."""
+        if self.file is not None:
+            return SourceFile(self.file.resolve().parent, self.file.resolve().name)
+        return self.packages.get(self.module)
+
+    @functools.cached_property
+    def packages(self) -> dict[str, SourceFile]:
+        """The local files that run when it is imported by its name: its packages and itself."""
+        return {} if self.file else local_files(self.module, self.roots, self.is_ours)
 
 
-def local_roots(entry: Path) -> list[Path]:
-    """Where to look for a user module's local imports: its folder, and the import path outside of the installation."""
-    return list(dict.fromkeys([entry.resolve().parent, *import_roots()]))
+def import_roots() -> tuple[Path, ...]:
+    """The import path outside of the installation, zip files among it.
+
+    The current folder is not on it: executors start without that.
+    """
+    places = (Path(item).resolve() for item in sys.path if item)
+    return tuple(dict.fromkeys(place for place in places if source_files.is_place(place) and not is_installed(place)))
 
 
-def import_roots() -> list[Path]:
-    """The import path outside of the installation. The current folder is not on it: executors start without that."""
-    folders = (Path(item).resolve() for item in sys.path if item)
-    return list(dict.fromkeys(folder for folder in folders if folder.is_dir() and not is_installed(folder)))
+def find_module(dotted: str, roots: Roots) -> SourceFile | None:
+    """The file of a local module, or None.
 
-
-def find_module(dotted: str, roots: Sequence[Path]) -> Path | None:
-    """The file of a module below one of the roots, or None."""
-    for root in roots:
-        base = root.joinpath(*dotted.split("."))
-        for candidate in (base / "__init__.py", base.with_suffix(".py")):
-            if candidate.is_file():
-                return candidate.resolve()
+    Raises UserCodeError for a file beside a module file that has the name of a module of Python's standard library.
+    """
+    base, top = dotted.replace(".", "/"), dotted.partition(".")[0]
+    for root in roots.places:
+        for file in (SourceFile(root, f"{base}/__init__.py"), SourceFile(root, f"{base}.py")):
+            if file.exists() and (root == roots.own or not _is_hidden(top, root)):
+                if root == roots.own and top in sys.stdlib_module_names:
+                    raise UserCodeError(
+                        f"{file.path} has the name of Python's own module {top!r}, which other code has imported "
+                        f"already: rename the file, and write its new name in `import {dotted}`"
+                    )
+                return file
     return None
 
 
-def local_files(dotted: str, roots: Sequence[Path], is_ours: bool) -> list[Path]:
-    """The local files that run when `dotted` is imported: the `__init__` of its packages and the module itself."""
+def local_files(dotted: str, roots: Roots, is_ours: bool) -> dict[str, SourceFile]:
+    """The local files that run when `dotted` is imported, by name: the `__init__` of its packages and the module."""
     parts = dotted.split(".") if dotted else []
     # For user code this package is a library, even if it is a checkout on the import path. For this package everything
     # else is a library.
     if (parts[:1] == [PACKAGE]) != is_ours:
-        return []
+        return {}
     names = (".".join(parts[: i + 1]) for i in range(len(parts)))
-    return [path for name in names if (path := find_module(name, roots))]
+    return {name: file for name in names if (file := find_module(name, roots))}
+
+
+def top_modules(place: Path) -> Iterator[Path]:
+    """The files and packages that can be imported from a place of the import path by a name without a dot."""
+    if source_files.is_place(place) and not is_installed(place.resolve()):
+        for name in source_files.names(place):
+            top, _, rest = name.partition("/")
+            if not rest or rest == "__init__.py":
+                yield place / top
+
+
+def _is_hidden(top: str, root: Path) -> bool:
+    """Whether Python finds an installed module of this name before it looks into `root`."""
+    if top == PACKAGE:
+        return False
+    spec = PathFinder.find_spec(top, _installed_before(root, tuple(sys.path)))
+    return top in sys.builtin_module_names or (spec is not None and spec.origin is not None)
+
+
+@functools.lru_cache(maxsize=64)
+def _installed_before(root: Path, path: tuple[str, ...]) -> list[str]:
+    before: list[str] = []
+    for entry in filter(None, path):
+        place = Path(entry).resolve()
+        if place == root:
+            return before
+        if is_installed(place):
+            before.append(entry)
+    return []

@@ -16,7 +16,7 @@ from typing import Any
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.environment import LIBRARY_DEFAULTS, environment_parts
-from airflow_provider_mlpipe.caching.user_code import Source, dotted_source, executor_source, module_source
+from airflow_provider_mlpipe.caching.user_code import Source, executor_source, module_source
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
@@ -140,10 +140,11 @@ def _parameter_parts(name: str, kind: int, value: Any) -> tuple[dict[str, str], 
     if kind == ComponentSpec.VALUE or value is None:
         return ({} if kind == ComponentSpec.IGNORED else {f"parameter {name}": canonical_json(value)}), None
     if kind == ComponentSpec.FUNCTION:
-        source = dotted_source(str(value).rpartition(".")[0], f"{name}={value!r}")
+        module, _, function = str(value).rpartition(".")
+        source = module_source(Address(module, function), f"{name}={value!r}")
         return {f"parameter {name}": canonical_json(value)} | _source_parts(name, source), source
     if kind == ComponentSpec.CONTENT and _is_code(value):
-        source = module_source(Path(value))
+        source = module_source(Address(str(value), ""), f"{name}={str(value)!r}")
         return _source_parts(name, source), source
     return {}, None
 

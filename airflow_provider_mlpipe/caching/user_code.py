@@ -9,15 +9,16 @@ from __future__ import annotations
 import ast
 import functools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_mlpipe.caching.address import Address, find_module, import_roots, local_files, local_roots
+from airflow_provider_mlpipe.caching import source_files
+from airflow_provider_mlpipe.caching.address import Address, local_files
 from airflow_provider_mlpipe.caching.environment import variables
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, library_versions, missing_libraries
+from airflow_provider_mlpipe.caching.source_files import SourceFile
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
-from airflow_provider_mlpipe.storage.digests import file_digest
 
 # It only imports names lazily. If it were hashed, every release would make all cached results unusable.
 _NOT_CODE = frozenset({PACKAGE_ROOT / "__init__.py"})
@@ -42,28 +43,39 @@ class Source:
     unnamed: tuple[str, ...] = ()
 
 
-def module_source(
-    entry: Path, *, roots: Sequence[Path] | None = None, dotted: str = "", is_ours: bool = False
-) -> Source:
-    """The code that `entry` consists of. Local imports are searched in `roots` (default: `local_roots`).
+def module_source(address: Address, what: str) -> Source:
+    """The code of a module. For an installed module its version counts, not its source.
 
-    A module that is imported as `dotted` also includes the `__init__` files of its packages. A module of this package
-    (`is_ours`) includes only modules of this package; user code includes all local modules except those.
-
-    Raises UserCodeError when the file is missing or has a syntax error.
+    A module of this package includes only modules of this package; user code includes all local modules except those.
+    Raises UserCodeError, whose message begins with `what`, when there is no such module, and when a file has a syntax
+    error.
     """
-    roots = local_roots(entry) if roots is None else roots
-    files, imports = _closure([entry.resolve(), *local_files(dotted, roots, is_ours)], roots, is_ours)
-    found = [] if is_ours else [(name, path, line) for path in sorted(files) for name, line in _parsed(path).variables]
+    if address.entry is None:
+        return _installed_source(address, what)
+    if not address.entry.exists():
+        raise UserCodeError(f"{what}: {address.file} does not exist")
+    found = _closure(address)
+    files = {file for file in found.files if file != address.entry}
+    reads = [] if address.is_ours else [(*read, file.path) for file in sorted(found.files) for read in _variables(file)]
     return Source(
-        entry=file_digest(entry),
-        files={_display(path, roots): file_digest(path) for path in sorted(files - {entry.resolve()})},
-        libraries=library_versions(imports | _loaded_with(imports)),
-        imports=imports,
-        paths=frozenset(str(path) for path in files),
-        variables=frozenset(name for name, _, _ in found if name is not None),
-        unnamed=tuple(f"{path}, line {line}" for name, path, line in found if name is None),
+        entry=address.entry.digest(),
+        files={name: _digest(each for each in files if each.name == name) for name in sorted({f.name for f in files})},
+        libraries=library_versions(found.imports | _loaded_with(found.imports)),
+        imports=found.imports,
+        paths=frozenset(str(file.path.resolve()) for file in found.files),
+        variables=frozenset(name for name, _, _ in reads if name is not None),
+        unnamed=tuple(f"{path}, line {line}" for name, line, path in reads if name is None),
     )
+
+
+def _digest(files: Iterable[SourceFile]) -> str:
+    """The digest of a file, or of several that have the same name below other roots."""
+    return " ".join(file.digest() for file in sorted(files))
+
+
+def local_modules(address: Address) -> dict[str, SourceFile]:
+    """The local modules that a module imports, directly or not, by the names that it imports them by."""
+    return {} if address.entry is None else _closure(address).modules
 
 
 def _loaded_with(imports: Collection[str]) -> frozenset[str]:
@@ -72,18 +84,10 @@ def _loaded_with(imports: Collection[str]) -> frozenset[str]:
     return frozenset({"keras", "tf_keras"}) if uses_tensorflow else frozenset()
 
 
-def dotted_source(module: str, what: str) -> Source:
-    """The code of a module that is imported by its name. For an installed module its version counts, not its source.
-
-    Raises UserCodeError, whose message begins with `what`, when no such module is found.
-    """
-    roots = import_roots()
-    path = find_module(module, roots)
-    if path is not None:
-        return module_source(path, roots=roots, dotted=module)
-    libraries = library_versions([module.partition(".")[0]])
+def _installed_source(address: Address, what: str) -> Source:
+    libraries = library_versions([address.module.partition(".")[0]])
     if not libraries:
-        raise UserCodeError(f"{what}: no module {module!r} on the import path")
+        raise UserCodeError(f"{what}: no module {address.module!r} on the import path")
     entry = json.dumps(libraries, sort_keys=True)
     return Source(entry=entry, files={}, libraries={}, imports=frozenset(), paths=frozenset())
 
@@ -94,13 +98,11 @@ def executor_source(address: Address) -> Source:
     Raises UserCodeError when no such module is found, and InvalidInputError when an executor of this package needs a
     library that is not installed.
     """
-    if address.file is not None:
-        if not address.file.is_file():
-            raise UserCodeError(f"executor {address}: the file does not exist; write it, or set EXECUTOR to another")
-        return module_source(address.file)
+    if address.file is not None and not source_files.is_file(address.file):
+        raise UserCodeError(f"executor {address}: the file does not exist; write it, or set EXECUTOR to another")
+    source = module_source(address, f"executor {address}")
     if not address.is_ours:
-        return dotted_source(address.module, f"executor {address}")
-    source = module_source(address.entries[-1], roots=address.roots, is_ours=True)
+        return source
     if missing := missing_libraries(source.imports):
         raise InvalidInputError(
             f"this worker lacks the library {', '.join(missing)}: install the components' libraries on every worker: "
@@ -112,35 +114,42 @@ def executor_source(address: Address) -> Source:
 def imported_first(address: Address) -> frozenset[str]:
     """The top-level names of the libraries that are imported before the executor starts; empty if it is not found."""
     try:
-        _, imports = _closure(address.entries, address.roots, address.is_ours, only_first=True)
+        imports = _closure(address, only_first=True).imports
     except UserCodeError:  # its task says what is wrong
         return frozenset()
     return frozenset(name.partition(".")[0] for name in imports)
 
 
-def _closure(
-    entries: Sequence[Path], roots: Sequence[Path], is_ours: bool, *, only_first: bool = False
-) -> tuple[frozenset[Path], frozenset[str]]:
-    """All local files that `entries` import, directly or not, and the dotted names that are imported from elsewhere.
+@dataclass(frozen=True, kw_only=True)
+class _Closure:
+    """All local files that a module consists of, the local modules by name, and what is imported from elsewhere."""
 
-    With `only_first` it ignores imports inside functions, which do not run when the module is imported.
-    """
-    files: set[Path] = set()
+    files: frozenset[SourceFile]
+    modules: dict[str, SourceFile]
+    imports: frozenset[str]
+
+
+def _closure(address: Address, *, only_first: bool = False) -> _Closure:
+    """With `only_first` it ignores imports inside functions, which do not run when the module is imported."""
+    files: set[SourceFile] = set()
+    modules = dict(address.packages)
     names: set[str] = set()
     external: set[str] = set()
-    queue = list(entries)
+    # A module of this package is not imported from outside: its packages have nothing in them that counts.
+    queue = [*([] if address.is_ours else modules.values()), *([address.entry] if address.entry else [])]
     while queue:
-        path = queue.pop()
-        if path in files or path in _NOT_CODE:
+        file = queue.pop()
+        if file in files or file.path in _NOT_CODE:
             continue
-        files.add(path)
-        for name in set(_imports(path, roots, only_first)) - names:
+        files.add(file)
+        for name in set(_imports(file, only_first)) - names:
             names.add(name)
-            found = local_files(name, roots, is_ours)
-            queue.extend(found)
+            found = local_files(name, address.roots, address.is_ours)
+            modules |= found
+            queue.extend(found.values())
             if not found:
                 external.add(name)
-    return frozenset(files), frozenset(external)
+    return _Closure(files=frozenset(files), modules=modules, imports=frozenset(external))
 
 
 @dataclass(frozen=True)
@@ -153,13 +162,17 @@ class _Import:
     is_first: bool
 
 
-def _imports(path: Path, roots: Sequence[Path], only_first: bool) -> Iterator[str]:
+def _imports(file: SourceFile, only_first: bool) -> Iterator[str]:
     """The dotted names that a file imports; `from a import b` gives both a and a.b."""
-    for one in _parsed(path).imports:
+    for one in _parsed(file.path).imports:
         if one.is_first or not only_first:
-            base = _absolute(one, path, roots)
+            base = _absolute(one, file)
             yield from ([base] if base else [])
             yield from (f"{base}.{name}" if base else name for name in one.names)
+
+
+def _variables(file: SourceFile) -> Sequence[tuple[str | None, int]]:
+    return _parsed(file.path).variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,16 +185,15 @@ class _Parsed:
 
 def _parsed(path: Path) -> _Parsed:
     try:
-        stat = path.stat()
-        return _parse(path, stat.st_mtime_ns, stat.st_size)
+        return _parse(path, source_files.version(path))
     except FileNotFoundError as error:
         raise UserCodeError(f"module file {path} does not exist") from error
 
 
 @functools.lru_cache(maxsize=4096)
-def _parse(path: Path, mtime_ns: int, size: int) -> _Parsed:
+def _parse(path: Path, version: tuple[int, int]) -> _Parsed:
     """Cached until the file changes, since components share most of their files and parsing takes most of the time."""
-    text = path.read_bytes()
+    text = source_files.content(path)
     try:
         tree = ast.parse(text, filename=str(path))
     except (SyntaxError, ValueError) as error:
@@ -205,19 +217,11 @@ def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:
             yield from _found_below(child, is_first=is_first and not is_function)
 
 
-def _absolute(found: _Import, path: Path, roots: Sequence[Path]) -> str:
+def _absolute(found: _Import, file: SourceFile) -> str:
     """The dotted name that an import refers to; a relative import is resolved from the file's folder."""
     if not found.level:
         return found.module
-    if found.level > len(path.parents):  # Python will refuse it
+    folders = file.name.split("/")[: -found.level]
+    if found.level > file.name.count("/") + 1:  # Python will refuse it
         return found.module
-    folder = path.parents[found.level - 1]
-    root = next((root for root in roots if folder == root or root in folder.parents), folder)
-    package = ".".join(folder.relative_to(root).parts)
-    return ".".join(part for part in (package, found.module) if part)
-
-
-def _display(path: Path, roots: Sequence[Path]) -> str:
-    """The file's path relative to the root that contains it, as imports spell it."""
-    root = next((root for root in roots if root in path.parents), path.parent)
-    return path.relative_to(root).as_posix()
+    return ".".join(part for part in (*folders, found.module) if part)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from airflow_provider_mlpipe.caching import source_files
 from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
+from airflow_provider_mlpipe.caching.user_code import local_modules
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
 _CODE_ENDINGS = (".py", ".pyc", ".so")
@@ -41,10 +45,13 @@ def load_function(module_file: str | None, function: str | None, default_name: s
             f"{default_name}={function!r}"
         )
     if module_file is not None:
+        _check_names(Address(module_file, default_name), f"module file {module_file}")
         module, name = _import_file(Path(module_file)), default_name
     else:
         module_name, _, name = str(function).rpartition(".")
-        module = _import(module_name or str(function), f"{default_name}={function!r}")
+        what = f"{default_name}={function!r}"
+        _check_names(Address(module_name or str(function), name), what)
+        module = _import(module_name or str(function), what)
     loaded = getattr(module, name, None)
     if not callable(loaded):
         functions = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
@@ -101,25 +108,62 @@ class _FromSource(SourceFileLoader):
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
         return code
 
+    def get_data(self, path: str) -> bytes:
+        return source_files.content(Path(path))
+
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not source_files.is_file(path):
         raise UserCodeError(
             f"module file {path} does not exist; give its full path, e.g. str(Path(__file__).parent / ...)"
         )
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    module = _import(path.stem, f"module file {path}")
-    if Path(module.__file__ or "").resolve() != path.resolve():
-        raise UserCodeError(
-            f"module file {path}: the name {path.stem!r} is already taken by {module.__file__}; rename the file"
-        )
+    path = path.resolve()
+    folder, what = str(path.parent), f"module file {path}"
+    if sys.path[0] != folder:
+        sys.path.insert(0, folder)  # as `python file.py` does
+    module = _import_by_path(path, what) if "." in path.stem else _import(path.stem, what)
+    if Path(module.__file__ or "").resolve() != path:
+        raise UserCodeError(f"{what}: the name {path.stem!r} is already taken by {module.__file__}; rename the file")
+    return module
+
+
+def _import_by_path(path: Path, what: str) -> ModuleType:
+    """Imports a file that no `import` can name, such as `model.v2.py`, under a name that no `import` can have."""
+    name = path.stem.replace(".", "-")
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    with _as_user_code(what):
+        spec.loader.exec_module(module)
     return module
 
 
 def _import(name: str, what: str) -> ModuleType:
-    try:
+    with _as_user_code(what):
         return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _as_user_code(what: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         raise UserCodeError(f"{what} cannot be imported: {error!r}\n{traceback.format_exc()}") from error
+
+
+def _check_names(address: Address, what: str) -> None:
+    """Raises UserCodeError when a local module would not be imported, since another has its name.
+
+    The fingerprint covers the local one.
+    """
+    for name, file in local_modules(address).items():
+        if (taken := sys.modules.get(name)) is not None:
+            other = getattr(taken, "__file__", None)
+            if other is None or Path(other).resolve() != file.path.resolve():
+                raise UserCodeError(
+                    f"{what} needs {file.path} as {name!r}, but other code has imported {other or 'another module'} "
+                    f"by that name before: rename {file.path.name}"
+                )

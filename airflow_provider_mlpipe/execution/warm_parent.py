@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from airflow_provider_mlpipe.caching.address import Address
-from airflow_provider_mlpipe.caching.libraries import PACKAGE, is_installed
+from airflow_provider_mlpipe.caching.address import Address, top_modules
+from airflow_provider_mlpipe.caching.libraries import PACKAGE
 from airflow_provider_mlpipe.execution import linux, runner, warm
 from airflow_provider_mlpipe.execution.keeper import keep, leave_output, refuse
 from airflow_provider_mlpipe.execution.request import born_with
@@ -244,14 +244,8 @@ def _why_refuse(request: Mapping[str, Any], imports: Imports) -> str | None:
     values = [Address.parse(invocation.executor).module, *from_map(invocation.parameters).values()]
     modules = [value for value in values if str(value).endswith(".py")]
     folders = {Path(path).parent for path in modules} | {Path(entry) for entry in request["path"]}
-    hidden = [str(path) for folder in sorted(folders) for path in _modules_in(folder) if path.stem in imports.modules]
+    hidden = [str(path) for folder in sorted(folders) for path in top_modules(folder) if path.stem in imports.modules]
     return f"the parent has imported a library with the same name as {', '.join(hidden)}" if hidden else None
-
-
-def _modules_in(folder: Path) -> Iterator[Path]:
-    if folder.is_dir() and not is_installed(folder.resolve()):
-        yield from folder.glob("*.py")
-        yield from (path.parent for path in folder.glob("*/__init__.py"))
 
 
 def _become(request: Mapping[str, Any], descriptors: Sequence[int], imports: Imports) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,27 @@ def test_a_file_of_cache_files_counts_once(make: Make, store: MetadataStore, tmp
     cached = store.find_cached(store.executions().items[0].fingerprint)
     assert cached is not None
     assert not cached.reads
+
+
+def test_a_module_in_a_zip_file_is_code_like_any_other(make: Make, tmp_path: Path, task_log: TaskLog) -> None:
+    archive = tmp_path / "packaged.zip"
+    for number, text in enumerate(("one", "one", "two")):
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("zipped_module.py", "import zipped_part\ndef make_text(): return zipped_part.text")
+            file.writestr("zipped_part.py", f"text = {text!r}")
+        made = one(run(make(module_file=f"{archive}/zipped_module.py"), run_id=str(number)))
+        assert Path(made.uri, "0.txt").read_text() == text
+    assert "Make: cached, equal to execution 1" in task_log.text
+    assert "Make: runs, user code changed: zipped_part.py" in task_log.text
+
+
+def test_a_zip_file_that_is_damaged_is_named(make: Make, tmp_path: Path) -> None:
+    archive = tmp_path / "packaged.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("zipped_module.py", "")
+    archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
+    with pytest.raises(InvalidInputError, match=r"packaged\.zip cannot be read as a zip file"):
+        run(make(module_file=f"{archive}/zipped_module.py"))
 
 
 READS_A_VARIABLE = "import os\nNAME = 'MLPIPE_TEST_K'\ndef make_text(): return "

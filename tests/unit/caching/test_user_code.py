@@ -8,8 +8,12 @@ from code_files import printed, write
 
 from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT
-from airflow_provider_mlpipe.caching.user_code import executor_source, module_source
+from airflow_provider_mlpipe.caching.user_code import Source, executor_source, module_source
 from airflow_provider_mlpipe.exceptions import UserCodeError
+
+
+def source_of(file: Path) -> Source:
+    return module_source(Address(str(file), "f"), f"module {file}")
 
 
 def test_source_holds_local_imports_transitively(tmp_path: Path) -> None:
@@ -25,7 +29,7 @@ def test_source_holds_local_imports_transitively(tmp_path: Path) -> None:
             "unrelated": "",
         },
     )
-    source = module_source(folder / "model.py")
+    source = source_of(folder / "model.py")
     assert set(source.files) == {
         "features.py",
         "helpers/__init__.py",
@@ -39,7 +43,7 @@ def test_source_holds_local_imports_transitively(tmp_path: Path) -> None:
 
 def test_import_cycle_ends(tmp_path: Path) -> None:
     folder = write(tmp_path / "code", a="import b", b="import a")
-    assert set(module_source(folder / "a.py").files) == {"b.py"}
+    assert set(source_of(folder / "a.py").files) == {"b.py"}
 
 
 def test_an_executor_is_hashed_with_the_package_modules_it_imports() -> None:
@@ -94,10 +98,24 @@ def test_what_an_executor_imports_first_is_what_it_imports_outside_of_functions(
 
 def test_a_relative_import_beyond_the_root_is_left_to_python(tmp_path: Path) -> None:
     write(tmp_path, model=f"from {'.' * 99}far import x")
-    assert not module_source(tmp_path / "model.py").files
+    assert not source_of(tmp_path / "model.py").files
+
+
+def test_a_link_to_another_folder_keeps_the_name_by_which_it_is_imported(tmp_path: Path) -> None:
+    folder = write(tmp_path / "code", model="import one, two")
+    for name in ("one", "two"):
+        write(tmp_path / "elsewhere" / name, __init__=f"x = {name!r}")
+        (folder / name).symlink_to(tmp_path / "elsewhere" / name)
+    before = source_of(folder / "model.py")
+    assert set(before.files) == {"one/__init__.py", "two/__init__.py"}
+    for name in ("one", "two"):
+        write(tmp_path / "elsewhere" / name, __init__="x = 'edited'")
+        after = source_of(folder / "model.py")
+        assert after.files != before.files
+        before = after
 
 
 def test_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     folder = write(tmp_path / "code", model="x = 1\ndef f(:\n")
     with pytest.raises(UserCodeError, match=r"model\.py, line 2"):
-        module_source(folder / "model.py")
+        source_of(folder / "model.py")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from code_files import printed, write
 
+from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.user_code import module_source
 from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.execution.user_code import load_function
@@ -42,7 +43,7 @@ def test_files_imported_dynamically_are_seen(tmp_path: Path) -> None:
     )
     write(folder / "generated", made="")
     assert printed("import sys; sys.path.append('generated'); import made;" + code, folder) == "hidden.py model.py"
-    assert not module_source(folder / "model.py").files
+    assert not module_source(Address(str(folder / "model.py"), "f"), "model").files
 
 
 def test_a_link_among_the_installed_is_seen_but_for_pythons_own(tmp_path: Path) -> None:
@@ -65,6 +66,94 @@ def test_what_a_user_has_python_import_at_its_start_is_seen(tmp_path: Path) -> N
         "from airflow_provider_mlpipe.execution.user_code import *; print(imported_user_files(Path('generated')))"
     )
     assert printed(code, folder) == str([str(folder / "sitecustomize.py")])
+
+
+BOTH = """
+import importlib, os, sys, zipfile
+from airflow_provider_mlpipe.caching.address import Address
+from airflow_provider_mlpipe.caching.user_code import module_source
+from airflow_provider_mlpipe.exceptions import UserCodeError
+from airflow_provider_mlpipe.execution.user_code import load_executor, load_function
+
+here = os.getcwd()
+with zipfile.ZipFile("own.zip", "w") as file:
+    for name in ("model.py", "package/__init__.py", "package/part.py"):
+        file.write(f"own/{{name}}", name)
+sys.path += [f"{{here}}/{{place}}" for place in {places}]
+{before}
+address = Address.parse({address!r}.replace("HERE", here))
+try:
+    hashed = module_source(address, "a test").paths
+    loaded = load_executor(str(address))()
+    is_hashed = loaded in hashed
+    print(os.path.relpath(loaded, here) if loaded.startswith(here) else "Python's", is_hashed)
+except UserCodeError as error:
+    print(str(error).replace(here, "HERE").splitlines()[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "places", "before", "address", "answer"),
+    [
+        ("part", [], "", "HERE/own/model.py:f", "own/part.py True"),
+        ("part", ["other", "own"], "", "HERE/own/model.py:f", "own/part.py True"),
+        ("part", ["other", "own"], "", "model:f", "other/part.py True"),
+        ("part", ["own", "other"], "", "model:f", "own/part.py True"),
+        ("package.part", ["own"], "", "model:f", "own/package/part.py True"),
+        ("package.part", ["own.zip"], "", "model:f", "own.zip/package/part.py True"),
+        ("package.part", [], "", "HERE/own.zip/model.py:f", "own.zip/package/part.py True"),
+        # Of two modules with one name, that of the installation is hashed and used where Python looks there first.
+        ("lib", ["site-packages", "own"], "", "model:f", "site-packages/lib.py False"),
+        ("lib", ["own", "site-packages"], "", "model:f", "own/lib.py True"),
+        ("lib", ["site-packages", "own"], "", "HERE/own/model.py:f", "own/lib.py True"),
+        ("wave", ["own"], "", "model:f", "Python's False"),
+        # No module is hashed where another is used.
+        (
+            "lib",
+            ["site-packages"],
+            "import lib",
+            "HERE/own/model.py:f",
+            "module file HERE/own/model.py needs HERE/own/lib.py as 'lib', but other code has imported "
+            "HERE/site-packages/lib.py by that name before: rename lib.py",
+        ),
+        (
+            "part",
+            [],
+            "load_function(f'{here}/other/executor.py', None, 'f')",
+            "HERE/own/model.py:f",
+            "module file HERE/own/model.py needs HERE/own/part.py as 'part', but other code has imported "
+            "HERE/other/part.py by that name before: rename part.py",
+        ),
+        (
+            "wave",
+            [],
+            "",
+            "HERE/own/model.py:f",
+            "HERE/own/wave.py has the name of Python's own module 'wave', which other code has imported already: "
+            "rename the file, and write its new name in `import wave`",
+        ),
+    ],
+)
+def test_what_is_hashed_is_what_is_used(
+    tmp_path: Path, imports: str, places: list[str], before: str, address: str, answer: str
+) -> None:
+    write(tmp_path / "own", {"package/__init__": "", "package/part": ""}, part="", lib="", wave="")
+    write(tmp_path / "own", model=f"import {imports} as it\ndef f(): return it.__file__")
+    write(tmp_path / "other", part="", executor="import part\ndef f(): pass")
+    write(tmp_path / "site-packages", lib="")
+    assert printed(BOTH.format(places=places, before=before, address=address), tmp_path) == answer
+
+
+@pytest.mark.parametrize("name", ["model.v2.py", "my-model.py"])
+def test_a_file_that_no_import_can_name_is_loaded_by_its_path(tmp_path: Path, name: str) -> None:
+    write(tmp_path, part="x = 42", **{name.removesuffix(".py"): "import part\ndef f(): return __name__, part.x"})
+    code = (
+        "from airflow_provider_mlpipe.execution.user_code import *;"
+        f"one, again = (load_function({name!r}, None, 'f') for _ in range(2)); print(one(), one is again);"
+        "import pickle; print(pickle.loads(pickle.dumps(one)) is one, len(imported_user_files()))"
+    )
+    module = name.removesuffix(".py").replace(".", "-")
+    assert printed(code, tmp_path) == f"{(module, 42)} True\nTrue 2"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +182,7 @@ def test_a_name_that_is_taken_is_no_silent_wrong_module(tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "path", list(sys.path))
     path = tmp_path / "json.py"
     path.write_text("def run_fn(): pass")
-    with pytest.raises(UserCodeError, match="already taken"):
+    with pytest.raises(UserCodeError, match=r"'json' is already taken by .*/json/__init__\.py; rename the file"):
         load_function(str(path), None, "run_fn")
 
 
