@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from airflow_provider_mlpipe.caching import source_files
-from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT, is_installed
+from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT, editable_roots, is_installed
 from airflow_provider_mlpipe.caching.source_files import SourceFile
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
@@ -79,11 +79,11 @@ class Address:
 
 
 def import_roots() -> tuple[Path, ...]:
-    """The import path outside of the installation, zip files among it.
+    """The import path outside of the installation, zip files and the source of editable installations among it.
 
     The current folder is not on it: executors start without that.
     """
-    places = (Path(item).resolve() for item in sys.path if item)
+    places = (*(Path(item).resolve() for item in sys.path if item), *editable_roots())
     return tuple(dict.fromkeys(place for place in places if source_files.is_place(place) and not is_installed(place)))
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import functools
 import importlib.metadata
+import importlib.util
 import inspect
+import json
 import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import Distribution
 from pathlib import Path
+
+from airflow_provider_mlpipe.storage.digests import file_digest, files_digest
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = PACKAGE_ROOT.name
@@ -19,6 +23,9 @@ PACKAGE = PACKAGE_ROOT.name
 
 def library_versions(names: Collection[str]) -> dict[str, str]:
     """The distributions that provide the modules with these dotted names: {distribution: version}.
+
+    A distribution that did not come from a package index has a digest of its files in its version: they may have
+    changed without it.
 
     Distributions may share a namespace package. Then the ones that have the module count, or all of them if the name is
     the namespace itself. Modules of the standard library, and modules that are not installed, add nothing.
@@ -47,8 +54,30 @@ def _of_module(name: str) -> list[Distribution]:
 
 @functools.cache
 def _name_and_version(provider: Distribution) -> tuple[str, str]:
-    metadata = provider.metadata
-    return metadata["Name"], metadata["Version"]
+    name, version = provider.metadata["Name"], provider.metadata["Version"]
+    if name is None or name.replace("-", "_") == PACKAGE or _is_from_an_index(provider):
+        return name, version
+    digest = _files_digest(provider)
+    return name, f"{version}, files {digest}" if digest else version
+
+
+def _is_from_an_index(provider: Distribution) -> bool:
+    """Installers write `direct_url.json` for a folder, an archive or a repository, and their own name for any."""
+    return provider.read_text("direct_url.json") is None and provider.read_text("INSTALLER") is not None
+
+
+def _files_digest(provider: Distribution) -> str | None:
+    """The digest of the modules and data of a distribution, from the hashes that the installer wrote; None without."""
+    rows = [(row[0], row[1]) for row in csv.reader((provider.read_text("RECORD") or "").splitlines()) if row]
+    apart = (".dist-info/", "__pycache__/")
+    counted = [(path, hashed) for path, hashed in rows if not path.startswith("..") and not any(map(path.count, apart))]
+    if counted and all(hashed for _, hashed in counted):
+        return files_digest(counted)
+    places = (Path(str(provider.locate_file(f"{top}{end}"))) for top in _top_levels(provider) for end in ("", ".py"))
+    found = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+    hashed = {str(path): file_digest(path) for path in found if "__pycache__" not in path.parts}
+    root = str(provider.locate_file(""))
+    return files_digest((name.removeprefix(root), digest) for name, digest in hashed.items()) if hashed else None
 
 
 def _has_module(provider: Distribution, name: str) -> bool:
@@ -87,6 +116,30 @@ def _top_levels(distribution: Distribution) -> Iterator[str]:
         module = top if is_below and path.endswith(".py") else inspect.getmodulename(top)
         if module:
             yield module
+
+
+@functools.cache
+def editable_roots() -> tuple[Path, ...]:
+    """The folders with the source of editable installations, to which the installer's own finder leads."""
+    found = (
+        _source_folder(name)
+        for distribution in importlib.metadata.distributions()
+        if json.loads(distribution.read_text("direct_url.json") or "{}").get("dir_info", {}).get("editable")
+        for name in _top_levels(distribution)
+    )
+    return tuple({folder: None for folder in found if folder is not None and not is_installed(folder)})
+
+
+def _source_folder(top: str) -> Path | None:
+    """The folder from which Python would import a module; finds it without importing it."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).resolve()
+    return path.parents[1] if path.name == "__init__.py" else path.parent
 
 
 def is_installed(path: Path) -> bool:

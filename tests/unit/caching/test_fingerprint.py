@@ -140,6 +140,7 @@ def probe(case: Case, version: str) -> Case:
     """Installs a library in the folder that the case runs in."""
     metadata = f"Metadata-Version: 2.1\nName: fingerprint-probe\nVersion: {version}\n"
     case.write("fingerprint_probe.dist-info/top_level.txt", "fingerprint_probe")
+    case.write("fingerprint_probe.dist-info/INSTALLER", "pip")
     return case.write("fingerprint_probe.dist-info/METADATA", metadata)
 
 
