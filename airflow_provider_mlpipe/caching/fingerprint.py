@@ -8,6 +8,7 @@ renamed component or another pipeline still gets a hit.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,13 @@ def compute(
     `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing.
     """
     parts = {"component": spec.component_type}
-    sources = []
+    sources: list[Source] = []
+    users = []
     if spec.executor:  # an Importer or Resolver has none
         address = Address.parse(spec.executor)
         executor = executor_source(address)
         sources.append(executor)
+        users += [] if address.is_ours else [executor]
         parts |= {"executor": executor.entry, "executor function": address.function}
         parts |= {f"output {key}": artifact_type for key, artifact_type in spec.outputs.items()}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
@@ -75,7 +78,10 @@ def compute(
     for name, parameter in spec.parameters.items():
         more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
         parts |= more
-        sources += [source] if source else []
+        users += [source] if source else []
+    sources += [source for source in users if source not in sources]
+    if users:  # what this package's own code makes does not depend on Python's version, but on that of its libraries
+        parts["python"] = f"{sys.version_info.major}.{sys.version_info.minor}"
     parts |= {f"{_VARIABLE}{name}": digest for name, digest in _environment(sources, cache_env).items()}
     return Fingerprint(
         parts=parts,
@@ -174,7 +180,9 @@ def _input_part(artifact: Artifact | None) -> str:
     if artifact is None:
         return "none"
     matters = {key: value for key, value in artifact.properties.items() if key not in artifact.DESCRIPTIVE}
-    return canonical_json({"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters})
+    custom = dict(artifact.custom_properties)
+    part = {"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters, "custom_properties": custom}
+    return canonical_json(part)
 
 
 def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
@@ -217,12 +225,13 @@ def _differ(old: Any, new: Any) -> bool:
 def _input_change(name: str, old: str, new: str) -> str:
     if "none" in (old, new):
         return f"{name}: {'added' if old == 'none' else 'removed'}"
-    before, after = json.loads(old), json.loads(new)
+    before, after = ({"custom_properties": {}} | json.loads(part) for part in (old, new))
     span = after["properties"].get("span")
     if span != before["properties"].get("span"):
         return f"{name}: span {span} is new"
-    if before["properties"] != after["properties"]:
-        return "; ".join(_value_changes(name, before["properties"], after["properties"]))
+    for properties in ("properties", "custom_properties"):
+        if _differ(before[properties], after[properties]):
+            return "; ".join(_value_changes(name, before[properties], after[properties]))
     return f"{name} changed"
 
 

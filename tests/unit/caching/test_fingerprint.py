@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from code_files import write
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.caching.fingerprint import canonical_json, compute, explain, nearest
+from airflow_provider_mlpipe.caching.libraries import PACKAGE
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 CHILD = """
@@ -182,6 +184,7 @@ MUST_CHANGE: dict[str, Callable[[Case], Case]] = {
     "input content": lambda c: c.input("examples", digest="d2"),
     "input splits": lambda c: c.input("examples", properties={"splits": ["train"], "span": 3, "version": 0}),
     "input span": lambda c: c.input("examples", properties={"splits": ["train", "eval"], "span": 4, "version": 0}),
+    "input custom property": lambda c: c.input("examples", custom_properties={"note": "y"}),
     "input type": lambda c: c.input("examples", type="Artifact", properties={}),
     "optional input given": lambda c: replace(
         c, inputs=c.inputs | {"schema": {"type": "Schema", "uri": "/s", "digest": "s"}}
@@ -193,7 +196,6 @@ MUST_NOT_CHANGE: dict[str, Callable[[Case], Case]] = {
     "ignored parameter": lambda c: c.parameter(fail_on="WARNING"),
     "artifact id": lambda c: c.input("examples", id=99),
     "artifact uri": lambda c: c.input("examples", uri="/elsewhere"),
-    "property that does not matter": lambda c: c.input("examples", custom_properties={"note": "y"}),
     "input property that only describes": lambda c: c.input(
         "examples", properties=c.inputs["examples"]["properties"] | {"record_counts": {"train": 6}}
     ),
@@ -245,6 +247,16 @@ def test_a_library_version_counts(tmp_path: Path) -> None:
     assert explain(old, new, {}) == "library fingerprint-probe 1.0 → 1.1"
 
 
+def test_pythons_version_counts_where_user_code_runs(tmp_path: Path) -> None:
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    ours = f"{PACKAGE}.components.import_schema_gen.executor:run"
+    user = str(write(tmp_path, module="def f(): pass") / "module.py")
+    kinds = {"module_file": ComponentSpec.Parameter(kind=ComponentSpec.CONTENT)}
+    for executor, given, version in ((ours, None, None), (ours, user, minor), (f"{user}:f", None, minor)):
+        spec = ComponentSpec(component_type="Any", executor=executor, parameters=kinds)
+        assert compute(spec, inputs={}, parameters={"module_file": given}, external={}).parts.get("python") == version
+
+
 def test_an_ignored_input_is_no_part_of_it() -> None:
     declared = {
         name: ComponentSpec.Input(artifact_type="Examples", ignored=name == "hint") for name in ("read", "hint")
@@ -293,6 +305,8 @@ def test_an_input_is_told_by_its_span_or_properties() -> None:
     assert explain(part("a", span=4), part("b", span=5), {}) == "input examples: span 5 is new"
     assert explain(part("a", span=4), part("b", span=4), {}) == "input examples changed"
     assert explain(part("a", splits=["x"]), part("b", splits=["y"]), {}) == 'input examples.splits[0] "x" → "y"'
+    noted = part("a")["input examples"].replace("{", '{"custom_properties":{"note":"y"},', 1)
+    assert explain(part("a"), {"input examples": noted}, {}) == 'input examples.note null → "y"'
     assert explain({"input examples": "none"}, part("a"), {}) == "input examples: added"
     assert explain(part("a"), {"input examples": "none"}, {}) == "input examples: removed"
 
