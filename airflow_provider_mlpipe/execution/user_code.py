@@ -22,6 +22,11 @@ from airflow_provider_mlpipe.caching.user_code import local_modules
 from airflow_provider_mlpipe.exceptions import UserCodeError
 
 _CODE_ENDINGS = (".py", ".pyc", ".so")
+_OF_TFX = (
+    ". TFX is not installed and not needed: write `from airflow_provider_mlpipe import DataAccessor, FnArgs` "
+    "for its import, and `FnArgs` and `DataAccessor` for `tfx.components.FnArgs` and `tfx.components.DataAccessor`, "
+    "in annotations, too"
+)
 # Modules that Python imports at its start. An installed one may be a link to another place, e.g. /etc on Debian.
 _AT_START = frozenset({"sitecustomize", "usercustomize"})
 
@@ -151,7 +156,12 @@ def _as_user_code(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise UserCodeError(f"{what} cannot be imported: {error!r}\n{traceback.format_exc()}") from error
+        remedy = _OF_TFX if isinstance(error, (ImportError, NameError)) and _names_tfx(error) else ""
+        raise UserCodeError(f"{what} cannot be imported: {error!r}{remedy}\n{traceback.format_exc()}") from error
+
+
+def _names_tfx(error: ImportError | NameError) -> bool:
+    return (error.name or "").partition(".")[0] == "tfx"
 
 
 def _check_names(address: Address, what: str) -> None:

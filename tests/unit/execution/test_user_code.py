@@ -162,6 +162,12 @@ def test_a_file_that_no_import_can_name_is_loaded_by_its_path(tmp_path: Path, na
         (None, "does not exist"),
         ("raise ValueError('broken here')", "broken here"),
         ("import not_there_at_all", "not_there_at_all"),
+        ("from tfx import v1 as tfx", "No module named 'tfx'.*write `from airflow_provider_mlpipe import DataAccessor"),
+        ("import tfx.components", "No module named 'tfx'.*and `FnArgs` and `DataAccessor` for `tfx.components.FnArgs`"),
+        (
+            "def run_fn(data_accessor: tfx.components.DataAccessor): pass",
+            "name 'tfx' is not defined.*in annotations, too",
+        ),
         ("def other_fn(): pass", r"has no function run_fn\(\); it defines: other_fn"),
         ("run_fn = 3", "has no function"),
     ],
