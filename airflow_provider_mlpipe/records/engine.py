@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import hmac
 import itertools
 import multiprocessing
 import operator
 import os
 import pickle
+import secrets
 import signal
 import tempfile
 from collections import deque
@@ -40,6 +42,7 @@ T = TypeVar("T")
 MIB = 1 << 20
 PROCESS_MB = 1024
 """How much memory each fork gets, in MiB."""
+_DIGEST_BYTES = 32
 _KEY_BYTES = 19  # the numbers of a source and of its result, as `_attempts` writes them
 
 
@@ -259,27 +262,52 @@ def _kept(path: Future[str]) -> Iterator[Any]:
 
 
 def _on_beam(work: Callable[[C], Iterable[T]], sources: Sequence[Source[C]], context: ExecutorContext) -> Iterator[T]:
-    """Do the work on the runner, and read the results from files below `--temp_location` or the temporary folder."""
+    """Do the work on the runner, and read the results from files below `--temp_location` or the temporary folder.
+
+    Others may write there, and unpickling may run any code. So each result is signed, with a secret that goes to the
+    workers with the work.
+    """
     import apache_beam as beam
 
     from airflow_provider_mlpipe.records.beam import pipeline, sorted_lines, temporary_folder
 
+    secret = secrets.token_bytes(_DIGEST_BYTES)
     with temporary_folder(context) as folder:
         with pipeline(context.beam_pipeline_args) as run:
             numbered = run | beam.Create(list(enumerate(sources))) | beam.Reshuffle()
-            _ = numbered | beam.FlatMap(_attempts, work) | beam.io.WriteToText(f"{folder}/results")
+            _ = numbered | beam.FlatMap(_attempts, work, secret) | beam.io.WriteToText(f"{folder}/results")
         for line in sorted_lines(f"{folder}/results*", _KEY_BYTES):
-            result = pickle.loads(base64.b64decode(line.split()[-1]))
+            result = pickle.loads(_signed_by(secret, line, folder))
             if isinstance(result, PermanentError):
                 raise result
             yield result
 
 
-def _attempts(numbered: tuple[int, Source[C]], work: Callable[[C], Iterable[Any]]) -> Iterator[str]:
+def _attempts(numbered: tuple[int, Source[C]], work: Callable[[C], Iterable[Any]], secret: bytes) -> Iterator[str]:
     """Yield a line for each result, with its numbers. An error is a result, too: a runner would keep only its text."""
     number, source = numbered
     for place, result in enumerate(_results(work, source)):
-        yield f"{number:09} {place:09} {base64.b64encode(pickle.dumps(result)).decode()}"
+        numbers, pickled = f"{number:09} {place:09}", pickle.dumps(result)
+        yield f"{numbers} {base64.b64encode(_signature(secret, numbers.encode(), pickled) + pickled).decode()}"
+
+
+def _signature(secret: bytes, numbers: bytes, pickled: bytes) -> bytes:
+    return hmac.digest(secret, numbers + pickled, "sha256")
+
+
+def _signed_by(secret: bytes, line: bytes, folder: str) -> bytes:
+    """Return the pickled result in a line; raises TransientError unless a worker of this run wrote it."""
+    numbers = line[:_KEY_BYTES]
+    try:
+        signed = base64.b64decode(line[_KEY_BYTES + 1 :], validate=True)
+    except ValueError:
+        signed = b""
+    signature, pickled = signed[:_DIGEST_BYTES], signed[_DIGEST_BYTES:]
+    if not hmac.compare_digest(signature, _signature(secret, numbers, pickled)):
+        raise TransientError(
+            f"{folder} has a result that no worker of this run wrote: let nobody else write to --temp_location"
+        )
+    return pickled
 
 
 def _results(work: Callable[[C], Iterable[Any]], source: Source[C]) -> Iterator[Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import itertools
+import pickle
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +19,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.arrow.table_util import RecordBatchTake
 
 from airflow_provider_mlpipe.artifacts import Examples
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records import batches
 from airflow_provider_mlpipe.records.chunks import example_sources, files_read
@@ -138,6 +141,24 @@ def test_a_corrupt_record_is_named_on_beam_too(examples: Examples, tmp_path: Pat
     sources = example_sources(Examples(uri=str(tmp_path), properties=examples.properties), "train")
     with pytest.raises(InvalidInputError, match=rf"{FILE_NAME}: record \d+ is corrupt"):
         list(map_chunks(number_and_rows, sources, context))
+
+
+def leave_a_result(folder: Path, line: str, chunk: Chunk) -> int:
+    """Work, and meanwhile write among the results of the workers, as another user of --temp_location might."""
+    (results,) = folder.glob("mlpipe-*")
+    (results / "results-of-another").write_text(f"{line}\n")
+    return 1
+
+
+@pytest.mark.parametrize("content", [pickle.dumps("not a worker's"), bytes(32) + pickle.dumps("not a worker's"), b""])
+def test_a_result_that_no_worker_wrote_is_refused(examples: Examples, tmp_path: Path, content: bytes) -> None:
+    context = ExecutorContext(
+        component_id="c", execution_id=1, tmp_dir=str(tmp_path), beam_pipeline_args=("--runner=DirectRunner",)
+    )
+    line = f"{0:09} {0:09} {base64.b64encode(content).decode()}"
+    work = functools.partial(leave_a_result, tmp_path, line)
+    with pytest.raises(TransientError, match="has a result that no worker of this run wrote"):
+        list(map_chunks(work, example_sources(examples, "train"), context))
 
 
 def test_records_can_be_had_as_a_column(examples: Examples) -> None:
