@@ -16,7 +16,6 @@ from airflow_provider_mlpipe.exceptions import InvalidValueError
 
 _TAG = "$double"
 _MAX_DEPTH = 100
-_INT64 = range(-(2**63), 2**63)
 
 
 def encode(values: Mapping[str, PropertyValue], where: str = "") -> str:
@@ -87,7 +86,7 @@ def _encoded(value: PropertyValue, where: str, depth: int) -> Any:
 
 
 def _encoded_int(value: int, where: str) -> int:
-    if value not in _INT64:
+    if not -(2**63) <= value < 2**63:  # not a range: for a subclass of int it would look at each number
         raise InvalidValueError(
             f"{where}: the store holds ints of 64 bits, but this one needs {value.bit_length() + 1} bits"
         )

@@ -1,3 +1,4 @@
+import enum
 import json
 import math
 
@@ -47,6 +48,13 @@ def test_other_floats_are_plain_numbers_that_sql_can_compare(value):
 def test_refusals_name_the_path(value, message):
     with pytest.raises(InvalidValueError, match=message.replace("[1]", r"\[1\]")):
         encode({"b": [0, {"c": value}]}, "a")
+
+
+def test_a_subclass_of_int_is_an_int():
+    class Number(enum.IntEnum):
+        ONE = 1
+
+    assert encode({"a": Number.ONE}) == '{"a": 1}'
 
 
 def test_endless_nesting_is_refused():
