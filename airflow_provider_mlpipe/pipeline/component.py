@@ -28,7 +28,7 @@ from airflow_provider_mlpipe.forms import to_message
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
 from airflow_provider_mlpipe.pipeline.node import NodeOperator, Published
-from airflow_provider_mlpipe.pipeline.spec import module_beside
+from airflow_provider_mlpipe.pipeline.spec import Setting, module_beside
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
 from airflow_provider_mlpipe.settings import (
@@ -68,17 +68,17 @@ class ComponentOperator(NodeOperator):
     def __init__(
         self,
         *,
-        cache: CacheMode | None = None,
-        cache_ttl: timedelta | None = None,
-        cache_scope: CacheScope | None = None,
-        cache_files: Sequence[str] = (),
-        cache_env: Sequence[str] = (),
-        verify: Verify | None = None,
-        beam_pipeline_args: Sequence[str] | None = None,
+        cache: Setting[CacheMode | None] = None,
+        cache_ttl: Setting[timedelta | None] = None,
+        cache_scope: Setting[CacheScope | None] = None,
+        cache_files: Setting[Sequence[str]] = (),
+        cache_env: Setting[Sequence[str]] = (),
+        verify: Setting[Verify | None] = None,
+        beam_pipeline_args: Setting[Sequence[str] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cache_settings(self.task_id, cache, cache_ttl, cache_scope, verify)
+        check_cache_ttl(self.task_id, cache_ttl)
         self.cache = cache
         self.cache_ttl = cache_ttl
         self.cache_scope = cache_scope
@@ -217,15 +217,7 @@ class ComponentOperator(NodeOperator):
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
 
 
-def check_cache_settings(where: str, cache: object, cache_ttl: object, cache_scope: object, verify: object) -> None:
-    """Raises PipelineError for a cache setting with an invalid value."""
-    for name, value, admitted in (
-        ("cache", cache, (True, False, "refresh", None)),
-        ("cache_scope", cache_scope, ("store", "pipeline", None)),
-        ("verify", verify, ("exists", "digest", None)),
-    ):
-        if value not in admitted or (isinstance(value, int) and not isinstance(value, bool)):
-            known = ", ".join(repr(known) for known in admitted[:-1])
-            raise PipelineError(f"{where}: {name} must be one of {known}, not {value!r}")
-    if cache_ttl is not None and not (isinstance(cache_ttl, timedelta) and cache_ttl > timedelta()):
-        raise PipelineError(f"{where}: cache_ttl must be a positive timedelta, not {cache_ttl!r}")
+def check_cache_ttl(where: str, cache_ttl: timedelta | None) -> None:
+    """Raises PipelineError for an age that no result can have."""
+    if cache_ttl is not None and cache_ttl <= timedelta():
+        raise PipelineError(f"{where}: cache_ttl must be positive, but got {cache_ttl!r}")

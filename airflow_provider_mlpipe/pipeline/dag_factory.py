@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 from airflow.sdk import DAG, BaseOperator, TriggerRule
 
 from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope, Verify
-from airflow_provider_mlpipe.exceptions import PipelineError
-from airflow_provider_mlpipe.pipeline.component import check_cache_settings
+from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
+from airflow_provider_mlpipe.pipeline.component import check_cache_ttl
+from airflow_provider_mlpipe.pipeline.declared import as_written, converted
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning import partial_run
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID, PlanOperator
@@ -55,11 +56,11 @@ def create_dag(
     a producer that is not among the components.
     """
     ordered = _in_order(_by_id(dag_id, components))
-    check_cache_settings(dag_id, cache, cache_ttl, cache_scope, verify)
-    settings = _Settings(
+    settings = _settings(
+        dag_id,
         pipeline_root=pipeline_root,
         metadata_conn_id=metadata_conn_id,
-        beam_pipeline_args=tuple(beam_pipeline_args),
+        beam_pipeline_args=beam_pipeline_args,
         cache=cache,
         cache_ttl=cache_ttl,
         cache_scope=cache_scope,
@@ -94,6 +95,16 @@ class _Settings:
     cache_ttl: timedelta | None
     cache_scope: CacheScope
     verify: Verify
+
+
+def _settings(dag_id: str, **given: Any) -> _Settings:
+    types = get_type_hints(_Settings)
+    try:
+        settings = _Settings(**{name: converted(value, types[name], name, as_written) for name, value in given.items()})
+    except InvalidValueError as error:
+        raise PipelineError(f"{dag_id}: {error}") from None
+    check_cache_ttl(dag_id, settings.cache_ttl)
+    return settings
 
 
 def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: str | None) -> None:

@@ -23,11 +23,11 @@ from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run
 from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
-from airflow_provider_mlpipe.pipeline.parameters import plain_value
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from jinja2 import Environment
 
 Published = Mapping[str, Sequence[Artifact]]
 _WITHOUT_OUTPUTS = {"skipped", "failed", "upstream_failed", "removed"}
@@ -64,10 +64,16 @@ class NodeOperator(WiredOperator):
         run = identify_run(context, self.store)
         return self.store.run_outputs(run, component_id=self.task_id, key=key, map_indexes=counting)
 
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """As in Airflow; but a value of a wrong type is not retried."""
+        with _airflow_errors():
+            super().render_template_fields(context, jinja_env)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the node; returns the published artifacts as plain dicts, by output key."""
         with _airflow_errors():
             identify_run(context, self.store)
+            self.convert_rendered()
             self._skip_with_what_is_above(context)
             published = self._planned(context)
             if published is None:
@@ -89,7 +95,7 @@ class NodeOperator(WiredOperator):
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
         ti = context["ti"]
-        parameters = {name: plain_value(getattr(self, name)) for name in self.SPEC.parameters}
+        parameters = {name: getattr(self, name) for name in self.SPEC.parameters}
         return ComponentRun(
             spec=self.SPEC,
             dag_run=current_run(context),
@@ -108,12 +114,16 @@ class NodeOperator(WiredOperator):
         return fingerprint.content_digests(self.SPEC, parameters)
 
     def rendered(self, context: Context, given: Mapping[str, Sequence[Artifact]]) -> Self:
-        """A copy with rendered templates, as Airflow would execute it; its inputs are taken from `given`, by name."""
+        """A copy with rendered templates, as Airflow would execute it; its inputs are taken from `given`, by name.
+
+        Raises InvalidInputError for a rendered value that does not fit its parameter.
+        """
         copy = self.prepare_for_execution()
         for name in self.SPEC.inputs:
             setattr(copy, name, [to_dict(artifact) for artifact in given[name]] if name in given else None)
         others = [name for name in self.template_fields if name not in self.SPEC.inputs]
         copy._do_render_template_fields(copy, others, context, copy.get_template_env(), set())
+        copy.convert_rendered()
         return copy
 
     def _skip_with_what_is_above(self, context: Context) -> None:

@@ -1,28 +1,30 @@
-"""RuntimeParameters: values that the user chooses when triggering a DAG."""
+"""RuntimeParameters, values that the user chooses when triggering a DAG, and what else is known only then."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import DAG, Param
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
-from airflow_provider_mlpipe.nested import leaves, mapped
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, PipelineError
+from airflow_provider_mlpipe.nested import leaves
+from airflow_provider_mlpipe.pipeline.channels import Channel
+from airflow_provider_mlpipe.pipeline.declared import converted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Operator
 
-_TRUTH = {"true": True, "false": False}
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 class RuntimeParameter(ResolveMixin):
     """A value chosen when the DAG is triggered: an Airflow Param of this name, type and default.
 
-    `ptype` is str, int, float or bool, as in TFX.
+    `ptype` is str, int, float or bool, as in TFX. Raises PipelineError for another one, and for a default that does not
+    fit it.
     """
 
     JSON_TYPES: ClassVar[Mapping[type, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -34,9 +36,12 @@ class RuntimeParameter(ResolveMixin):
             raise PipelineError(f"RuntimeParameter {name!r}: ptype must be str, int, float or bool, not {ptype!r}")
         self.name = name
         self.ptype = ptype
-        self.default = default
         self.description = description
-        self.schema = schema
+        try:
+            self.default = converted(default, ptype | None, "default")
+            self.schema = {key: converted(value, Any, key) for key, value in schema.items()}
+        except InvalidValueError as error:
+            raise PipelineError(f"RuntimeParameter {name!r}: {error}") from None
 
     def __repr__(self) -> str:
         return f"RuntimeParameter({self.name!r}, {self.ptype.__name__}, default={self.default!r})"
@@ -46,16 +51,12 @@ class RuntimeParameter(ResolveMixin):
         return ()
 
     def resolve(self, context: Context) -> Any:
-        """This run's value, converted to the declared type."""
+        """This run's value, converted to the declared type; raises InvalidInputError for one that does not fit."""
         value = context["params"].get(self.name, self.default)
-        if value is None or type(value) is self.ptype:
-            return value
         try:
-            return _TRUTH[str(value).lower()] if self.ptype is bool else self.ptype(value)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"parameter {self.name!r} is {value!r}, but must be of type {self.ptype.__name__}"
-            ) from error
+            return converted(value, self.ptype | None, f"parameter {self.name!r}")
+        except InvalidValueError as error:
+            raise InvalidInputError(str(error)) from None
 
     def serialize(self) -> dict[str, Any]:
         """Deterministic, since Airflow hashes it for the DAG's version."""
@@ -84,6 +85,20 @@ def declare_params(dag: DAG, values: Sequence[Any]) -> None:
             )
 
 
-def plain_value(value: Any) -> Any:
-    """Turns tuples into lists and paths into text, so that a value is the same here and in the executor process."""
-    return mapped(value, lambda leaf: os.fspath(leaf) if isinstance(leaf, os.PathLike) else leaf)
+def is_template(text: str) -> bool:
+    """Whether Jinja would render the text."""
+    return any(mark in text for mark in _TEMPLATE_MARKS)
+
+
+def is_known_later(value: Any, declared: Any, path: str) -> bool:
+    """Whether a value is a template, a RuntimeParameter or a task's result, so that only a run knows it.
+
+    Raises InvalidValueError when a RuntimeParameter's default is not of the declared type.
+    """
+    if isinstance(value, RuntimeParameter):
+        if value.default is not None:
+            converted(value.default, declared, f"{path}, the default of {value!r},")
+        return True
+    if isinstance(value, str):
+        return is_template(value)
+    return isinstance(value, ResolveMixin) and not isinstance(value, Channel)

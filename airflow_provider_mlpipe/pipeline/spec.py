@@ -12,22 +12,25 @@
             ...
 
 `Input` and `OptionalInput` mark channels. The other markers are for parameters and say how these count in the
-fingerprint. Nothing is declared twice: `component_spec` reads the signature, and the template fields follow from it.
+fingerprint. `Setting` marks what is neither. Nothing is declared twice: `component_spec` and `argument_types` read the
+signature, and the template fields follow from it.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
 from airflow_provider_mlpipe.pipeline.channels import Channel
-from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
+from airflow_provider_mlpipe.pipeline.declared import as_written, converted, described
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter, is_known_later
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 
 A = TypeVar("A", bound=Artifact)
@@ -41,6 +44,11 @@ class InputRole:
     optional: bool
     required_when_wired: bool = False
     ignored: bool = False
+
+
+@dataclass(frozen=True)
+class SettingRole:
+    """Marks an annotation as a setting."""
 
 
 Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
@@ -71,6 +79,35 @@ Function: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.FUNCTION]
 Ignored: TypeAlias = Annotated[T | RuntimeParameter, ComponentSpec.IGNORED]
 """A parameter that is not part of the fingerprint, since it cannot change the output."""
 
+Setting: TypeAlias = Annotated[T, SettingRole()]
+"""An argument that says how a task runs: it is checked when the DAG is parsed, but not recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArgumentType:
+    """The declared type of a parameter or setting."""
+
+    declared: Any
+    takes_runtime_parameters: bool
+    is_setting: bool
+
+    def given(self, value: Any, name: str) -> Any:
+        """What a DAG file gives, converted; what is known only later stays as it is.
+
+        Raises InvalidValueError, which begins with `name`.
+        """
+        if self.is_setting:
+            return converted(value, self.declared, name, as_written)
+        if isinstance(value, RuntimeParameter) and not self.takes_runtime_parameters:
+            raise InvalidValueError(
+                f"{name} takes {described(self.declared)}; a RuntimeParameter may stand inside it, not in its place"
+            )
+        return converted(value, self.declared, name, is_known_later)
+
+    def known(self, value: Any, name: str) -> Any:
+        """A rendered value, converted; raises InvalidValueError, which begins with `name`."""
+        return converted(converted(value, self.declared, name), Any, name)
+
 
 def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[Artifact]]) -> ComponentSpec:
     """Reads the spec of an operator class from its `__init__` and from the inherited ones.
@@ -83,13 +120,35 @@ def component_spec(operator: type, *, executor: str, outputs: Mapping[str, type[
         executor=executor,
         outputs={key: artifact.TYPE_NAME for key, artifact in outputs.items()},
     )
+    for name, hint, is_required in _arguments(operator):
+        _add_argument(spec, name, hint, is_required)
+    return spec
+
+
+def argument_types(operator: type) -> dict[str, ArgumentType]:
+    """The types of an operator's parameters and settings by name, from its `__init__` and from the inherited ones."""
+    types: dict[str, ArgumentType] = {}
+    for name, hint, _ in _arguments(operator):
+        if get_origin(hint) is Annotated and not isinstance(get_args(hint)[1], InputRole):
+            declared, marker = get_args(hint)[:2]
+            kinds = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
+            others = tuple(kind for kind in kinds if kind is not RuntimeParameter)
+            types[name] = ArgumentType(
+                declared=Union[others],  # noqa: UP007
+                takes_runtime_parameters=len(others) < len(kinds),
+                is_setting=isinstance(marker, SettingRole),
+            )
+    return types
+
+
+def _arguments(operator: type) -> Iterator[tuple[str, Any, bool]]:
+    """Name, annotation, and whether it is required, of each argument of the `__init__`s; the inherited ones first."""
     for cls in reversed(operator.__mro__):
         init = cls.__dict__.get("__init__")
         if init is not None and hasattr(cls, "OUTPUTS"):
             hints = get_type_hints(init, include_extras=True)
             for name, argument in inspect.signature(init).parameters.items():
-                _add_argument(spec, name, hints.get(name), argument.default is inspect.Parameter.empty)
-    return spec
+                yield name, hints.get(name), argument.default is inspect.Parameter.empty
 
 
 def _check_outputs(operator: type, outputs: Mapping[str, type[Artifact]]) -> None:
@@ -118,6 +177,8 @@ def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> 
     if name in spec.outputs or name == "context":
         raise PipelineError(f"{spec.component_type}: {name!r} is both an argument and an output, or is `context`")
     declared, marker = get_args(hint)[:2]
+    if isinstance(marker, SettingRole):
+        return
     if isinstance(marker, InputRole):
         spec.inputs[name].CopyFrom(
             ComponentSpec.Input(

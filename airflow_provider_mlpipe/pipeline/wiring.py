@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import BaseOperator
 
 from airflow_provider_mlpipe.artifacts import Artifact
-from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, PermanentError, PipelineError
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter, declare_params, runtime_parameters
-from airflow_provider_mlpipe.pipeline.spec import component_spec
+from airflow_provider_mlpipe.pipeline.spec import ArgumentType, Setting, argument_types, component_spec
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class WiredOperator(BaseOperator):
     OUTPUTS: ClassVar[Mapping[str, type[Artifact]]] = {}
     EXECUTOR: ClassVar[str] = ""
     SPEC: ClassVar[pb.ComponentSpec]
+    ARGUMENT_TYPES: ClassVar[Mapping[str, ArgumentType]]
 
     ui_color = "#e8f0fe"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.SPEC = component_spec(cls, executor=cls.EXECUTOR, outputs=cls.OUTPUTS)
+        cls.ARGUMENT_TYPES = argument_types(cls)
         # Sorted: a protobuf map has no order, and Airflow hashes the template fields' order for the DAG's version.
         cls.template_fields = (*sorted(cls.SPEC.inputs), *sorted(cls.SPEC.parameters), "pipeline_root")
 
@@ -42,14 +45,22 @@ class WiredOperator(BaseOperator):
         self,
         *,
         task_id: str | None = None,
-        pipeline_root: str | None = None,
-        metadata_conn_id: str | None = None,
+        pipeline_root: Setting[str | None] = None,
+        metadata_conn_id: Setting[str | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(task_id=task_id or self.SPEC.component_type, **kwargs)
         self.pipeline_root = pipeline_root
         self.metadata_conn_id = metadata_conn_id
         self._is_wired = False
+
+    def _hook_apply_defaults(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Airflow calls this before each `__init__` with what it gets: parameters have their declared types there."""
+        component_id = kwargs.get("task_id") or self.SPEC.component_type
+        with _misfits(component_id, PipelineError):
+            for name in self.ARGUMENT_TYPES.keys() & kwargs.keys():
+                kwargs[name] = self.ARGUMENT_TYPES[name].given(kwargs[name], name)
+        return args, kwargs
 
     @functools.cached_property
     def outputs(self) -> Mapping[str, Channel[Any]]:
@@ -77,7 +88,7 @@ class WiredOperator(BaseOperator):
         Called once, after its producers were wired: in `with DAG(...)` by Airflow, else by `create_dag`.
         """
         self.input_channels()
-        self._check_functions()
+        self._check_parameters()
         super()._set_xcomargs_dependencies()
         declare_params(self.dag, list(self.runtime_parameters()))
         self._is_wired = True
@@ -111,14 +122,30 @@ class WiredOperator(BaseOperator):
         if declared.artifact_type not in channel.artifact_type.type_names():
             raise PipelineError(f"{end} cannot take {channel!r}; pass a channel of {declared.artifact_type}")
 
-    def _check_functions(self) -> None:
-        for name, parameter in self.SPEC.parameters.items():
-            if parameter.kind == pb.ComponentSpec.FUNCTION and callable(given := getattr(self, name)):
-                raise PipelineError(f"{self.task_id}.{name} needs a dotted name, 'module.function', but got {given!r}")
+    def _check_parameters(self) -> None:
+        """Converts defaults, too, and what was set after the construction."""
+        with _misfits(self.task_id, PipelineError):
+            for name in self.SPEC.parameters:
+                setattr(self, name, self.ARGUMENT_TYPES[name].given(getattr(self, name), name))
+
+    def convert_rendered(self) -> None:
+        """Converts the rendered parameters to their declared types; raises InvalidInputError for one that cannot be."""
+        with _misfits(self.task_id, InvalidInputError):
+            for name in self.SPEC.parameters:
+                setattr(self, name, self.ARGUMENT_TYPES[name].known(getattr(self, name), name))
 
     def published_outputs(self, context: Context, key: str) -> list[Artifact]:
         """The artifacts that its newest complete or cached execution in the context's run published under `key`."""
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def _misfits(component_id: str, error: type[PermanentError]) -> Iterator[None]:
+    """Names the component whose argument does not fit."""
+    try:
+        yield
+    except InvalidValueError as misfit:
+        raise error(f"{component_id}: {misfit}") from None
 
 
 def _check_one_meaning(node: WiredOperator, others: Sequence[WiredOperator]) -> None:

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
-from google.protobuf import json_format
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
-from airflow_provider_mlpipe.nested import DROPPED, mapped
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
 
 M = TypeVar("M", bound=Message)
+Convert = Callable[[Any, Any, str], Any]
+"""Converts a value to a Python type; the text is its path, for errors."""
 
 
-def config_dict(message: type[M], given: M | Mapping[str, Any] | None, *, parameter: str) -> dict[str, Any] | None:
-    """A config as a plain dict; raises PipelineError, which names `parameter`, when it does not fit `message`.
+def config_dict(message: type[Message], given: Message | Mapping[str, Any], path: str, convert: Convert) -> Any:
+    """A config as a dict: the names of its fields, their values converted, without those that are the default.
 
-    Values that are known only at run time (RuntimeParameter, Jinja) are kept unchecked; `parse_config` checks them.
+    `Message` itself stands for any message. Raises InvalidValueError, which begins with `path`, when it does not fit.
     """
-    if given is None:
-        return None
     if isinstance(given, Message):
         if not isinstance(given, message):
-            raise PipelineError(f"{parameter} takes {message.__name__}, but got {type(given).__name__}")
-        return json_format.MessageToDict(given, preserving_proto_field_name=True)
-    if not isinstance(given, Mapping):
-        raise PipelineError(f"{parameter} takes {message.__name__} or a dict, but got {type(given).__name__}")
-    try:
-        json_format.ParseDict(mapped(given, _known_now), message())
-    except json_format.ParseError as error:
-        raise PipelineError(f"{parameter} does not fit {message.__name__}: {error}") from error
-    return dict(given)
+            raise InvalidValueError(f"{path} takes a {message.__name__} or its dict, but got a {type(given).__name__}")
+        given = json_format.MessageToDict(given, preserving_proto_field_name=True)
+    if message is Message:
+        return convert(given, Mapping[str, Any], path)
+    return _fields(message.DESCRIPTOR, given, path, convert)
 
 
 def parse_config(message: type[M], value: Mapping[str, Any] | None, *, parameter: str) -> M:
@@ -42,8 +38,62 @@ def parse_config(message: type[M], value: Mapping[str, Any] | None, *, parameter
         raise InvalidInputError(f"{parameter} does not fit {message.__name__}: {error}") from error
 
 
-def _known_now(value: Any) -> Any:
-    """The leaf, or DROPPED if its value is known only at run time."""
-    is_template = isinstance(value, str) and "{{" in value
-    is_plain = value is None or isinstance(value, (str, int, float, bool))
-    return value if is_plain and not is_template else DROPPED
+def _fields(descriptor: Any, given: Mapping[str, Any], path: str, convert: Convert) -> dict[str, Any]:
+    known = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
+    result: dict[str, Any] = {}
+    for key, value in given.items():
+        field = known.get(key)
+        if field is None:
+            names = ", ".join(field.name for field in descriptor.fields)
+            raise InvalidValueError(f"{path} has no {key!r}; it has {names}")
+        if field.name in result:
+            raise InvalidValueError(f"{path} has {field.name} twice, once as {key!r}; leave one out")
+        if value is not None:
+            result[field.name] = _field(field, value, f"{path}.{field.name}", convert)
+    return {name: value for name, value in result.items() if not _is_default(descriptor.fields_by_name[name], value)}
+
+
+def _field(field: FieldDescriptor, value: Any, path: str, convert: Convert) -> Any:
+    declared = _python_type(field)
+    if field.enum_type is not None and value in field.enum_type.values_by_number:
+        value = field.enum_type.values_by_number[value].name
+    new = convert(value, Sequence[declared] if _is_repeated(field) else declared, path)  # type: ignore[valid-type]
+    bits = _BITS.get(field.cpp_type)
+    for number in new if isinstance(new, list) else [new]:
+        if bits and isinstance(number, int) and number not in bits:
+            raise InvalidValueError(f"{path} is {number}, but must be from {bits[0]} to {bits[-1]}")
+    return new
+
+
+def _python_type(field: FieldDescriptor) -> Any:
+    if field.message_type is not None:
+        is_own = not (field.message_type.GetOptions().map_entry or field.message_type.full_name.startswith("google."))
+        return message_factory.GetMessageClass(field.message_type) if is_own else Any
+    if field.enum_type is not None:
+        return Literal[tuple(value.name for value in field.enum_type.values)]
+    return _SCALARS.get(field.cpp_type, int)
+
+
+def _is_default(field: FieldDescriptor, value: Any) -> bool:
+    """Whether a message would not keep it: an empty list, or the default of a field that is never absent."""
+    if _is_repeated(field):
+        return isinstance(value, list) and not value
+    default = field.enum_type.values_by_number[0].name if field.enum_type else field.default_value
+    return not field.has_presence and type(value) is type(default) and bool(value == default)
+
+
+def _is_repeated(field: Any) -> bool:
+    """Protobuf 4 has no `is_repeated`, and protobuf 6 warns of `label`."""
+    return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
+
+
+_SCALARS: Mapping[int, type] = {
+    FieldDescriptor.CPPTYPE_BOOL: bool,
+    FieldDescriptor.CPPTYPE_FLOAT: float,
+    FieldDescriptor.CPPTYPE_DOUBLE: float,
+    FieldDescriptor.CPPTYPE_STRING: str,
+}
+_BITS: Mapping[int, range] = {
+    FieldDescriptor.CPPTYPE_INT32: range(-(2**31), 2**31),
+    FieldDescriptor.CPPTYPE_UINT32: range(2**32),
+}

@@ -21,8 +21,8 @@ from airflow_provider_mlpipe.exceptions import MlpipeError
 from airflow_provider_mlpipe.forms import to_dict
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.declared import converted
 from airflow_provider_mlpipe.pipeline.node import Published
-from airflow_provider_mlpipe.pipeline.parameters import plain_value
 
 
 def component(name: str, dsn: str, root: str, **arguments: Any) -> ComponentOperator:
@@ -37,7 +37,7 @@ def component_run(
 ) -> ComponentRun:
     """The try that Airflow's context would describe."""
     parameters = {name: getattr(operator, name) for name in operator.SPEC.parameters}
-    plain = {key: plain_value(value) for key, value in parameters.items()}
+    plain = {key: converted(value, Any, key) for key, value in parameters.items()}
     return ComponentRun(
         spec=operator.SPEC,
         dag_run=named_run("pipeline", run_id),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelBlessing, ModelEvaluation, Schema
@@ -56,13 +55,6 @@ class EvaluatorOperator(ComponentOperator):
         self.model = model
         self.baseline_model = baseline_model
         self.schema = schema
-        self.eval_config = _plain(eval_config)
+        self.eval_config = eval_config
         self.example_splits = example_splits
         self.rubber_stamp = rubber_stamp
-
-
-def _plain(eval_config: Any) -> Any:
-    """Turn a message into its JSON form. TFMA, which defines the message, is imported by the executor only."""
-    if isinstance(eval_config, Message):
-        return json_format.MessageToDict(eval_config, preserving_proto_field_name=True)
-    return eval_config

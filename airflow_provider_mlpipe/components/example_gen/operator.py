@@ -9,7 +9,6 @@ from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content
-from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
 from airflow_provider_mlpipe.storage import sources
 
@@ -57,8 +56,8 @@ class CsvExampleGenOperator(ComponentOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.input_base = input_base
-        self.input_config = config_dict(Input, input_config, parameter="input_config") or ONE_SPLIT
-        self.output_config = config_dict(Output, output_config, parameter="output_config") or self._default_output()
+        self.input_config: Any = input_config or ONE_SPLIT
+        self.output_config: Any = output_config or self._default_output()
         self._check_splits()
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -75,8 +74,6 @@ class CsvExampleGenOperator(ComponentOperator):
 
     def _check_splits(self) -> None:
         inputs, outputs = _splits(self.input_config), _splits(self.output_config.get("split_config", {}))
-        if not inputs:
-            raise PipelineError(f"{self.task_id}: input_config has no split")
         if not outputs and self.output_config.get("split_config", {}).get("partition_feature_name"):
             raise PipelineError(f"{self.task_id}: partition_feature_name needs output splits; list some")
         if outputs and len(inputs) != 1:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleAnomalies, Examples, ExampleStatistics, Schema
-from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, PipelineError
+from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.pipeline.spec import Ignored, Input, Value
 
 SEVERITIES: Mapping[str, Sequence[str]] = {"ERROR": ("ERROR",), "WARNING": ("ERROR", "WARNING")}
@@ -33,10 +32,9 @@ class ExampleValidatorOperator(ComponentOperator):
         fail). Not part of the fingerprint: the gate checks cached anomalies, too
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError at DAG parse time when `fail_on` has another value (for a RuntimeParameter, the task raises
-    it), or an input is not a channel of its type. The task raises InvalidInputError for an unknown split or
-    environment, a schema that cannot be read, and a split without statistics or examples. It raises
-    AnomaliesFoundError, which is not retried, when an anomaly fails the gate.
+    Raises PipelineError at DAG parse time when an input is not a channel of its type. The task raises
+    InvalidInputError for an unknown split or environment, a schema that cannot be read, and a split without statistics
+    or examples. It raises AnomaliesFoundError, which is not retried, when an anomaly fails the gate.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}
@@ -48,7 +46,7 @@ class ExampleValidatorOperator(ComponentOperator):
         schema: Input[Schema],
         exclude_splits: Value[Sequence[str]] = (),
         environment: Value[str | None] = None,
-        fail_on: Ignored[str | None] = None,
+        fail_on: Ignored[Literal["ERROR", "WARNING"] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,8 +55,6 @@ class ExampleValidatorOperator(ComponentOperator):
         self.exclude_splits = exclude_splits
         self.environment = environment
         self.fail_on = fail_on
-        if not isinstance(fail_on, RuntimeParameter):
-            self._fatal_severities()
 
     def gated_channels(self) -> list[Channel[Any]]:
         """Return the channels of the Examples whose readers wait for the gate; none without `fail_on`."""
@@ -69,7 +65,7 @@ class ExampleValidatorOperator(ComponentOperator):
 
     def check_gate(self, outputs: Mapping[str, Sequence[Artifact]]) -> None:
         """Raise AnomaliesFoundError, with the list of anomalies, if any has the severity `fail_on` or a worse one."""
-        fatal = self._fatal_severities()
+        fatal = SEVERITIES.get(str(self.fail_on), ())
         found = [line for artifact in outputs.get("anomalies", ()) for line in _lines(artifact, fatal)]
         if found:
             raise AnomaliesFoundError(
@@ -77,14 +73,6 @@ class ExampleValidatorOperator(ComponentOperator):
                 + "\n".join(found)
                 + "\nCorrect the data, or change the schema to allow it; the anomalies are published."
             )
-
-    def _fatal_severities(self) -> Sequence[str]:
-        if self.fail_on is None:
-            return ()
-        severities = SEVERITIES.get(str(self.fail_on))
-        if severities is None:
-            raise PipelineError(f"{self.task_id}: fail_on must be 'ERROR', 'WARNING' or None, not {self.fail_on!r}")
-        return severities
 
 
 def _lines(artifact: Artifact, severities: Sequence[str]) -> list[str]:

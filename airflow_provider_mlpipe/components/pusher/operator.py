@@ -11,7 +11,6 @@ from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFold
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, GateInput, Input
-from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
 from airflow_provider_mlpipe.storage.digests import tree_digest
 
@@ -55,20 +54,24 @@ class PusherOperator(ComponentOperator):
         self.model = model
         self.model_blessing = model_blessing
         self.infra_blessing = infra_blessing
-        self.push_destination = _checked(config_dict(PushDestination, push_destination, parameter="push_destination"))
+        self.push_destination = push_destination
+        self._check_destination()
+
+    def _check_destination(self) -> None:
+        destination: Any = self.push_destination
+        filesystem = destination.get("filesystem", {})
+        if not filesystem.get("base_directory"):
+            raise PipelineError(
+                f"{self.task_id}: push_destination needs filesystem.base_directory, the folder that the server watches"
+            )
+        if filesystem.get("versioning") == "PATH":
+            raise PipelineError(
+                f"{self.task_id}: push_destination.filesystem.versioning: PATH cannot be published atomically; use AUTO"
+            )
 
     def cached_outputs_problem(self, outputs: Mapping[str, Sequence[Artifact]]) -> str | None:
         """Return why an earlier push cannot be reused; None while the destination still serves it."""
         return next(filter(None, map(_push_problem, outputs["pushed_model"])), None)
-
-
-def _checked(destination: dict[str, Any] | None) -> dict[str, Any]:
-    filesystem = (destination or {}).get("filesystem") or {}
-    if not filesystem.get("base_directory"):
-        raise PipelineError("push_destination needs filesystem.base_directory, the folder that the server watches")
-    if filesystem.get("versioning") in ("PATH", PushDestination.Filesystem.PATH):
-        raise PipelineError("push_destination.filesystem.versioning: PATH cannot be published atomically; use AUTO")
-    return {"filesystem": filesystem}
 
 
 def _push_problem(pushed_model: Artifact) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from airflow_provider_mlpipe.artifacts import Artifact, Model, find_type
 from airflow_provider_mlpipe.caching import driver, fingerprint
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
-from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, OptionalInput
@@ -30,8 +29,8 @@ class ResolverOperator(ResolvingOperator):
     :param artifact_type: for LatestArtifact, an artifact class, or its name (default None)
     :param kwargs: everything that NodeOperator and BaseOperator take
 
-    Raises PipelineError for an unknown `strategy` or `artifact_type` when its outputs are first used, for example by
-    `create_dag`, and for an `other_than` that is not a channel of a Model.
+    Raises PipelineError for an unknown `artifact_type` when its outputs are first used, for example by `create_dag`,
+    and for an `other_than` that is not a channel of a Model.
     """
 
     SEARCHES_STORE = True
@@ -51,13 +50,9 @@ class ResolverOperator(ResolvingOperator):
         self.artifact_type = getattr(artifact_type, "TYPE_NAME", artifact_type)
 
     def output_types(self) -> Mapping[str, type[Artifact]]:
-        """Return the type of `model` or `result`; raises PipelineError for an unknown strategy or artifact type."""
+        """Return the type of `model` or `result`; raises PipelineError for an unknown artifact type."""
         if self.strategy == "LatestBlessedModel":
             return {"model": Model}
-        if self.strategy != "LatestArtifact":
-            raise PipelineError(
-                f"{self.task_id}: unknown strategy {self.strategy!r}; known: LatestArtifact, LatestBlessedModel"
-            )
         return {"result": find_type(self._given_type or "", self.task_id)}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
+from airflow_provider_mlpipe.pipeline.parameters import is_template
 from airflow_provider_mlpipe.pipeline.spec import Input, OptionalInput, Value
+
+
+@runtime_checkable
+class StatsOptions(Protocol):
+    """What a `tfdv.StatsOptions` can do; TFDV, which defines it, is imported by the executor only."""
+
+    def to_json(self) -> str:
+        """The options as JSON."""
 
 
 class StatisticsGenOperator(ComponentOperator):
@@ -46,7 +54,7 @@ class StatisticsGenOperator(ComponentOperator):
         *,
         examples: Input[Examples],
         schema: OptionalInput[Schema] = None,
-        stats_options: Value[Mapping[str, Any] | str | None] = None,
+        stats_options: Value[Mapping[str, Any] | StatsOptions | str | None] = None,
         exclude_splits: Value[Sequence[str]] = (),
         sample_rate_by_split: Value[Mapping[str, float] | None] = None,
         **kwargs: Any,
@@ -60,11 +68,14 @@ class StatisticsGenOperator(ComponentOperator):
         if schema is not None and isinstance(self.stats_options, Mapping) and "schema_json" in self.stats_options:
             raise PipelineError(f"{self.task_id}: the schema is given as an input and in stats_options; leave one out")
 
+    def convert_rendered(self) -> None:
+        """As in every component; JSON text becomes its dict, too."""
+        super().convert_rendered()
+        self.stats_options = self._options(self.stats_options)
+
     def _options(self, given: Any) -> Any:
-        if given is None or isinstance(given, (Mapping, RuntimeParameter)):
-            return given
-        text = given.to_json() if hasattr(given, "to_json") else given
-        if isinstance(text, str) and "{{" in text:  # a Jinja template; the executor parses the rendered text
+        text = given.to_json() if isinstance(given, StatsOptions) else given
+        if not isinstance(text, str) or is_template(text):
             return text
         try:
             options = json.loads(text)

@@ -17,7 +17,6 @@ from airflow_provider_mlpipe.artifacts import (
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, Input, OptionalInput
-from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 
 
@@ -81,6 +80,6 @@ class TrainerOperator(ComponentOperator):
         self.hyperparameters = hyperparameters
         self.module_file = module_file
         self.run_fn = run_fn
-        self.train_args = config_dict(TrainArgs, train_args, parameter="train_args")
-        self.eval_args = config_dict(EvalArgs, eval_args, parameter="eval_args")
+        self.train_args = train_args
+        self.eval_args = eval_args
         self.custom_config = custom_config

@@ -9,7 +9,6 @@ from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema, Transf
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, IgnoredInput, Input, Value
-from airflow_provider_mlpipe.proto.configs import config_dict
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 
 
@@ -83,5 +82,5 @@ class TransformOperator(ComponentOperator):
         self.module_file = module_file
         self.preprocessing_fn = preprocessing_fn
         self.custom_config = custom_config
-        self.splits_config = config_dict(SplitsConfig, splits_config, parameter="splits_config")
+        self.splits_config = splits_config
         self.disable_analyzer_cache = disable_analyzer_cache

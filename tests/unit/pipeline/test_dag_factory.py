@@ -173,7 +173,7 @@ def test_a_runtime_parameter_has_its_type(ptype: type, given: Any, value: Any) -
 
 
 def test_a_value_of_another_type_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="parameter 'p' is 'maybe', but must be of type bool"):
+    with pytest.raises(InvalidInputError, match="parameter 'p' takes True, False or None, but got 'maybe'"):
         RuntimeParameter("p", bool).resolve({"params": {"p": "maybe"}})  # type: ignore[typeddict-item]
 
 
@@ -262,8 +262,11 @@ def foreign() -> list[ComponentOperator]:
         (lambda: SourceOperator(), "components must be a list, but got the operator 'Source'"),
         (lambda: [EmptyOperator(task_id="foreign")], "not a component; add other tasks to the DAG afterwards"),
         (made_in_a_dag, "Source is already in the DAG 'other'; create components outside"),
-        (lambda: [SourceOperator(fn=len)], "Source.fn needs a dotted name, 'module.function'"),
-        (lambda: [SourceOperator(cache="always")], "cache must be one of True, False, 'refresh', not 'always'"),
+        (
+            lambda: [SourceOperator(fn=len)],
+            "Source: fn takes a str or None, but got .*; give its dotted name, 'module.function'",
+        ),
+        (lambda: [SourceOperator(cache="always")], "cache takes True, False, 'refresh' or None, but got 'always'"),
         (lambda: [SourceOperator().outputs["model"]], "Source has no output 'model'; it has: examples, schema"),
     ],
 )

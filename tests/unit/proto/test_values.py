@@ -7,9 +7,9 @@ from exact_values import exactly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, PipelineError
-from airflow_provider_mlpipe.proto.configs import config_dict, parse_config
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination, TrainArgs, Value
+from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.proto.configs import parse_config
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import TrainArgs, Value
 from airflow_provider_mlpipe.proto.values import from_map, from_value, to_map, to_value
 
 SCALARS = (
@@ -46,27 +46,9 @@ def test_what_has_no_message_is_named(value: Any, words: str) -> None:
         to_map(value, "T")
 
 
-def test_configs_are_dicts_or_messages() -> None:
+def test_a_config_becomes_its_message_again() -> None:
     message = TrainArgs(splits=["train"], num_steps=5)
-    as_dict = config_dict(TrainArgs, message, parameter="train_args")
-    assert as_dict == {"splits": ["train"], "num_steps": 5}
-    assert parse_config(TrainArgs, as_dict, parameter="train_args") == message
-    assert config_dict(TrainArgs, None, parameter="train_args") is None
+    assert parse_config(TrainArgs, {"splits": ["train"], "num_steps": 5}, parameter="train_args") == message
     assert parse_config(TrainArgs, None, parameter="train_args") == TrainArgs()
-
-
-def test_a_config_with_a_wrong_field_is_refused_at_once() -> None:
-    with pytest.raises(PipelineError, match=r"train_args does not fit TrainArgs.*num_stepz"):
-        config_dict(TrainArgs, {"num_stepz": 5}, parameter="train_args")
-    with pytest.raises(PipelineError, match="push_destination takes PushDestination, but got TrainArgs"):
-        config_dict(PushDestination, TrainArgs(), parameter="push_destination")
-    with pytest.raises(PipelineError, match="or a dict, but got str"):
-        config_dict(TrainArgs, "5", parameter="train_args")
     with pytest.raises(InvalidInputError, match="train_args does not fit"):
         parse_config(TrainArgs, {"num_steps": "many"}, parameter="train_args")
-
-
-def test_values_that_only_a_run_knows_are_left_alone() -> None:
-    later = object()
-    given_ = {"splits": ["{{ params.split }}"], "num_steps": later}
-    assert config_dict(TrainArgs, given_, parameter="train_args") == given_
