@@ -30,7 +30,12 @@ class PermanentError(MlpipeError):
 
 
 class PipelineError(PermanentError):
-    """A DAG is wired wrongly; the message names both ends."""
+    """A DAG is wired wrongly; the message names both ends, and begins with the DAG file's line where that is known."""
+
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {super().__str__()}" if self.place else super().__str__()
 
 
 class InvalidInputError(PermanentError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from airflow.sdk import DAG, BaseOperator, TriggerRule
 
 from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope, Verify
 from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
+from airflow_provider_mlpipe.pipeline.authoring import names_its_line, unknown_arguments
 from airflow_provider_mlpipe.pipeline.component import check_cache_ttl
 from airflow_provider_mlpipe.pipeline.declared import as_written, converted
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
@@ -18,6 +20,7 @@ from airflow_provider_mlpipe.planning import partial_run
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID, PlanOperator
 
 
+@names_its_line
 def create_dag(
     dag_id: str,
     components: Iterable[NodeOperator],
@@ -66,13 +69,9 @@ def create_dag(
         cache_scope=cache_scope,
         verify=verify,
     )
-    dag = DAG(
-        dag_id,
-        schedule=schedule,
-        params=dict(params or {}),
-        doc_md=f"{dag_kwargs.pop('doc_md', None) or f'# {dag_id}'}\n\n{_doc(ordered)}",
-        **dag_kwargs,
-    )
+    dag_kwargs |= {"schedule": schedule, "params": dict(params or {})}
+    dag_kwargs["doc_md"] = f"{dag_kwargs.get('doc_md') or f'# {dag_id}'}\n\n{_doc(ordered)}"
+    dag = _dag(dag_id, dag_kwargs)
     for component in ordered:
         _apply_defaults(component, settings)
         _apply_default_args(component, dag.default_args)
@@ -105,6 +104,16 @@ def _settings(dag_id: str, **given: Any) -> _Settings:
         raise PipelineError(f"{dag_id}: {error}") from None
     check_cache_ttl(dag_id, settings.cache_ttl)
     return settings
+
+
+def _dag(dag_id: str, arguments: Mapping[str, Any]) -> DAG:
+    known = inspect.signature(DAG).parameters
+    if unknown := unknown_arguments(arguments, known, inspect.signature(create_dag).parameters):
+        raise PipelineError(f"{dag_id}: {unknown}")
+    try:
+        return DAG(dag_id, **arguments)
+    except (TypeError, ValueError) as error:
+        raise PipelineError(f"{dag_id}: {error}") from None
 
 
 def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: str | None) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, g
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.exceptions import InvalidValueError
-from airflow_provider_mlpipe.pipeline.plain_values import plain, plain_key, remedy_for, scalar, shown
+from airflow_provider_mlpipe.pipeline.plain_values import plain, plain_key, remedy_for, scalar, shown, with_article
 from airflow_provider_mlpipe.proto.configs import config_dict
 
 IsLater = Callable[[Any, Any, str], bool]
@@ -69,9 +69,8 @@ class _Conversion:
                 return plain(number, path)
         if value == "None" and NoneType in kinds:
             return None
-        raise InvalidValueError(
-            f"{path} takes {described(declared)}, but got {shown(value)}{self._remedy(value, kinds)}"
-        )
+        got = with_article(type(value).__name__) if isinstance(value, Message) else shown(value)
+        raise InvalidValueError(f"{path} takes {described(declared)}, but got {got}{self._remedy(value, kinds)}")
 
     def _remedy(self, value: Any, kinds: Sequence[Any]) -> str:
         is_list = any(_origin(kind) in _LISTS for kind in kinds)
@@ -135,7 +134,7 @@ def _has_shape(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return any(value == each and type(value) is type(each) for each in get_args(kind))
     if _is_message(kind):
-        return isinstance(value, Message) or (kind is not Message and isinstance(value, Mapping))
+        return isinstance(value, kind) or (kind is not Message and isinstance(value, Mapping))
     if origin in _LISTS:
         return isinstance(value, (list, tuple))
     if origin is type:
@@ -177,8 +176,8 @@ def _words(kind: Any) -> list[str]:
     if origin is type:
         return [f"a class of {each.__name__}" for each in get_args(kind)]
     if _is_message(kind) and kind is not Message:
-        return [f"a {kind.__name__}", "its dict"]
-    return list(_NAMED.get(kind, (f"a {getattr(kind, '__name__', kind)}",)))
+        return [with_article(kind.__name__), "its dict"]
+    return list(_NAMED.get(kind) or [with_article(getattr(kind, "__name__", str(kind)))])
 
 
 def _item_word(item: Any) -> str:
@@ -189,9 +188,6 @@ _LISTS = (list, tuple, Sequence, MutableSequence, Collection, Iterable)
 _DICTS = (dict, Mapping, MutableMapping)
 _NAMED: Mapping[Any, tuple[str, ...]] = {
     bool: ("True", "False"),
-    int: ("an int",),
-    float: ("a float",),
-    str: ("a str",),
     NoneType: ("None",),
     Any: ("any value",),
 }

@@ -10,6 +10,7 @@ from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, PipelineError
 from airflow_provider_mlpipe.nested import leaves
+from airflow_provider_mlpipe.pipeline.authoring import names_its_line
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.declared import converted
 
@@ -29,6 +30,7 @@ class RuntimeParameter(ResolveMixin):
 
     JSON_TYPES: ClassVar[Mapping[type, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
+    @names_its_line
     def __init__(
         self, name: str, ptype: type = str, default: Any = None, description: str | None = None, **schema: Any
     ) -> None:

@@ -78,8 +78,13 @@ def shown(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # an int of thousands of digits
-        return f"a {type(value).__name__}"
+        return with_article(type(value).__name__)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def with_article(name: str) -> str:
+    """A class's name for a message, such as "an Input"."""
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def remedy_for(value: Any) -> str | None:

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError, PermanentError, PipelineError
+from airflow_provider_mlpipe.pipeline.authoring import AuthoredMeta, names_its_line
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter, declare_params, runtime_parameters
 from airflow_provider_mlpipe.pipeline.spec import ArgumentType, Setting, argument_types, component_spec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class WiredOperator(BaseOperator):
+class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     """A task with artifacts as inputs and outputs. `task_id` is the component's id (default: its type).
 
     :param pipeline_root: folder below which outputs are written (default: the DAG's, else `[mlpipe] pipeline_root`)
@@ -102,6 +103,9 @@ class WiredOperator(BaseOperator):
 
     def _set_xcomargs_dependencies(self) -> None:
         """Airflow calls this when it has constructed an operator. If it has no DAG yet, `create_dag` wires it later."""
+        for name in self.SPEC.inputs:
+            if getattr(self, name, None) is not None:
+                self._check_input(name, getattr(self, name))
         if self.has_dag():  # type: ignore[no-untyped-call]
             self.wire()
 
@@ -174,6 +178,7 @@ class _Outputs(dict[str, Channel[Any]]):
         super().__init__(channels)
         self._operator = operator
 
+    @names_its_line
     def __missing__(self, key: str) -> NoReturn:
         known = ", ".join(sorted(self)) or "none"
         raise PipelineError(f"{self._operator.task_id} has no output {key!r}; it has: {known}")

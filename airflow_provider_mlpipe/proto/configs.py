@@ -22,8 +22,6 @@ def config_dict(message: type[Message], given: Message | Mapping[str, Any], path
     `Message` itself stands for any message. Raises InvalidValueError, which begins with `path`, when it does not fit.
     """
     if isinstance(given, Message):
-        if not isinstance(given, message):
-            raise InvalidValueError(f"{path} takes a {message.__name__} or its dict, but got a {type(given).__name__}")
         given = json_format.MessageToDict(given, preserving_proto_field_name=True)
     if message is Message:
         return convert(given, Mapping[str, Any], path)

@@ -222,7 +222,7 @@ def test_a_cached_push_counts_only_while_it_is_served(model: Model, base: Path, 
     [
         ({"filesystem": {}}, "needs filesystem.base_directory"),
         ({"filesystem": {"base_directory": "/m", "versioning": "PATH"}}, "PATH cannot be published atomically"),
-        ({"filesytem": {"base_directory": "/m"}}, "push_destination does not fit PushDestination"),
+        ({"filesytem": {"base_directory": "/m"}}, "push_destination has no 'filesytem'; it has filesystem"),
     ],
 )
 def test_a_wrong_destination_is_an_error_when_the_dag_is_parsed(destination: dict[str, Any], message: str) -> None:

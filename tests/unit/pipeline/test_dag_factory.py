@@ -275,9 +275,15 @@ def test_wrong_wiring_is_an_error_at_parse_time_that_names_both_ends(make: Any, 
         create_dag("d", make())
 
 
-def test_a_missing_argument_is_airflows_own_error() -> None:
-    with pytest.raises(TypeError, match="examples"):
-        ReaderOperator()  # type: ignore[call-arg]
+def test_an_operator_of_ones_own_that_raises_keeps_its_traceback() -> None:
+    class PickyOperator(SourceOperator):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            raise ValueError("not today")
+
+    with pytest.raises(ValueError, match="not today") as raised:
+        PickyOperator()
+    assert raised.traceback[-1].frame.code.name == "__init__"
 
 
 def test_what_airflow_serializes_is_deterministic() -> None:
