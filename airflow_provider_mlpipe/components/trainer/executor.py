@@ -78,7 +78,7 @@ def run(
     )
     keras.utils.set_random_seed(_SEED)
     function(fn_args)
-    _check_saved(Path(fn_args.serving_model_dir), f"{module_file or run_fn}")
+    _check_saved(serving_model(model), f"{module_file or run_fn}")
     return {}
 
 

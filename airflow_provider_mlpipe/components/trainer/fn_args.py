@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,13 @@ class DataAccessor:
     data_view_decode_fn: Callable[..., Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class FnArgs:
     """The argument of `run_fn`. Paths are folders or files of this execution; the path of a missing input is None.
 
     If `train_steps` or `eval_steps` is None, `run_fn` should read the data once, to the end. It saves the model as a
-    SavedModel to `serving_model_dir`, and logs and checkpoints to `model_run_dir`.
+    SavedModel to `serving_model_dir`, and logs and checkpoints to `model_run_dir`. As in TFX, it may set attributes;
+    `schema_file` and `transform_output` are TFX's older names of `schema_path` and `transform_graph_path`.
     """
 
     working_dir: str | None
@@ -43,14 +44,10 @@ class FnArgs:
     model_run_dir: str
     base_model: str | None = None
     hyperparameters: dict[str, Any] | None = None
-    custom_config: Mapping[str, Any] = field(default_factory=dict)
+    custom_config: dict[str, Any] = field(default_factory=dict)
+    schema_file: str | None = field(init=False)
+    transform_output: str | None = field(init=False)
 
-    @property
-    def schema_file(self) -> str | None:
-        """TFX's older name of `schema_path`."""
-        return self.schema_path
-
-    @property
-    def transform_output(self) -> str | None:
-        """TFX's older name of `transform_graph_path`."""
-        return self.transform_graph_path
+    def __post_init__(self) -> None:
+        self.schema_file = self.schema_path
+        self.transform_output = self.transform_graph_path
