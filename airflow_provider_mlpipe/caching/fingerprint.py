@@ -21,6 +21,7 @@ from airflow_provider_mlpipe.caching.user_code import Source, executor_source, m
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
+from airflow_provider_mlpipe.storage.disk_errors import translated
 
 _ENTRY = "user code of "
 _VARIABLE = "environment variable "
@@ -55,7 +56,8 @@ def compute(
     """The fingerprint of one execution.
 
     `external` has the digests of inputs outside the store: {name: digest}, from `content_digests` or an operator's
-    `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing.
+    `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing, and
+    TransientError when its disk does not answer.
     """
     parts = {"component": spec.component_type}
     sources: list[Source] = []
@@ -173,7 +175,7 @@ def _path_digest(name: str, value: str) -> str:
     except FileNotFoundError as error:
         raise InvalidInputError(f"{name}: {value} does not exist") from error
     except OSError as error:
-        raise InvalidInputError(f"{name}: {value} cannot be read: {error}") from error
+        raise translated(error, f"{name}: {value} cannot be read", "Let the Airflow worker's user read it") from error
 
 
 def _input_part(artifact: Artifact | None) -> str:

@@ -19,7 +19,8 @@ from airflow_provider_mlpipe.caching import source_files
 from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.caching.user_code import local_modules
-from airflow_provider_mlpipe.exceptions import UserCodeError
+from airflow_provider_mlpipe.exceptions import TransientError, UserCodeError
+from airflow_provider_mlpipe.storage.disk_errors import may_pass
 
 _CODE_ENDINGS = (".py", ".pyc", ".so")
 _OF_TFX = (
@@ -156,6 +157,8 @@ def _as_user_code(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and may_pass(error):
+            raise TransientError(f"{what} cannot be imported now: {error!r}") from error
         remedy = _OF_TFX if isinstance(error, (ImportError, NameError)) and _names_tfx(error) else ""
         raise UserCodeError(f"{what} cannot be imported: {error!r}{remedy}\n{traceback.format_exc()}") from error
 

@@ -6,7 +6,6 @@ records the hit. While an equal execution is running, it waits deferred, without
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -37,6 +36,7 @@ from airflow_provider_mlpipe.settings import (
     max_memory_mb,
     warm_parent_idle_seconds,
 )
+from airflow_provider_mlpipe.storage.disk_errors import translated
 from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
 
 if TYPE_CHECKING:
@@ -188,11 +188,10 @@ class ComponentOperator(NodeOperator):
                     "store a pipeline_root of its own."
                 ) from error
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise TransientError(f"pipeline_root {root} is full: {error}") from error
-                raise InvalidInputError(
-                    f"pipeline_root {root} cannot be written: {error}. Let the Airflow worker's user write there, or "
-                    "give another pipeline_root."
+                raise translated(
+                    error,
+                    f"pipeline_root {root} cannot be written",
+                    "Let the Airflow worker's user write there, or give another pipeline_root",
                 ) from error
         return outputs
 

@@ -18,6 +18,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from gzip import BadGzipFile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,7 @@ from isal import igzip, isal_zlib
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import bytes_list, fixed_width, joined, values_buffer
+from airflow_provider_mlpipe.storage.disk_errors import translated
 
 FILE_NAME = "data_tfrecord-00000-of-00001.gz"
 """The only shard of a split, named as TFX names it."""
@@ -40,7 +42,7 @@ _CRC = struct.Struct("<I")
 _GZIP = 31  # zlib's window bits for a gzip container; its header then holds no time, so equal records give equal bytes
 _BLOCK = 4 << 20
 """How many bytes are read at a time, uncompressed."""
-_BROKEN: Any = (EOFError, OSError, zlib.error, isal_zlib.error)  # isal's stubs declare its error as an instance
+_BROKEN: Any = (EOFError, BadGzipFile, zlib.error, isal_zlib.error)  # isal's stubs declare its error as an instance
 
 
 def examples_digest(splits: Mapping[str, str]) -> str:
@@ -152,6 +154,8 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
             raise InvalidInputError(
                 f"{path}: record {number} is corrupt ({error}); create the file again from its source"
             ) from error
+        except OSError as error:
+            raise translated(error, f"{path} cannot be read", "Let the Airflow worker's user read it") from error
 
 
 def _whole_records(block: bytes) -> tuple[list[bytes], int, str | None]:

@@ -149,5 +149,5 @@ def test_a_file_that_is_no_schema_names_the_line(
 def test_a_missing_schema_file(tmp_path: Path, context: Callable[[], ExecutorContext]) -> None:
     from airflow_provider_mlpipe.components.import_schema_gen.executor import run as import_schema
 
-    with pytest.raises(InvalidInputError, match=r"schema_file .*none\.pbtxt cannot be read: No such file"):
+    with pytest.raises(InvalidInputError, match=r"schema_file .*none\.pbtxt cannot be read: \[Errno 2\] No such file"):
         import_schema(schema_file=str(tmp_path / "none.pbtxt"), schema=Schema(uri=str(tmp_path)), context=context())

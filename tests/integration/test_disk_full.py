@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +38,16 @@ class Disk:
         with pytest.raises(OSError, match="No space left"):
             list(map(Path.touch, (self.folder / f"name-{number}" for number in range(100))))
 
+    def forbid_writing(self) -> None:
+        mounted = _mount("-o", "remount,ro", self.folder)
+        assert mounted.returncode == 0, mounted.stderr
+
     def make_space(self) -> None:
+        grown = _mount("-o", "remount,rw,size=8m", self.folder)
+        assert grown.returncode == 0, grown.stderr
         self._ballast.unlink(missing_ok=True)
         for path in self.folder.glob("name-*"):
             path.unlink()
-        grown = _mount("-o", "remount,size=8m", self.folder)
-        assert grown.returncode == 0, grown.stderr
 
     def unmount(self) -> None:
         subprocess.run(["umount", "--lazy", self.folder], check=True)
@@ -114,12 +118,18 @@ def test_outputs_that_do_not_fit(outputs_on_disk: Bench, disk: Disk) -> None:
     assert_the_next_try_succeeds(outputs_on_disk, disk, TEXT)
 
 
-def test_outputs_that_cannot_even_be_begun(outputs_on_disk: Bench, disk: Disk) -> None:
-    disk.use_up_names()
-    execution = failed(outputs_on_disk, outputs_on_disk.start(1))
-    # Not permanent, as a folder that is not writable is: space may be made before the retry.
-    assert str(execution.error).startswith(f"TransientError: pipeline_root {outputs_on_disk.root} is full: {NO_SPACE}")
-    assert_the_next_try_succeeds(outputs_on_disk, disk)
+@pytest.mark.parametrize(
+    ("spoil", "why"), [(Disk.use_up_names, NO_SPACE), (Disk.forbid_writing, "[Errno 30] Read-only file system")]
+)
+def test_outputs_that_cannot_even_be_begun(
+    outputs_on_disk: Bench, disk: Disk, spoil: Callable[[Disk], None], why: str
+) -> None:
+    """Not permanent, as a folder of another user is: the disk may be mended before the retry."""
+    bench = outputs_on_disk
+    spoil(disk)
+    execution = failed(bench, bench.start(1))
+    assert str(execution.error).startswith(f"TransientError: pipeline_root {bench.root} cannot be written: {why}")
+    assert_the_next_try_succeeds(bench, disk)
 
 
 def test_no_space_for_what_the_executor_is_to_read(temporary_files_on_disk: Bench, disk: Disk) -> None:

@@ -11,6 +11,7 @@ from airflow_provider_mlpipe.artifacts import Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.inputs import write_schema
+from airflow_provider_mlpipe.storage.disk_errors import translated
 
 
 def run(*, schema_file: str, schema: Schema, context: ExecutorContext) -> dict[str, Produced]:
@@ -31,7 +32,7 @@ def _parse(path: Path) -> schema_pb2.Schema:
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"schema_file {path} is not valid UTF-8: {error}") from error
     except OSError as error:
-        raise InvalidInputError(f"schema_file {path} cannot be read: {error.strerror}") from error
+        raise translated(error, f"schema_file {path} cannot be read", "Give a file that the worker can read") from error
     if not parsed.feature:
         raise InvalidInputError(f"schema_file {path} declares no feature")
     return parsed

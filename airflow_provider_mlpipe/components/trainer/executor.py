@@ -28,6 +28,7 @@ from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import dataset
 from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits
+from airflow_provider_mlpipe.storage.disk_errors import translated
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,9 @@ def _read_hyperparameters(hyperparameters: HyperParameters) -> dict[str, Any]:
     path = folder_of(hyperparameters) / _HYPERPARAMETERS_FILE
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise translated(error, f"{path} cannot be read as JSON", "Run its producer again") from error
+    except ValueError as error:
         raise InvalidInputError(f"{path} cannot be read as JSON: {error}; run its producer again") from error
     return values
 
