@@ -21,7 +21,7 @@ from airflow_provider_mlpipe.components.importer.operator import ImporterOperato
 from airflow_provider_mlpipe.components.pusher import executor
 from airflow_provider_mlpipe.components.pusher.operator import PusherOperator
 from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.storage.digests import tree_digest
 
@@ -194,6 +194,29 @@ def test_a_destination_that_cannot_be_written_is_an_error(model: Model, tmp_path
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InvalidInputError, match=r"cannot push to .*file/models"):
         push(model, tmp_path / "file" / "models", tmp_path)
+
+
+def test_a_folder_in_the_place_of_the_lock_is_an_error(model: Model, base: Path, tmp_path: Path) -> None:
+    (base / ".mlpipe-push.lock").mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match=r"cannot push to .*: \[Errno 21\] .*Remove /.*\.mlpipe-push\.lock$"):
+        push(model, base, tmp_path)
+
+
+def test_a_file_that_cannot_be_read_now_is_pushed_later(model: Model, base: Path, tmp_path: Path) -> None:
+    Path(model.uri, "Format-Serving", "broken").symlink_to("/proc/self/mem")  # reading it is an input/output error
+    with pytest.raises(TransientError, match="cannot push to"):
+        push(model, base, tmp_path)
+    Path(model.uri, "Format-Serving", "broken").unlink()
+    push(model, base, tmp_path)
+
+
+def test_no_version_is_above_the_highest(model: Model, base: Path, tmp_path: Path) -> None:
+    (base / str(2**63 - 2)).mkdir(parents=True)
+    assert push(model, base, tmp_path).properties["version"] == str(2**63 - 1)
+    with pytest.raises(InvalidInputError, match="no version can be higher: rename or remove it"):
+        push(model, base, tmp_path)
+    assert ServingFolder(base).versions() == [2**63 - 2, 2**63 - 1]
+    assert not list(base.glob(".mlpipe.tmp-*"))
 
 
 def test_a_cached_push_counts_only_while_it_is_served(model: Model, base: Path, tmp_path: Path) -> None:

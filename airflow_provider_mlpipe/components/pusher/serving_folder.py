@@ -8,7 +8,6 @@ Layout: https://www.tensorflow.org/tfx/serving/serving_basic
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -19,10 +18,11 @@ from pathlib import Path
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage import locks
+from airflow_provider_mlpipe.storage.disk_errors import translated
 
 _LOCK = ".mlpipe-push.lock"
 _TEMPORARY = ".mlpipe.tmp-"
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_HIGHEST = 2**63 - 1  # a version is an int64
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ServingFolder:
         if not self.base.is_dir():
             return []
         numbers = [int(name) for name in os.listdir(self.base) if name.isascii() and name.isdigit()]
-        return sorted(number for number in numbers if number < 2**63)  # a version is an int64
+        return sorted(number for number in numbers if number <= _HIGHEST)
 
     def is_current(self, version: str) -> bool:
         """Tell whether a server serves `version`: it is in the folder, and it is the highest."""
@@ -57,19 +57,18 @@ class ServingFolder:
         """Copy a SavedModel into the folder as the highest version, and return the version's folder.
 
         The version is the Unix time in seconds, or the highest version plus one if that is greater. Raises
-        InvalidInputError when the folder cannot be written.
+        InvalidInputError when the folder cannot be written or has the highest version already, and TransientError when
+        a retry may succeed.
         """
         try:
             self.base.mkdir(parents=True, exist_ok=True)
             with locks.exclusively(self.base / _LOCK):
                 return self._publish(saved_model)
         except OSError as error:
-            if error.errno not in _NOT_WRITABLE:
-                raise
-            raise InvalidInputError(
-                f"cannot push to {self.base}: {error}; set push_destination.filesystem.base_directory to a folder that "
-                f"this user can write to"
-            ) from error
+            is_in_the_way = isinstance(error, IsADirectoryError)
+            folder = "push_destination.filesystem.base_directory to a folder that this user can write to"
+            remedy = f"Remove {error.filename}" if is_in_the_way else f"Set {folder}"
+            raise translated(error, f"cannot push to {self.base}", remedy) from error
 
     def _publish(self, saved_model: Path) -> Path:
         self._remove_leftovers()
@@ -77,7 +76,7 @@ class ServingFolder:
         try:
             shutil.copytree(saved_model, temporary)
             _sync_tree(temporary)
-            version = self.base / str(max([int(time.time()), *(last + 1 for last in self.versions()[-1:])]))
+            version = self.base / str(self._next_version())
             barrier("pusher.before_rename")
             os.rename(temporary, version)
             barrier("pusher.after_rename")
@@ -86,6 +85,15 @@ class ServingFolder:
             raise
         _sync(self.base)
         return version
+
+    def _next_version(self) -> int:
+        highest = max(self.versions(), default=0)
+        if highest == _HIGHEST:
+            raise InvalidInputError(
+                f"{self.base} has the version {_HIGHEST}, and no version can be higher: rename or remove it, or set "
+                "push_destination.filesystem.base_directory to another folder"
+            )
+        return max(int(time.time()), highest + 1)
 
     def _remove_leftovers(self) -> None:
         for leftover in self.base.glob(f"{_TEMPORARY}*"):
