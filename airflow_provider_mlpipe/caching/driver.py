@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_mlpipe.artifacts import Artifact
@@ -16,14 +15,13 @@ from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import fingerprint as fingerprints
 from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.fingerprint import Fingerprint
+from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore, Run
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
-from airflow_provider_mlpipe.storage.digests import files_digest, tree_digest, tree_size
-from airflow_provider_mlpipe.storage.layout import folder_of, is_out_of_reach
+from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
 
 CacheMode = bool | Literal["refresh"]
 CacheScope = Literal["store", "pipeline"]
-Verify = Literal["exists", "digest"]
 Outputs = Mapping[str, Sequence[Artifact]]
 
 _LOOKS_BACK = 20  # equal executions that differ in what user code read, such as before and after an edit
@@ -72,7 +70,9 @@ class ComponentRun:
 class Decision:
     """A hit (`cached` is the earlier execution) or a miss, the reason as text, and whether later runs may reuse it.
 
-    `unknown` says what the fingerprint does not cover although the code may depend on it.
+    `unknown` says what the fingerprint does not cover although the code may depend on it. `lost` are the ids of the
+    artifacts that were found without their files. Whoever acts by the decision marks them as MISSING; a preview does
+    not act.
     """
 
     start: ExecutionStart
@@ -81,15 +81,29 @@ class Decision:
     is_reusable: bool
     source_files: frozenset[str]
     unknown: tuple[str, ...] = ()
+    lost: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """The artifacts that a node without an executor found. With `reuse`, an equal artifact in the store is used."""
+    """The artifacts that a node without an executor found. With `reuse`, an equal artifact in the store is used.
+
+    `lost` is as in a Decision.
+    """
 
     start: ExecutionStart
     outputs: Outputs
     reuse: bool
+    lost: Sequence[int] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """An equal execution whose files can be used, or the problem with those that there are; the ids of lost outputs."""
+
+    cached: CachedExecution | None = None
+    problem: str | None = None
+    lost: Sequence[int] = ()
 
 
 def decide(
@@ -97,18 +111,19 @@ def decide(
 ) -> Decision:
     """Computes the fingerprint and looks it up. It is a hit only if the outputs still exist.
 
-    `problem_with` lets the component reject a hit: it returns the reason to run, or None. Outputs without their files
-    are marked MISSING in the store. Raises the errors of `fingerprint.compute` and of the store.
+    `problem_with` lets the component reject a hit: it returns the reason to run, or None. It writes nothing to the
+    store. Raises the errors of `fingerprint.compute` and of the store.
     """
     barrier("driver.fingerprint")
     fingerprint = _fingerprint(run)
     start = execution_start(run, fingerprint, flight=_flight(run, fingerprint))
     barrier("driver.look_up")
-    cached, reason = _look_up(store, run, start, problem_with)
+    found, reason = _look_up(store, run, start, problem_with)
     barrier("driver.decided")
     return Decision(
         start=start,
-        cached=cached,
+        cached=found.cached,
+        lost=found.lost,
         reason=reason,
         is_reusable=run.cache.mode is not False,
         source_files=fingerprint.source_files,
@@ -137,7 +152,7 @@ def look_again(
     store: MetadataStore, run: ComponentRun, decision: Decision, *, problem_with: Callable[[Outputs], str | None]
 ) -> CachedExecution | None:
     """Looks for a hit again when this try has its claim: an equal execution may have published just before that."""
-    return _usable(store, run, decision.start, problem_with)[0] if run.cache.mode is True else None
+    return _usable(store, run, decision.start, problem_with).cached if run.cache.mode is True else None
 
 
 def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | None = None) -> ExecutionStart:
@@ -158,25 +173,18 @@ def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | N
     )
 
 
-def usable_problem(artifact: Artifact, verify: Verify) -> str | None:
-    """Why an artifact's files cannot be used, as text; None when they can."""
-    folder = folder_of(artifact)
-    try:
-        return _files_problem(folder, artifact, verify)
-    except OSError as error:
-        return f"{folder} cannot be read: {error}"
-
-
 def _flight(run: ComponentRun, fingerprint: Fingerprint) -> str | None:
     if run.cache.mode is not True:
         return None
     return fingerprint.digest if run.cache.scope == "store" else f"{fingerprint.digest} {run.pipeline}"
 
 
-def _find(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> tuple[CachedExecution | None, str | None]:
+def _find(
+    store: MetadataStore, run: ComponentRun, start: ExecutionStart, before: int | None
+) -> tuple[CachedExecution | None, str | None]:
     """The newest equal execution for which user code read what is there now; else what has changed since the newest."""
     pipeline = run.pipeline if run.cache.scope == "pipeline" else None
-    before, why = None, None
+    why = None
     for _ in range(_LOOKS_BACK):
         found = store.find_cached(start.fingerprint, pipeline=pipeline, max_age=run.cache.ttl, before=before)
         if found is None:
@@ -190,34 +198,41 @@ def _find(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> tup
 
 def _look_up(
     store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
-) -> tuple[CachedExecution | None, str]:
+) -> tuple[_Found, str]:
+    """What was found, and the reason of the decision."""
     if run.cache.mode is not True:
-        return None, "cache refreshed" if run.cache.mode == "refresh" else "caching is off"
-    cached, problem = _usable(store, run, start, problem_with)
-    if cached is not None:
-        return cached, f"equal to execution {cached.execution_id}"
-    return None, problem or _what_changed(store, run, start)
+        return _Found(), "cache refreshed" if run.cache.mode == "refresh" else "caching is off"
+    found = _usable(store, run, start, problem_with)
+    if found.cached is not None:
+        return found, f"equal to execution {found.cached.execution_id}"
+    return found, found.problem or _what_changed(store, run, start)
 
 
 def _usable(
     store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
-) -> tuple[CachedExecution | None, str | None]:
-    """An equal execution whose files can be used; or None and the problems of those that were found."""
-    lost: list[str] = []
+) -> _Found:
+    """The newest equal execution whose files can be used."""
+    lost: list[tuple[Artifact, str]] = []
+    before = None
     while True:
-        cached, changed = _find(store, run, start)
+        cached, changed = _find(store, run, start, before)
         if cached is None:
-            return None, f"outputs missing: {'; '.join(lost)}" if lost else changed
-        problems = _problems(cached.outputs, run.cache.verify)
-        if unreachable := [artifact.uri for artifact, _ in problems if is_out_of_reach(artifact)]:
-            # They may come back, so they are not marked as MISSING.
-            return None, f"outputs out of reach: {', '.join(unreachable)}"
-        if problems:
-            store.mark_missing([artifact.id for artifact, _ in problems if artifact.id is not None])
-            lost += [problem for _, problem in problems]
-            continue
-        problem = problem_with(cached.outputs)
-        return (None, problem) if problem else (cached, None)
+            missing = "; ".join(problem for _, problem in lost)
+            return _found(None, f"outputs missing: {missing}" if missing else changed, lost)
+        try:
+            losses = _losses(cached.outputs, run.cache.verify)
+        except (TransientError, InvalidInputError) as error:
+            return _found(None, f"an equal result cannot be used: {error}", lost)
+        if not losses:
+            problem = problem_with(cached.outputs)
+            return _found(None if problem else cached, problem, lost)
+        lost += losses
+        before = cached.execution_id
+
+
+def _found(cached: CachedExecution | None, problem: str | None, lost: Sequence[tuple[Artifact, str]]) -> _Found:
+    ids = [artifact.id for artifact, _ in lost if artifact.id is not None]
+    return _Found(cached=cached, problem=problem, lost=ids)
 
 
 def _what_changed(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:
@@ -238,23 +253,7 @@ def _why_equal_is_no_hit(store: MetadataStore, run: ComponentRun, start: Executi
     return f"the earlier result is not reusable: {reason or 'its outputs are missing'}"
 
 
-def _problems(outputs: Outputs, verify: Verify) -> list[tuple[Artifact, str]]:
+def _losses(outputs: Outputs, verify: Verify) -> list[tuple[Artifact, str]]:
     artifacts = [artifact for artifacts in outputs.values() for artifact in artifacts]
-    found = ((artifact, usable_problem(artifact, verify)) for artifact in artifacts)
+    found = ((artifact, loss(artifact, verify)) for artifact in artifacts)
     return [(artifact, problem) for artifact, problem in found if problem is not None]
-
-
-def _files_problem(folder: Path, artifact: Artifact, verify: Verify) -> str | None:
-    if not folder.is_dir():
-        return f"{folder} is gone"
-    if artifact.files is None:  # it was registered, not published: its node hashes the files in every run
-        return None if any(folder.iterdir()) or artifact.digest == files_digest([]) else f"{folder} is empty"
-    count, size = tree_size(folder)
-    if (count, size) != (artifact.files.count, artifact.files.bytes):
-        return (
-            f"{folder} has {count:,} files with {size:,} bytes, but was published with {artifact.files.count:,} files "
-            f"and {artifact.files.bytes:,} bytes"
-        )
-    if verify == "digest" and tree_digest(folder) != artifact.files.digest:
-        return f"the files in {folder} have changed since they were published"
-    return None

@@ -60,6 +60,7 @@ def publish_late_hit(store: MetadataStore, claim: Claim, cached: CachedExecution
 
 def publish_resolution(store: MetadataStore, resolution: Resolution) -> Recorded:
     """Records the artifacts that a node without an executor found."""
+    store.mark_missing(resolution.lost)
     return store.publish_node(resolution.start, resolution.outputs, reuse=resolution.reuse)
 
 

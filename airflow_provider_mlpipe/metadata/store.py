@@ -189,6 +189,10 @@ class MetadataStore:
         """Mark LIVE artifacts whose files are gone as MISSING; returns the ids of the changed ones."""
         return self._mark(artifact_ids, ArtifactState.MISSING)
 
+    def mark_live(self, artifact_ids: Collection[int]) -> list[int]:
+        """Mark MISSING artifacts whose files are there again as LIVE; returns the ids of the changed ones."""
+        return self._mark(artifact_ids, ArtifactState.LIVE)
+
     def mark_deleted(self, artifact_ids: Collection[int]) -> list[int]:
         """Mark artifacts whose files were deleted on purpose as DELETED; returns the ids of the changed ones."""
         return self._mark(artifact_ids, ArtifactState.DELETED)
@@ -235,10 +239,8 @@ class MetadataStore:
     ) -> CachedExecution | None:
         """Return the newest COMPLETE reusable execution with this fingerprint whose outputs are all LIVE.
 
-        With `before`, only executions with a lower id than that one.
-
         `max_age` limits the time between its end and now, by the database's clock. If that clock was set back, the end
-        may lie in the future; the limit is the same.
+        may lie in the future; the limit is the same. With `before`, return the newest one before that execution.
         """
         rows = self._run("find_cached", fingerprint=fingerprint, pipeline=pipeline, max_age=max_age, before=before)
         if not rows:
@@ -285,28 +287,42 @@ class MetadataStore:
         )
 
     def latest_artifacts(
-        self, artifact_type: str, *, pipeline: str | None = None, component_id: str | None = None, limit: int = 1
+        self,
+        artifact_type: str,
+        *,
+        pipeline: str | None = None,
+        component_id: str | None = None,
+        before: int | None = None,
+        limit: int = 1,
     ) -> list[Artifact]:
         """Return the newest LIVE artifacts of a type: of all pipelines, of one pipeline, or of one of its nodes.
 
-        Raises InvalidInputError when a `component_id` is given without its pipeline.
+        With `before`, only those before the artifact with that id. Raises InvalidInputError when a `component_id` is
+        given without its pipeline.
         """
         if pipeline is None:
             if component_id is not None:
                 raise InvalidInputError(f"component_id {component_id!r} was given without a pipeline; give both")
-            return self._artifacts("latest_artifacts", artifact_type=artifact_type, limit=limit)
+            return self._artifacts("latest_artifacts", artifact_type=artifact_type, before=before, limit=limit)
         is_node = component_id is not None
         return self._artifacts(
             "latest_artifacts_of_context",
             artifact_type=artifact_type,
             context_type="node" if is_node else "pipeline",
             context_name=f"{pipeline}/{component_id}" if is_node else pipeline,
+            before=before,
             limit=limit,
         )
 
-    def latest_blessed_model(self, *, pipeline: str | None = None, other_than: str | None = None) -> Artifact | None:
-        """Return the newest LIVE Model that is blessed and whose digest is not `other_than`."""
-        return _first(self._artifacts("latest_blessed_model", pipeline=pipeline, other_than=other_than))
+    def latest_blessed_model(
+        self, *, pipeline: str | None = None, other_than: str | None = None, before: int | None = None
+    ) -> Artifact | None:
+        """Return the newest LIVE Model that is blessed and whose digest is not `other_than`.
+
+        With `before`, the newest before the artifact with that id.
+        """
+        found = self._artifacts("latest_blessed_model", pipeline=pipeline, other_than=other_than, before=before)
+        return _first(found)
 
     def latest_pushed(self, *, destination: str) -> Artifact | None:
         """Return the PushedModel of the last successful push to a destination."""
@@ -494,6 +510,8 @@ class MetadataStore:
         return Page(items=[from_row(row) for row in rows[:limit]], cursor=cursor)
 
     def _mark(self, artifact_ids: Collection[int], state: ArtifactState) -> list[int]:
+        if not artifact_ids:
+            return []
         rows = self._run("mark_artifacts", artifact_ids=list(artifact_ids), state=state.value)
         return sorted(row["id"] for row in rows)
 

@@ -15,7 +15,7 @@ from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.address import Address
-from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision, Verify
+from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision
 from airflow_provider_mlpipe.caching.fingerprint import content_paths
 from airflow_provider_mlpipe.caching.user_code import imported_first
 from airflow_provider_mlpipe.exceptions import InProgressError, InvalidInputError, PipelineError, TransientError
@@ -36,6 +36,7 @@ from airflow_provider_mlpipe.settings import (
     max_memory_mb,
     warm_parent_idle_seconds,
 )
+from airflow_provider_mlpipe.storage.artifact_files import Verify
 from airflow_provider_mlpipe.storage.disk_errors import translated
 from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
 
@@ -112,6 +113,7 @@ class ComponentOperator(NodeOperator):
     def run_node(self, run: ComponentRun) -> Published:
         """Records a hit; on a miss, runs the executor."""
         decision = self.decide(self.store, run)
+        self.store.mark_missing(decision.lost)
         if decision.cached is not None:
             self.log.info("%s: cached, %s", self.task_id, decision.reason)
             _, outputs = publisher.publish_hit(self.store, decision.start, decision.cached.execution_id)

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from airflow.sdk import DAG, BaseOperator, TriggerRule
 
-from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope, Verify
+from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope
 from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
 from airflow_provider_mlpipe.pipeline.authoring import names_its_line, unknown_arguments
 from airflow_provider_mlpipe.pipeline.component import check_cache_ttl
@@ -18,6 +18,7 @@ from airflow_provider_mlpipe.pipeline.declared import as_written, converted
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning import partial_run
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID, PlanOperator
+from airflow_provider_mlpipe.storage.artifact_files import Verify
 
 
 @names_its_line

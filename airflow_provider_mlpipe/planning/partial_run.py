@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
-from airflow_provider_mlpipe.caching.driver import Verify, usable_problem
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.dag_runs import current_run
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, ExecutionState, MetadataStore, Run
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
+from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -158,7 +158,7 @@ def _result(node: NodeOperator, store: MetadataStore, run: Run, earlier: Run) ->
     outputs = store.execution_artifacts(usable[0].id, "OUTPUT")
     for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
         problem = None if artifact.state is ArtifactState.LIVE else f"{artifact.uri} is {artifact.state.value}"
-        if problem := problem or usable_problem(artifact, _verify(node)):
+        if problem := problem or loss(artifact, _verify(node)):
             return None, f"in run {earlier.run_id}, {problem}"
     return _taken(usable[0], outputs, store, run), ""
 

@@ -57,11 +57,6 @@ def evaluation_model(model: Model) -> Path:
     return folder_of(model) / "Format-TFMA"
 
 
-def is_out_of_reach(artifact: Artifact) -> bool:
-    """Whether even its component's folder is missing: its volume may not be mounted."""
-    return not folder_of(artifact).parents[1].is_dir()
-
-
 def select_splits(artifact: Artifact, exclude: Sequence[str], parameter: str) -> list[str]:
     """Return the splits of `artifact` without those in `exclude`; `parameter` is its name in errors.
 

@@ -11,6 +11,7 @@ from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, OptionalInput
+from airflow_provider_mlpipe.storage.artifact_files import loss
 
 Strategy = Literal["LatestArtifact", "LatestBlessedModel"]
 
@@ -21,6 +22,9 @@ class ResolverOperator(ResolvingOperator):
     Searches the store. Depending on `strategy`, publishes `model` (Model) or `result` (of `artifact_type`): the
     existing artifact, not a copy. If nothing is found, it publishes nothing: an optional input that reads it is then
     None, and a component that needs it is skipped. Never cached: the latest artifact can change although no input does.
+
+    It looks at the files. A match whose files are lost is marked as MISSING, and the next one is taken. Files that are
+    out of reach, such as those on a disk that is not mounted, are an error: an older match is not taken instead.
 
     :param strategy: "LatestBlessedModel" for the newest Model that an execution blessed (output `model`), or
         "LatestArtifact" for the newest artifact of `artifact_type` (output `result`)
@@ -56,16 +60,32 @@ class ResolverOperator(ResolvingOperator):
         return {"result": find_type(self._given_type or "", self.task_id)}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
-        """Search the store."""
+        """Search the store, and look whether the files are there.
+
+        Raises TransientError or InvalidInputError when the newest match is out of reach.
+        """
         computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external={})
         (key,) = self.output_types()
-        found = self._find(store, run)
-        return Resolution(start=driver.execution_start(run, computed), outputs={key: found}, reuse=True)
+        found, lost = self._newest_with_files(store, run)
+        start = driver.execution_start(run, computed)
+        outputs = {key: [found] if found else []}
+        return Resolution(start=start, outputs=outputs, reuse=True, lost=[artifact.id or 0 for artifact in lost])
 
-    def _find(self, store: MetadataStore, run: ComponentRun) -> list[Artifact]:
+    def _newest_with_files(self, store: MetadataStore, run: ComponentRun) -> tuple[Artifact | None, list[Artifact]]:
+        """The newest match whose files are there, and the newer ones whose files are lost."""
+        lost: list[Artifact] = []
+        while found := self._newest(store, run, before=lost[-1].id if lost else None):
+            problem = loss(found, "exists")
+            if problem is None:
+                return found, lost
+            self.log.warning("%s: %s %s is passed over: %s", self.task_id, found.TYPE_NAME, found.id, problem)
+            lost.append(found)
+        return None, lost
+
+    def _newest(self, store: MetadataStore, run: ComponentRun, before: int | None) -> Artifact | None:
         if self.strategy == "LatestArtifact":
-            return list(store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, limit=1))
+            found = store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, before=before)
+            return found[0] if found else None
         candidate = run.inputs["other_than"]
         other_than = candidate.digest if candidate else None
-        model = store.latest_blessed_model(pipeline=run.pipeline, other_than=other_than)
-        return [model] if model else []
+        return store.latest_blessed_model(pipeline=run.pipeline, other_than=other_than, before=before)

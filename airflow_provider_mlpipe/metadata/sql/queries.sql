@@ -381,6 +381,7 @@ SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.state = 'LIVE'
     AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+    AND (%(before)s::bigint IS NULL OR artifact.id < %(before)s)
 ORDER BY artifact.id DESC
 LIMIT %(limit)s
 
@@ -396,6 +397,7 @@ WHERE attribution.context_id = (
     )
     AND artifact.state = 'LIVE'
     AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+    AND (%(before)s::bigint IS NULL OR attribution.artifact_id < %(before)s)
 ORDER BY attribution.artifact_id DESC
 LIMIT %(limit)s
 
@@ -404,6 +406,7 @@ LIMIT %(limit)s
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'Model') AND artifact.state = 'LIVE'
+    AND (%(before)s::bigint IS NULL OR artifact.id < %(before)s)
     AND (%(other_than)s::text IS NULL OR artifact.digest IS DISTINCT FROM %(other_than)s)
     AND (%(pipeline)s::text IS NULL OR artifact.id IN (
         SELECT artifact_id FROM mlpipe.attribution WHERE context_id = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 from airflow.sdk import DAG, task
 from named_runs import named_run
 from planned import Pipeline
+from rights import closed
 
-from airflow_provider_mlpipe.artifacts import Examples, Model
+from airflow_provider_mlpipe.artifacts import ArtifactState, Examples, Model
 from airflow_provider_mlpipe.caching import libraries
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
-from airflow_provider_mlpipe.metadata.connection import Connection
+from airflow_provider_mlpipe.metadata.connection import Connection, make_dsn
 from airflow_provider_mlpipe.metadata.store import ExecutionState
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
@@ -144,21 +146,77 @@ def test_another_version_of_a_library_is_told(
     assert reasons == ["first run", "library planner-probe 1.0 → 1.1"]
 
 
-def test_lost_and_changed_files_are_told_and_marked(pipeline: Pipeline) -> None:
+def test_lost_and_changed_files_are_told_by_a_look_and_marked_by_a_run(pipeline: Pipeline) -> None:
     pipeline.run(pipeline.dag(*make_and_use()))
     made = pipeline.root / "Make" / "examples" / "1"
     content = (made / "0.txt").read_text()
     (made / "0.txt").write_text(content.upper())
+    strict = pipeline.dag(*make_and_use(), verify="digest")
+    told = f"outputs missing: the files in {made} have changed since they were published"
+    assert pipeline.plan(strict)["Make"].reason == told
     assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].verdict is Verdict.HIT
-    strict = pipeline.plan(pipeline.dag(*make_and_use(), verify="digest"))
-    assert strict["Make"].reason == f"outputs missing: the files in {made} have changed since they were published"
-    pipeline.run(pipeline.dag(*make_and_use()), "again")
+    pipeline.run(pipeline.dag(*make_and_use(), verify="digest"), "again")
     again = pipeline.root / "Make" / "examples" / "3"
     (again / "0.txt").unlink()
     lost = pipeline.plan(pipeline.dag(*make_and_use()))["Make"].reason
     found, published = "2 files with 10 bytes", "3 files and 15 bytes"
     assert lost == f"outputs missing: {again} has {found}, but was published with {published}"
+    pipeline.store.mark_missing([3])
     assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].reason.endswith("its outputs are missing")
+
+
+def test_an_older_equal_result_is_a_hit_where_the_newest_is_lost(pipeline: Pipeline) -> None:
+    for run_id in ("older", "newer"):
+        pipeline.run(pipeline.dag(*make_and_use(), cache="refresh"), run_id)
+    shutil.rmtree(pipeline.root / "Make" / "examples" / "3")
+    assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].reason == "equal to execution 1"
+    pipeline.run(pipeline.dag(*make_and_use()), "third")
+    assert pipeline.store.executions(component_id="Make").items[0].cached_from == 1
+    assert [artifact.id for artifact in pipeline.store.artifacts(state=ArtifactState.MISSING).items] == [3]
+
+
+def _all_rows(dsn: str) -> dict[str, Any]:
+    connection = Connection(dsn)
+    names = connection.run("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'mlpipe'")
+    rows = {
+        row["name"]: connection.run(f"SELECT to_jsonb(t) AS row FROM mlpipe.{row['name']} t ORDER BY 1")
+        for row in names
+    }
+    connection.close()
+    return rows
+
+
+def test_a_preview_writes_nothing(pipeline: Pipeline, database: str) -> None:
+    """Whatever has become of the files, and on a connection that may only read."""
+
+    def with_resolver(text: str) -> list[NodeOperator]:
+        return [*make_and_use(text=text), ResolverOperator(strategy="LatestArtifact", artifact_type=Model)]
+
+    for text in ("lost", "changed", "closed"):
+        pipeline.run(pipeline.dag(*with_resolver(text)), text)
+    lost, changed, out_of_reach = (pipeline.root / "Make" / "examples" / number for number in ("1", "4", "7"))
+    shutil.rmtree(lost)
+    (changed / "0.txt").unlink()
+    shutil.rmtree(pipeline.root / "Use" / "model" / "9")
+    before = _all_rows(database)
+    reader = Pipeline(make_dsn(dsn=database, options="-c default_transaction_read_only=on"), pipeline.root)
+    reasons = {}
+    with closed(out_of_reach):
+        for text in ("lost", "changed", "closed", "new"):
+            dag = reader.dag(*with_resolver(text))
+            reasons[text] = reader.plan(dag)["Make"].reason.split(str(pipeline.root))[0]
+        with pytest.raises(InvalidInputError, match="in run changed, "):
+            reader.plan(reader.dag(*make_and_use()), from_components=["Use"], base_run_id="changed")
+    with pytest.raises(TransientError, match="read-only transaction"):
+        reader.store.mark_missing([1])
+    reader.store.close()
+    assert reasons == {
+        "lost": "outputs missing: ",
+        "changed": "outputs missing: ",
+        "closed": "an equal result cannot be used: ",
+        "new": 'parameter text "closed" → "new"',
+    }
+    assert _all_rows(database) == before
 
 
 def test_another_pipelines_result_counts_unless_the_scope_is_this_one(pipeline: Pipeline) -> None:

@@ -1,0 +1,130 @@
+"""What is out of reach may come back; only what is surely gone or changed is lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rights import closed
+
+from airflow_provider_mlpipe.artifacts import Artifact, Examples
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, TransientError
+from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
+from airflow_provider_mlpipe.storage.digests import tree_digest, tree_summary
+
+Spoil = Callable[[Path], object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An artifact's folder, `<disk>/root/Make/examples/7`."""
+    folder = tmp_path / "disk" / "root" / "Make" / "examples" / "7"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file").write_text("text")
+    return folder
+
+
+def published(folder: Path) -> Artifact:
+    return Examples(uri=str(folder), files=tree_summary(folder))
+
+
+def imported(folder: Path) -> Artifact:
+    return Examples(uri=str(folder), digest=tree_digest(folder))
+
+
+def remove(*levels: int) -> Spoil:
+    """Removes the folder that is so many levels above."""
+    return lambda folder: [shutil.rmtree([folder, *folder.parents][level]) for level in levels]
+
+
+def empty(level: int) -> Spoil:
+    """The folder so many levels above becomes an empty one, as a mount point without its disk."""
+
+    def spoil(folder: Path) -> None:
+        remove(level)(folder)
+        [folder, *folder.parents][level].mkdir()
+
+    return spoil
+
+
+def beside(spoil: Spoil) -> Spoil:
+    """With another folder beside it."""
+
+    def both(folder: Path) -> None:
+        (folder.parent / "8").mkdir()
+        spoil(folder)
+
+    return both
+
+
+def edit(text: str) -> Spoil:
+    return lambda folder: (folder / "deep" / "file").write_text(text)
+
+
+def link(target: str) -> Spoil:
+    def spoil(folder: Path) -> None:
+        (folder / "deep" / "file").unlink()
+        (folder / "deep" / "file").symlink_to(target)
+
+    return spoil
+
+
+@pytest.mark.parametrize("make", [published, imported])
+def test_what_is_there_is_not_lost(folder: Path, make: Callable[[Path], Artifact]) -> None:
+    for verify in ("exists", "digest"):
+        assert loss(make(folder), verify) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "spoil", "verify", "words"),
+    [
+        (published, remove(0), "exists", "is gone"),
+        (published, remove(1), "exists", "is gone"),
+        (published, empty(0), "exists", "has 0 files with 0 bytes, but was published with 1 files and 4 bytes"),
+        (published, edit("longer"), "exists", "has 1 files with 6 bytes"),
+        (published, edit("TEXT"), "digest", "have changed since they were published"),
+        (imported, beside(remove(0)), "exists", "is gone"),
+        (imported, edit("TEXT"), "digest", "have changed since they were imported"),
+    ],
+)
+def test_what_is_surely_gone_or_changed_is_lost(
+    folder: Path, make: Callable[[Path], Artifact], spoil: Spoil, verify: Verify, words: str
+) -> None:
+    artifact = make(folder)
+    spoil(folder)
+    assert words in str(loss(artifact, verify))
+
+
+@pytest.mark.parametrize(
+    ("make", "spoil", "error", "words"),
+    [
+        (published, empty(3), TransientError, "root/Make is missing, so its disk may not be mounted. Mount it"),
+        (published, remove(4), TransientError, "root/Make is missing"),
+        (imported, empty(1), TransientError, "examples is empty, so its disk may not be mounted"),
+        (imported, remove(1), TransientError, "examples is missing"),
+        (imported, empty(0), TransientError, "7 is empty"),
+        (published, link("/proc/self/mem"), TransientError, r"is out of reach: \[Errno 5\]"),
+        (published, link("file"), InvalidInputError, r"is out of reach: \[Errno 40\]"),
+        (published, link("/no/such/disk"), InvalidInputError, r"is out of reach: \[Errno 2\]"),
+    ],
+)
+def test_what_may_come_back_is_out_of_reach(
+    folder: Path, make: Callable[[Path], Artifact], spoil: Spoil, error: type[MlpipeError], words: str
+) -> None:
+    artifact = make(folder)
+    spoil(folder)
+    if artifact.files:  # so that the content is read although a device has no size
+        artifact = replace(artifact, files=replace(artifact.files, bytes=0))
+    with pytest.raises(error, match=words):
+        loss(artifact, "digest")
+
+
+@pytest.mark.parametrize("level", range(5))
+def test_what_this_user_may_not_enter_is_out_of_reach(folder: Path, level: int) -> None:
+    artifact = published(folder)
+    with closed([folder, *folder.parents][level]), pytest.raises(InvalidInputError, match="Let this user read it"):
+        loss(artifact, "exists")
+    assert loss(artifact, "exists") is None
