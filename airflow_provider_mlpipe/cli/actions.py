@@ -8,17 +8,18 @@ import pwd
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from functools import wraps
+from itertools import islice
 from typing import Any, NoReturn
 
 from airflow.cli.simple_table import AirflowConsole
 from airflow.sdk.exceptions import AirflowException
 from airflow.utils.cli import get_bagged_dag
 
-from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.local import demo as demos
@@ -31,13 +32,16 @@ from airflow_provider_mlpipe.planning import planner
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID
 from airflow_provider_mlpipe.planning.preview import preview_context
 from airflow_provider_mlpipe.settings import airflow_home, default_pipeline_root
+from airflow_provider_mlpipe.storage import artifact_check
 from airflow_provider_mlpipe.storage import orphans as orphan_files
+from airflow_provider_mlpipe.storage.artifact_check import Finding
 from airflow_provider_mlpipe.storage.orphans import Orphan
 from airflow_provider_mlpipe.times import from_iso
 
 Row = dict[str, object]
 
 _FOR_PROGRAMS = ("json", "yaml")
+_LISTED = 50
 
 
 def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
@@ -86,17 +90,52 @@ def runs(args: Namespace) -> None:
 @_command
 def artifacts(args: Namespace) -> None:
     """`airflow mlpipe artifacts`."""
+    if args.what == "list" and (args.dry_run or args.give_up):
+        raise InvalidInputError("--dry-run and --give-up belong to `airflow mlpipe artifacts check`")
     store = MlpipeHook(args.conn_id).store
+    {"list": _list_artifacts, "check": _check_artifacts}[args.what](store, args)
+
+
+def _list_artifacts(store: MetadataStore, args: Namespace) -> None:
+    found = islice(_chosen_artifacts(store, args), _LISTED if args.limit is None else args.limit)
+    _print([_artifact(artifact) for artifact in found], args.output)
+
+
+def _check_artifacts(store: MetadataStore, args: Namespace) -> None:
+    rows = []
+    for finding in artifact_check.check(islice(_chosen_artifacts(store, args), args.limit), give_up=args.give_up):
+        if finding.state is None:
+            which = f"{finding.artifact.TYPE_NAME} {finding.artifact.id}"
+            print(f"Left as it is: {which}: {finding.reason}", file=sys.stderr)
+            continue
+        if not args.dry_run:
+            mark = store.mark_live if finding.state is ArtifactState.LIVE else store.mark_missing
+            mark([finding.artifact.id or 0])
+        rows.append(_finding(finding))
+    _print_or_say(rows, args.output, "No state had to be changed.")
+    if rows and args.dry_run:
+        _say("Nothing was changed: this was a dry run.", args.output)
+
+
+def _chosen_artifacts(store: MetadataStore, args: Namespace) -> Iterator[Artifact]:
+    """The artifacts that match the filters, newest first, read from the store page by page."""
+    if args.artifact_id is not None:
+        yield _known_artifact(store, args.artifact_id)
+        return
     context_id = None if args.dag_id is None else _context_id(store, args.dag_id)
-    page = store.artifacts(artifact_type=args.type, context_id=context_id, limit=args.limit)
-    _print([_artifact(artifact) for artifact in page.items], args.output)
+    cursor = None
+    while True:
+        page = store.artifacts(artifact_type=args.type, context_id=context_id, cursor=cursor)
+        yield from page.items
+        if (cursor := page.cursor) is None:
+            return
 
 
 @_command
 def lineage(args: Namespace) -> None:
     """`airflow mlpipe lineage`."""
     store = MlpipeHook(args.conn_id).store
-    _check_artifact(store, args.artifact_id)
+    _known_artifact(store, args.artifact_id)
     found = store.lineage(artifact_id=args.artifact_id, direction="down" if args.down else "up", max_depth=args.depth)
     _print([_node(node) for node in found.nodes], args.output)
     if found.truncated:
@@ -139,7 +178,7 @@ def cache_invalidate(args: Namespace) -> None:
     if args.dag_id is not None:
         _context_id(store, args.dag_id)
     if args.artifact_id is not None:
-        _check_artifact(store, args.artifact_id)
+        _known_artifact(store, args.artifact_id)
     found = store.invalidate(
         pipeline=args.dag_id,
         component=args.component,
@@ -239,9 +278,11 @@ def _context_id(store: MetadataStore, dag_id: str) -> int:
     return found[0].id
 
 
-def _check_artifact(store: MetadataStore, artifact_id: int) -> None:
-    if store.artifact(artifact_id) is None:
+def _known_artifact(store: MetadataStore, artifact_id: int) -> Artifact:
+    found = store.artifact(artifact_id)
+    if found is None:
         raise InvalidInputError(f"there is no artifact {artifact_id}; `airflow mlpipe artifacts` lists them")
+    return found
 
 
 def _time(text: str | None, option: str) -> datetime | None:
@@ -305,6 +346,17 @@ def _artifact(artifact: Artifact) -> Row:
         "digest": (artifact.digest or "")[:12],
         "properties": ", ".join(f"{key}={value}" for key, value in sorted(artifact.properties.items())),
         "uri": artifact.uri,
+    }
+
+
+def _finding(finding: Finding) -> Row:
+    assert finding.state is not None
+    return {
+        "id": finding.artifact.id,
+        "type": finding.artifact.TYPE_NAME,
+        "was": finding.artifact.state.value,
+        "is": finding.state.value,
+        "reason": finding.reason,
     }
 
 

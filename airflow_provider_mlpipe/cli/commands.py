@@ -12,6 +12,7 @@ _CONN_ID = Arg(
     ("--conn-id",), help="the Airflow connection of type mlpipe", default="mlpipe_default", metavar="CONN_ID"
 )
 _LIMIT = Arg(("--limit",), help="maximum number of rows, newest first", type=int, default=50)
+_ARTIFACT_ID = Arg(("--artifact-id",), help="only this artifact", type=int, default=None)
 _DAG_ID = Arg(("--dag-id",), help="only of this DAG", default=None)
 
 
@@ -41,12 +42,29 @@ def get_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="artifacts",
-                    help="List artifacts",
+                    help="List artifacts, or check their files",
+                    description=(
+                        "`check` reads the files of LIVE and MISSING artifacts and compares them with the recorded "
+                        "digests. It marks as MISSING what is gone or changed, and as LIVE again what has come back. "
+                        "Run it as the user of the Airflow workers, where they run."
+                    ),
                     func=_impl("artifacts"),
                     args=(
+                        Arg(("what",), help="list (default) or check", nargs="?", choices=_ARTIFACTS, default="list"),
                         Arg(("--type",), help="only this artifact type, e.g. Model", default=None),
+                        _ARTIFACT_ID,
                         _DAG_ID,
-                        _LIMIT,
+                        Arg(
+                            ("--limit",),
+                            help="only so many, newest first (default: 50 for list, all for check)",
+                            type=int,
+                        ),
+                        Arg(("--dry-run",), help="check: only print; change nothing", action="store_true"),
+                        Arg(
+                            ("--give-up",),
+                            help="check: mark as MISSING, too, what is on a disk that is not there",
+                            action="store_true",
+                        ),
                         ARG_OUTPUT,
                         _CONN_ID,
                     ),
@@ -119,6 +137,7 @@ def _impl(name: str) -> Callable[..., Any]:
     return lazy_load_command(f"airflow_provider_mlpipe.cli.actions.{name}")
 
 
+_ARTIFACTS = ("list", "check")
 _DB = (
     ActionCommand(
         name="upgrade",

@@ -16,6 +16,7 @@ import pytest
 from airflow.cli.cli_parser import get_parser
 from light_parent import PRELOAD, start, stopped_afterwards
 from processes import is_alive
+from rights import closed
 from run_part import component, run
 from waiting import PATIENCE, wait_for
 
@@ -75,6 +76,64 @@ def test_artifacts_can_be_asked_by_type_and_dag(command: Command, made: int) -> 
     assert len(json.loads(command("artifacts", "--output", "json"))) == 2
     with pytest.raises(SystemExit, match="no DAG 'nothing' has run"):
         command("artifacts", "--dag-id", "nothing")
+
+
+def test_artifacts_are_marked_by_what_a_check_finds(
+    command: Command, made: int, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, model = MetadataStore(database), tmp_path / "Use" / "model" / "2"
+
+    def check(*options: str) -> list[tuple[str, str, str]]:
+        rows = json.loads(command("artifacts", "check", *options, "--output", "json"))
+        return [(row["type"], row["was"], row["is"]) for row in rows]
+
+    def state() -> ArtifactState:
+        return store.artifact(made).state  # type: ignore[union-attr]
+
+    assert check() == []
+    saved = (model / "saved").read_text()
+    (model / "saved").write_text(saved.upper())  # as many bytes as before
+    lost = [("Model", "LIVE", "MISSING")]
+    assert check("--dry-run") == check("--artifact-id", str(made), "--dry-run") == lost
+    assert check("--type", "Examples") == []
+    assert state() is ArtifactState.LIVE
+    assert check("--dag-id", "pipeline") == lost
+    assert check() == []
+    assert state() is ArtifactState.MISSING
+    (model / "saved").write_text(saved)
+    with closed(tmp_path / "Use"):
+        assert check() == []
+    assert check() == [("Model", "MISSING", "LIVE")]
+    assert state() is ArtifactState.LIVE
+    store.mark_deleted([made])
+    assert check() == []
+    assert command("artifacts", "check") == "No state had to be changed.\n"
+
+
+def test_a_check_leaves_what_is_out_of_reach_unless_it_is_given_up(
+    command: Command, made: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check(*options: str) -> tuple[list[str], str]:
+        args = get_parser().parse_args(["mlpipe", "artifacts", "check", "--output", "json", *options])
+        args.func(args)
+        printed = capsys.readouterr()
+        return [row["is"] for row in json.loads(printed.out)], printed.err
+
+    capsys.readouterr()
+    with closed(tmp_path / "Use"):
+        rows, warned = check("--give-up")
+    assert rows == []
+    assert f"Left as it is: Model {made}: " in warned
+    assert "Let this user read it" in warned
+    (tmp_path / "Use").rename(tmp_path / "elsewhere")
+    rows, warned = check()
+    assert rows == []
+    assert "its disk may not be mounted" in warned
+    assert check("--give-up")[0] == ["MISSING"]
+    (tmp_path / "elsewhere").rename(tmp_path / "Use")
+    assert check()[0] == ["LIVE"]
+    with pytest.raises(SystemExit, match="--dry-run and --give-up belong to"):
+        command("artifacts", "--give-up")
 
 
 def test_lineage_goes_up_and_down(command: Command, made: int) -> None:
