@@ -6,6 +6,7 @@
     ├── PermanentError            a retry would fail, too: Airflow does not retry
     │   ├── PipelineError           the DAG is wired wrongly (raised while the DAG file is parsed)
     │   ├── InvalidInputError       data, a file or a parameter is wrong; names the place
+    │   │   └── ForeignRootError      a pipeline_root belongs to another metadata store
     │   ├── UserCodeError           a module is missing, cannot be imported or lacks the function
     │   ├── AnomaliesFoundError     a gate fails: the data has anomalies at or above `fail_on`
     │   ├── InvalidValueError       the store cannot hold this value
@@ -40,6 +41,10 @@ class PipelineError(PermanentError):
 
 class InvalidInputError(PermanentError):
     """Data, a file or a parameter is wrong; the message names the place and the remedy."""
+
+
+class ForeignRootError(InvalidInputError):
+    """A pipeline_root, or a folder below it, belongs to another metadata store."""
 
 
 class UserCodeError(PermanentError):

@@ -76,8 +76,10 @@ def db_upgrade(args: Namespace) -> None:
 @_command
 def db_check(args: Namespace) -> None:
     """`airflow mlpipe db check`; exit code 1 unless the schema is current."""
-    schema.check(MlpipeHook(args.conn_id).dsn)
+    store = MlpipeHook(args.conn_id).store
+    store.check()
     print(f"The metadata schema is at version {schema.newest_version()}, as this code needs it.")
+    print(f"The store's id is {store.id}.")
 
 
 @_command

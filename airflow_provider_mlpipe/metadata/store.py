@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -85,6 +86,12 @@ class MetadataStore:
     def close(self) -> None:
         """Close this thread's connection."""
         self._connection.close()
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The store's own id, a UUID. A copy of the database has the same."""
+        (row,) = self._run("store_id")
+        return str(row["id"])
 
     def transaction(self) -> AbstractContextManager[None]:
         """Run this thread's statements of the `with` block in one transaction."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_mlpipe.artifacts import Artifact
@@ -18,7 +19,7 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision
 from airflow_provider_mlpipe.caching.fingerprint import content_paths
 from airflow_provider_mlpipe.caching.user_code import imported_first
-from airflow_provider_mlpipe.exceptions import InProgressError, InvalidInputError, PipelineError, TransientError
+from airflow_provider_mlpipe.exceptions import ForeignRootError, InProgressError, PipelineError, TransientError
 from airflow_provider_mlpipe.execution import publisher
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
 from airflow_provider_mlpipe.execution.launcher import Launcher
@@ -36,6 +37,7 @@ from airflow_provider_mlpipe.settings import (
     max_memory_mb,
     warm_parent_idle_seconds,
 )
+from airflow_provider_mlpipe.storage import ownership
 from airflow_provider_mlpipe.storage.artifact_files import Verify
 from airflow_provider_mlpipe.storage.disk_errors import translated
 from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
@@ -181,20 +183,16 @@ class ComponentOperator(NodeOperator):
             key: artifact(uri=output_uri(root, self.task_id, key, claim.execution_id))
             for key, artifact in self.output_types().items()
         }
-        for artifact in outputs.values():
-            try:
-                folder_of(artifact).mkdir(parents=True)
-            except FileExistsError as error:
-                raise InvalidInputError(
-                    f"{artifact.uri} exists already: pipeline_root {root} belongs to another metadata store. Give each "
-                    "store a pipeline_root of its own."
-                ) from error
-            except OSError as error:
-                raise translated(
-                    error,
-                    f"pipeline_root {root} cannot be written",
-                    "Let the Airflow worker's user write there, or give another pipeline_root",
-                ) from error
+        try:
+            ownership.take(self.store, Path(root), claim.execution_id)
+            for artifact in outputs.values():
+                _make(folder_of(artifact))
+        except OSError as error:
+            raise translated(
+                error,
+                f"pipeline_root {root} cannot be written",
+                "Let the Airflow worker's user write there, or give another pipeline_root",
+            ) from error
         return outputs
 
     def _invocation(self, run: ComponentRun, claim: Claim, pending: Mapping[str, Artifact]) -> pb.ExecutorInvocation:
@@ -216,6 +214,16 @@ class ComponentOperator(NodeOperator):
             self.store.fail(claim, f"{type(error).__name__}: {error}")
         except TransientError as lost:  # the store cannot be reached: the next try will end this execution
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ForeignRootError(
+            f"{folder} exists already, although this execution is new: another copy of the metadata database may have "
+            "made it. Give each copy a pipeline_root of its own"
+        ) from error
 
 
 def check_cache_ttl(where: str, cache_ttl: timedelta | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,18 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import ForeignRootError, InvalidInputError
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, Execution, ExecutionState, MetadataStore
-from airflow_provider_mlpipe.storage.layout import output_uri
+from airflow_provider_mlpipe.storage import marker as markers
+from airflow_provider_mlpipe.storage import ownership
+from airflow_provider_mlpipe.storage.marker import Marker
+from airflow_provider_mlpipe.storage.output_folders import OutputFolder, output_folders
 
 _CLOCKS_DIFFER = timedelta(seconds=60)  # at most, between the worker's clock (dates of folders) and the database's
 _BATCH = 1000
 # An execution never leaves these states, and only a RUNNING execution can publish. So the folders of these executions
 # cannot become artifacts any more, even if a worker still writes there. They can be deleted without a lock.
 _UNPUBLISHED = (ExecutionState.FAILED, ExecutionState.ABANDONED)
-_REFUSED = (
-    "belongs to another metadata store"  # from the error of pipeline/component.py for a folder that existed already
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,27 +44,18 @@ class Found:
     left_alone: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Folder:
-    """A folder with the name of an output: `<root>/<component id>/<output key>/<execution id>`."""
-
-    path: Path
-    component_id: str
-    execution_id: int
-    uris: frozenset[str]
-
-
 def find(store: MetadataStore, roots: Iterable[str]) -> Found:
     """Looks below each pipeline_root for outputs whose execution is FAILED or ABANDONED.
 
     First it ends executions whose worker sends no heartbeat, so that their files count as orphans. It leaves alone the
-    files of artifacts, folders that this store does not know, and folders that seem to belong to another store. Raises
-    InvalidInputError for a root that is missing or cannot be read.
+    files of artifacts, folders that this store does not know, and what may be another store's. Raises InvalidInputError
+    for a root that is missing, cannot be read or has no marker, and ForeignRootError for one of another store.
     """
-    folders = [folder for root in _distinct(roots) for folder in _folders(root)]
+    places = [_marked(store, root) for root in _distinct(roots)]
     found = Found(abandoned=store.abandon_stale(STALE_AFTER))
-    for begin in range(0, len(folders), _BATCH):
-        _sort_out(store, folders[begin : begin + _BATCH], found)
+    for marker, folders in places:
+        for begin in range(0, len(folders), _BATCH):
+            _sort_out(store, marker, folders[begin : begin + _BATCH], found)
     return found
 
 
@@ -84,32 +74,49 @@ def delete(orphans: Iterable[Orphan]) -> tuple[int, list[str]]:
     return freed, problems
 
 
-def _sort_out(store: MetadataStore, folders: Sequence[_Folder], found: Found) -> None:
+def _marked(store: MetadataStore, root: Path) -> tuple[Marker, list[OutputFolder]]:
+    """The root's marker and the folders below it, which were made after it."""
+    folders = list(output_folders(root))
+    marker = ownership.own_marker(store, root)
+    if marker is None and folders:
+        raise InvalidInputError(
+            f"the pipeline_root {root} has no marker, {markers.NAME}, that names its metadata store. The next output "
+            "that a component makes below it writes the marker; until then nothing here counts as an orphan"
+        )
+    return marker or Marker(store=store.id, from_execution=0), folders
+
+
+def _sort_out(store: MetadataStore, marker: Marker, folders: Sequence[OutputFolder], found: Found) -> None:
     executions = {execution.id: execution for execution in store.executions_by_id({f.execution_id for f in folders})}
-    mine = list(_of_this_store(folders, executions, found.left_alone))
+    mine = list(_of_this_store(marker, folders, executions, found.left_alone))
     ended = [(folder, execution) for folder, execution in mine if execution.state in _UNPUBLISHED]
     used = store.used_folders({uri for folder, _ in ended for uri in folder.uris})
     found.orphans.extend(_orphan(folder, execution) for folder, execution in ended if not folder.uris & used)
 
 
 def _of_this_store(
-    folders: Iterable[_Folder], executions: Mapping[int, Execution], left_alone: list[str]
-) -> Iterator[tuple[_Folder, Execution]]:
+    marker: Marker, folders: Iterable[OutputFolder], executions: Mapping[int, Execution], left_alone: list[str]
+) -> Iterator[tuple[OutputFolder, Execution]]:
     for folder in folders:
         if execution := executions.get(folder.execution_id):
-            if why := _not_its_own(folder, execution):
+            if why := _not_its_own(marker, folder, execution):
                 left_alone.append(f"{folder.path}: {why}")
             else:
                 yield folder, execution
 
 
-def _not_its_own(folder: _Folder, execution: Execution) -> str | None:
-    """Why the folder does not belong to the execution with its number (two stores share or shared a root), or None."""
+def _not_its_own(marker: Marker, folder: OutputFolder, execution: Execution) -> str | None:
+    """Why the folder may not belong to the execution with its number, or None.
+
+    Two stores may have shared the root before it had a marker, and copies of one store have the same marker.
+    """
     if execution.component_id != folder.component_id:
         return f"execution {execution.id} belongs to the component {execution.component_id!r}"
     if execution.state not in _UNPUBLISHED:
         return None
-    if _REFUSED in (execution.error or ""):
+    if execution.id < marker.from_execution:
+        return f"it may be older than {markers.NAME}, the marker of its pipeline_root"
+    if (execution.error or "").startswith(f"{ForeignRootError.__name__}: "):
         return f"it existed before execution {execution.id}"
     with suppress(FileNotFoundError):
         if _modified(folder.path) < execution.started_at - _CLOCKS_DIFFER:
@@ -117,7 +124,7 @@ def _not_its_own(folder: _Folder, execution: Execution) -> str | None:
     return None
 
 
-def _orphan(folder: _Folder, execution: Execution) -> Orphan:
+def _orphan(folder: OutputFolder, execution: Execution) -> Orphan:
     return Orphan(
         execution_id=execution.id,
         state=execution.state,
@@ -135,29 +142,6 @@ def _distinct(roots: Iterable[str]) -> list[Path]:
             raise InvalidInputError(f"the pipeline_root {root} is not a folder; give the pipeline_root of the DAG")
         found.setdefault(os.path.realpath(root), Path(os.path.abspath(root)))
     return list(found.values())
-
-
-def _folders(root: Path) -> Iterator[_Folder]:
-    for component in _subfolders(root):
-        for key in _subfolders(component):
-            for path in _subfolders(key):
-                if re.fullmatch(r"[1-9][0-9]{0,17}", path.name):  # an execution's id in the store, of 64 bits
-                    place = (component.name, key.name, int(path.name))
-                    uris = frozenset(output_uri(top, *place) for top in (str(root), os.path.realpath(root)))
-                    yield _Folder(path=path, component_id=place[0], execution_id=place[2], uris=uris)
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """The subfolders, without symbolic links: their files do not belong to this root."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:  # another process has deleted it
-        return []
-    except OSError as error:
-        raise InvalidInputError(
-            f"{folder} cannot be read: {error}. Run this as the user of the Airflow workers"
-        ) from error
 
 
 def _modified(path: Path) -> datetime:

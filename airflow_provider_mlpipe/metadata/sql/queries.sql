@@ -5,6 +5,10 @@
 -- create the same types and contexts at once. Therefore separate statements create those first. If two transactions may
 -- write the same rows, both write them in the same order, so that there is no deadlock.
 
+-- name: store_id
+-- The store's own id, made once with its schema.
+SELECT id::text AS id FROM mlpipe.store
+
 -- name: ensure_contexts
 -- The execution type, the three contexts of an execution, and their parents; writes only the missing ones.
 -- DO UPDATE, unlike DO NOTHING, also returns a row that a concurrent transaction has just inserted.

@@ -437,12 +437,6 @@ def test_a_path_object_is_as_good_as_its_text(make: Make, tmp_path: Path) -> Non
     assert Path(one(run(make(module_file=module))).uri, "0.txt").read_text() == "from a path"
 
 
-def test_a_root_that_another_store_wrote_to_is_named(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "root" / "Make" / "examples" / "1").mkdir(parents=True)
-    with pytest.raises(InvalidInputError, match=r"exists already: pipeline_root .* belongs to another metadata store"):
-        run(make())
-
-
 def test_a_root_that_cannot_be_written_is_named(database: str, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()

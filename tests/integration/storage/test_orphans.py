@@ -16,11 +16,12 @@ from run_part import component, component_run, run
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.fingerprint import Fingerprint
-from airflow_provider_mlpipe.exceptions import ExecutorDiedError, ExecutorFailedError, InvalidInputError
+from airflow_provider_mlpipe.exceptions import ExecutorDiedError, ExecutorFailedError, ForeignRootError
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import Claim, Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.storage import orphans
 from airflow_provider_mlpipe.storage.layout import output_uri
+from airflow_provider_mlpipe.storage.marker import NAME, Marker, write
 
 
 @dataclass
@@ -183,15 +184,32 @@ def test_a_folder_of_another_component_is_another_stores(place: Place, command: 
     assert not left.exists()
 
 
-def test_what_a_failed_try_found_there_is_another_stores(place: Place) -> None:
-    """A new store over an old root counts from 1 again: its tries fail, and have the old artifacts' names."""
-    old = place.folder(1)
-    old.mkdir(parents=True)
-    with pytest.raises(InvalidInputError, match="exists already"):
-        place.succeed()
+def test_what_a_failed_try_found_there_is_another_copys(place: Place) -> None:
+    """A copy of the store has the same id and makes executions of the same numbers."""
+    place.succeed()
+    old = place.folder(2)
+    old.mkdir()
+    with pytest.raises(ForeignRootError, match="exists already"):
+        place.succeed(text="new")
     assert place.store.executions().items[0].state is ExecutionState.FAILED
     found = place.find()
-    assert (found.orphans, found.left_alone) == ([], [f"{old}: it existed before execution 1"])
+    assert (found.orphans, found.left_alone) == ([], [f"{old}: it existed before execution 2"])
+
+
+def test_without_its_own_marker_nothing_below_a_root_is_an_orphan(
+    place: Place, command: Callable[..., tuple[str, str]]
+) -> None:
+    assert command("--delete")[0] == "No orphans were found.\n"  # nothing was ever made here
+    left = place.fail()
+    marker = place.root / NAME
+    marker.rename(place.root / "elsewhere")
+    with pytest.raises(SystemExit, match=rf"InvalidInputError: .* has no marker, {NAME}"):
+        command("--delete")
+    again = place.fail("again")  # the marker is back, and from now on
+    _, warned = command("--delete")
+    assert f"{left}: it may be older than {NAME}" in warned
+    assert left.is_dir()
+    assert not again.exists()
 
 
 def test_what_is_older_than_its_execution_is_another_stores(place: Place) -> None:
@@ -307,6 +325,7 @@ def test_the_store_is_asked_for_a_thousand_at_once(place: Place) -> None:
     for number in range(1, 2501):
         place.folder(number).mkdir(parents=True)
     store = CountingStore(place.dsn)
+    write(place.root, Marker(store=store.id, from_execution=0))
     store.asked = []
     found = orphans.find(store, [str(place.root)])
     assert sorted(orphan.execution_id for orphan in found.orphans) == list(range(2, 2501, 2))
