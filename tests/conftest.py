@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata.connection import Connection
 
 # Before anything imports airflow, which makes its configuration there: not the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlpipe-airflow-home-")
@@ -60,8 +61,22 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 def _migrated(postgres_server: EmbeddedPostgres) -> str:
     from airflow_provider_mlpipe.metadata.schema import upgrade
 
-    upgrade(postgres_server.create_database(_TEMPLATE))
+    dsn = postgres_server.create_database(_TEMPLATE)
+    upgrade(dsn)
+    _let_it_be_up_for_ever(dsn)
     return _TEMPLATE
+
+
+def _let_it_be_up_for_ever(dsn: str) -> None:
+    """In the template's copies, the server has not just started: else heartbeats of long ago would count as recent."""
+    connection = Connection(dsn)
+    connection.run("CREATE SCHEMA for_ever")
+    connection.run(
+        "CREATE FUNCTION for_ever.pg_postmaster_start_time() RETURNS timestamptz "
+        "LANGUAGE sql STABLE AS $$ SELECT '-infinity'::timestamptz $$"
+    )
+    connection.run("ALTER ROLE CURRENT_USER SET search_path = for_ever, pg_catalog, public")
+    connection.close()
 
 
 @pytest.fixture

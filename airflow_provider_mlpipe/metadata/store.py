@@ -61,7 +61,10 @@ T = TypeVar("T")
 
 _STATEMENTS = sql.load()
 STALE_AFTER = timedelta(seconds=60)
-"""An execution's worker counts as dead if its last heartbeat is further from now than this, in the past or future."""
+"""An execution's worker counts as dead if its last heartbeat is further from now than this, in the past or future.
+
+When Postgres has started again, workers have this long to send a heartbeat.
+"""
 
 _ROUNDS = 20  # several tries of one task may begin at the same moment; each round ends one of them
 _checked: set[str] = set()
@@ -188,7 +191,7 @@ class MetadataStore:
         """End RUNNING executions whose heartbeat is further from now than `older_than` as ABANDONED; return their ids.
 
         A heartbeat in the future counts, too: the database's clock was set back, and a living worker would have sent
-        another heartbeat since then.
+        another heartbeat since then. Heartbeats from before the server's start count once it is up for `older_than`.
         """
         return [row["id"] for row in self._run("abandon_stale", older_than=older_than)]
 

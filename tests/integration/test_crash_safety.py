@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from processes import kill_postgres
 from waiting import wait_for
 
 from airflow_provider_mlpipe.artifacts import ArtifactState
+from airflow_provider_mlpipe.exceptions import InProgressError, LostClaimError
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.schema import upgrade
-from airflow_provider_mlpipe.metadata.store import ExecutionState
+from airflow_provider_mlpipe.metadata.store import STALE_AFTER, ExecutionStart, ExecutionState, MetadataStore
 
 # The parent holds no lock that a child could need: what forks here is a test's main thread.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -155,6 +158,37 @@ def test_postgres_restarts_while_the_executor_works(own_server: EmbeddedPostgres
     bench.release("executor.inside.1")
     assert task.wait() == 0, task.output
     bench.assert_sound()
+
+
+def test_workers_have_time_to_speak_after_postgres_was_away(own_server: EmbeddedPostgres) -> None:
+    upgrade(own_server.create_database("store"))
+    store, connection = MetadataStore(own_server.dsn("store")), Connection(own_server.dsn("store"))
+    start = ExecutionStart(
+        component_type="Any",
+        pipeline="d",
+        run_id="before",
+        component_id="any",
+        fingerprint="f",
+        fingerprint_parts={},
+        inputs={},
+        properties={},
+        triggered_by=None,
+        environment={},
+        flight="f",
+    )
+    claim = store.start_execution(start)
+    connection.run("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '10 minutes'")
+    kill_postgres(own_server)
+    own_server.start()
+    assert store.is_under_way(claim.execution_id)
+    assert store.abandon_stale(STALE_AFTER) == []
+    with pytest.raises(InProgressError):
+        store.start_execution(replace(start, run_id="after"))
+    assert store.abandon_stale(timedelta(milliseconds=1)) == [claim.execution_id]  # the server is up for longer
+    with pytest.raises(LostClaimError, match="no heartbeat since"):
+        store.heartbeat(claim)
+    store.close()
+    connection.close()
 
 
 def test_a_zombie_that_wakes_up_cannot_publish(bench: Bench) -> None:

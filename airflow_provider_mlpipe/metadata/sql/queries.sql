@@ -109,20 +109,25 @@ SELECT id FROM mlpipe.execution WHERE claim_token = %(token)s::uuid
 -- name: in_flight
 -- The RUNNING execution with this flight, and whether its heartbeat is stale. A heartbeat in the future is stale, too:
 -- it means that the clock was set back. A living worker soon sends a heartbeat with the new time. For a dead worker,
--- others would have to wait until that future time.
+-- others would have to wait until that future time. An old heartbeat is not stale if the server has just started: while
+-- it was away, no worker could send one. After a clock was set back, that start may lie in the future; then it is not
+-- looked at.
 SELECT
     id, pipeline, run_id, component_id,
-    heartbeat_at NOT BETWEEN
-        clock_timestamp() - %(stale_after)s::interval AND clock_timestamp() + %(stale_after)s::interval AS is_stale
+    heartbeat_at > clock_timestamp() + %(stale_after)s::interval
+        OR (heartbeat_at < clock_timestamp() - %(stale_after)s::interval
+            AND pg_postmaster_start_time()
+                NOT BETWEEN clock_timestamp() - %(stale_after)s::interval AND clock_timestamp()) AS is_stale
 FROM mlpipe.execution
 WHERE flight = %(flight)s AND state = 'RUNNING'
 
 -- name: under_way
--- Whether the execution is RUNNING with a recent heartbeat, so that others should wait for it.
+-- Whether the execution is RUNNING and its heartbeat is not stale (as in in_flight), so that others should wait for it.
 SELECT id FROM mlpipe.execution
 WHERE id = %(execution_id)s AND state = 'RUNNING'
-    AND heartbeat_at BETWEEN
-        clock_timestamp() - %(stale_after)s::interval AND clock_timestamp() + %(stale_after)s::interval
+    AND heartbeat_at <= clock_timestamp() + %(stale_after)s::interval
+    AND (heartbeat_at >= clock_timestamp() - %(stale_after)s::interval
+        OR pg_postmaster_start_time() BETWEEN clock_timestamp() - %(stale_after)s::interval AND clock_timestamp())
 
 -- name: heartbeat
 -- By the database's clock, and only with the claim's token.
@@ -138,13 +143,16 @@ WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state IN ('RUN
 RETURNING id
 
 -- name: abandon_stale
--- Ends executions whose worker died. If the worker comes back, it cannot publish without the token.
+-- Ends executions whose worker died: the heartbeat is stale, as in in_flight. If the worker comes back, it cannot
+-- publish without the token.
 UPDATE mlpipe.execution
 SET state = 'ABANDONED', claim_token = NULL, ended_at = clock_timestamp(),
     error = 'no heartbeat since ' || heartbeat_at
 WHERE state = 'RUNNING'
-    AND heartbeat_at NOT BETWEEN
-        clock_timestamp() - %(older_than)s::interval AND clock_timestamp() + %(older_than)s::interval
+    AND (heartbeat_at > clock_timestamp() + %(older_than)s::interval
+        OR (heartbeat_at < clock_timestamp() - %(older_than)s::interval
+            AND pg_postmaster_start_time()
+                NOT BETWEEN clock_timestamp() - %(older_than)s::interval AND clock_timestamp()))
 RETURNING id
 
 -- name: lock_uris
