@@ -80,6 +80,7 @@ FUNCTIONS = {
     "annotators.get_asset_annotations": "graph",
     "annotators.clear_asset_annotations": "graph",
     "graph_tools.get_analyzers_fingerprint": "graph structured_inputs",
+    "graph_tools.get_func_graph_for_name": "graph func_name",
     "analysis_graph_builder.build": "graph input_signature output_signature dataset_keys cache_dict",
     "tf_utils.fetch_vocabulary_reserved_tokens": "graph name",
     "metadata_io.read_metadata": "path",
@@ -144,6 +145,8 @@ def test_the_other_names_are_there() -> None:
 
     orderings = analyzer_impls._VocabOrderingType
     assert (orderings.FREQUENCY, orderings.WEIGHTED_FREQUENCY) == (1, 2)
+    assert tft_nodes.analyzer_nodes.TensorSink._fields == ("tensor", "future", "is_asset_filepath")
+    assert tft_nodes.analyzer_nodes.ALL_REPLACEMENTS
     assert set(combiner_packing_util._CombinerOpWrapper.__dataclass_fields__) == {"combiner", "keys", "label"}
     assert all(callable(getattr(analyzer_nodes.Combiner, name)) for name in COMBINER)
     assert {name: kind._fields for name, kind in tft_nodes.NAMED_STATES.items()} == {

@@ -146,6 +146,16 @@ def test_an_error_below_the_user_points_to_the_user_and_shows_the_rest(transform
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runner=DirectRunner"]])
+def test_an_analyzer_in_a_tf_function_is_refused(
+    arguments: list[str], transform: Transform, context: Callable[[], ExecutorContext], tmp_path: Path
+) -> None:
+    body = "def preprocessing_fn(inputs):\n    return {'x': tft.scale_to_0_1(tf.strings.length(inputs['island']))}\n"
+    module = user_module(tmp_path, f"@tf.function\n{body}")
+    with pytest.raises(UserCodeError, match=f"^preprocessing_fn calls an analyzer at {module}, line 6 inside"):
+        transform(module_file=module, context=replace(context(), beam_pipeline_args=arguments))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runner=DirectRunner"]])
 def test_outputs_that_are_no_tensors_are_refused(
     arguments: list[str], transform: Transform, context: Callable[[], ExecutorContext], tmp_path: Path
 ) -> None:

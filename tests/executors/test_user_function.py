@@ -110,3 +110,50 @@ def test_a_function_without_code_of_its_own_is_named_as_it_is() -> None:
         traced(functools.partial(fails, key="nothing"))
     with pytest.raises(UserCodeError, match=r"preprocessing_fn functools\.partial\(.*\) returned 1;"):
         traced(functools.partial(lambda inputs, number: number, number=1))
+
+
+def analyzer_in_a_loop(inputs: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.while_loop(lambda done, _: done < 1, lambda done, x: (done + 1, scaled(x)), [0, inputs["x"]])[1]
+
+
+def scaled(x: Any) -> Any:
+    import tensorflow_transform as tft
+
+    return tft.scale_to_0_1(x)
+
+
+def in_function(inputs: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.function(lambda x: tf.function(scaled)(x) + 1)(inputs["x"])
+
+
+def in_branch(inputs: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.cond(tf.reduce_all(inputs["x"] > 0), lambda: scaled(inputs["x"]), lambda: inputs["x"])
+
+
+def in_map(inputs: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.map_fn(scaled, inputs["x"])
+
+
+@pytest.mark.parametrize("output", [in_function, in_branch, in_map, analyzer_in_a_loop])
+def test_an_analyzer_that_would_see_no_data_is_refused_with_its_line(output: Callable[..., Any]) -> None:
+    line = scaled.__code__.co_firstlineno + 3
+    words = rf"^preprocessing_fn calls an analyzer at {__file__}, line {line} inside"
+    with pytest.raises(UserCodeError, match=words):
+        traced(lambda inputs: {"x": output(inputs)})
+
+
+def test_a_function_may_take_an_analyzers_result() -> None:
+    import tensorflow as tf
+
+    def preprocessing_fn(inputs: Mapping[str, Any]) -> Outputs:
+        return {"x": tf.function(lambda x, y: x * y)(inputs["x"], scaled(inputs["x"]))}
+
+    assert list(traced(preprocessing_fn)) == ["x"]

@@ -54,6 +54,11 @@ def analyzer_digest(analyzer: Analyzer, tensor_digest: Callable[[str], str | Non
         return None
 
 
+def called_functions(attribute: Any) -> list[Any]:
+    """Return the functions that an op's attribute names, as NameAttrLists."""
+    return [*([attribute.func] if attribute.HasField("func") else []), *attribute.list.func]
+
+
 class _Functions:
     """The digests of the functions that a graph calls."""
 
@@ -124,7 +129,7 @@ def _attributes(attributes: Mapping[str, Any], functions: _Functions) -> list[An
     for name in sorted(set(attributes) - _LABELS):
         value = type(attributes[name])()
         value.CopyFrom(attributes[name])
-        for called in (*([value.func] if value.HasField("func") else []), *value.list.func):
+        for called in called_functions(value):
             digest = functions.digest(called.name)
             if digest is None:
                 return None

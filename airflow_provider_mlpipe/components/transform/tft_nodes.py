@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow_transform import annotators, graph_tools, impl_helper, nodes, tf_utils
+from tensorflow_transform import analyzer_nodes, annotators, graph_tools, impl_helper, nodes, tf_utils
 from tensorflow_transform.beam import analysis_graph_builder, analyzer_impls
 from tensorflow_transform.tf_metadata import metadata_io
 from tfx_bsl.public.tfxio import TensorAdapter, TensorAdapterConfig
@@ -38,7 +38,7 @@ from airflow_provider_mlpipe.components.transform.accumulators import (
     TokenCounts,
     TokenWeights,
 )
-from airflow_provider_mlpipe.components.transform.identity import analyzer_digest, tensor_digests
+from airflow_provider_mlpipe.components.transform.identity import analyzer_digest, called_functions, tensor_digests
 from airflow_provider_mlpipe.components.transform.saved_graph import GraphPart
 from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter
@@ -60,6 +60,30 @@ _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 Pass: TypeAlias = Callable[["str | GraphPart", Mapping[str, Analyzer]], Mapping[str, Any]]
 """Applies a SavedModel or a GraphPart to all rows. Takes this model and {label: analyzer}, returns {label: state}."""
+
+
+def nested_analyzers(graph: Any) -> Iterator[tf.Operation]:
+    """Yield the op of each analyzer that was called in a function inside `graph`, such as a tf.function or a loop.
+
+    TFT computes only the analyzers of the graph itself: any other keeps its placeholder's value.
+    """
+    found: dict[str, Any] = {}
+    for inner in (graph, *_functions(graph, set())):
+        for sink in inner.get_collection(analyzer_nodes.ALL_REPLACEMENTS):
+            if sink.tensor.graph is not graph:
+                found.setdefault(sink.tensor.name, sink.tensor.op)
+    yield from found.values()
+
+
+def _functions(graph: Any, seen: set[str]) -> Iterator[Any]:
+    """Yield the graphs of all functions that the ops of `graph` call, and of those that these call."""
+    for operation in graph.get_operations():
+        called = itertools.chain.from_iterable(map(called_functions, operation.node_def.attr.values()))
+        for name in {one.name for one in called} - seen:
+            seen.add(name)
+            inner = graph_tools.get_func_graph_for_name(graph, name)
+            yield inner
+            yield from _functions(inner, seen)
 
 
 class Analysis:

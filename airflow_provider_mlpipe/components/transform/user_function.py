@@ -11,7 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from airflow_provider_mlpipe.components.transform.tft_nodes import nested_analyzers
 from airflow_provider_mlpipe.exceptions import UserCodeError
+from airflow_provider_mlpipe.execution.user_errors import place, users_frame
 
 _DTYPES = (tf.int64, tf.float32, tf.string)
 """The types that a tf.Example can hold. TFT does not cast outputs to them."""
@@ -28,15 +30,16 @@ class UserPreprocessing:
         """Call the function; raises UserCodeError with file, line and traceback if the user's code raises an error.
 
         Also raises UserCodeError for outputs that are not tensors with a value for each row: TFT would fail later, and
-        would not name the output.
+        would not name the output. And for an analyzer inside another function: TFT would never compute it.
         """
         try:
             outputs = self.function(inputs, **self._keywords())
         except Exception as error:  # user code can raise anything
             raise UserCodeError(_explain(self.function, error)) from error
         complaints = [f"{named(self.function)} returned {complaint}" for complaint in _complaints(outputs)]
+        complaints += [_misplaced(analyzer) for analyzer in nested_analyzers(tf.compat.v1.get_default_graph())]
         if complaints:
-            raise UserCodeError("\n".join(complaints))
+            raise UserCodeError("\n".join(dict.fromkeys(complaints)))
         return outputs
 
     def _keywords(self) -> dict[str, Any]:
@@ -80,6 +83,16 @@ def _is_traced(output: Any) -> bool:
     if not isinstance(output, (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)):
         return False
     return any(tf.is_symbolic_tensor(one) for one in tf.nest.flatten(output, expand_composites=True))
+
+
+def _misplaced(analyzer: tf.Operation) -> str:
+    frame = users_frame(analyzer.traceback)
+    where = f" at {place(frame)}" if frame else ""
+    return (
+        f"preprocessing_fn calls an analyzer{where} inside a tf.function, a tf.cond, a loop or the like, where it "
+        f"would see no data. Call it outside, and pass its result in. If preprocessing_fn itself is a tf.function, "
+        f"remove the decorator"
+    )
 
 
 def _explain(function: Callable[..., Any], error: Exception) -> str:
