@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
+from airflow_provider_mlpipe.records.dense import first_misfit
 from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
+from airflow_provider_mlpipe.storage.layout import split_of
 
 _DECODED_AT_ONCE = 250  # with more records at a time, the decoder takes longer per record
 
@@ -27,8 +29,8 @@ def example_sources(
     """Return the sources of a split's rows: columns are large_list (of int64, float32, large_binary) or null.
 
     With a `schema` (a serialized tensorflow.metadata.v0.Schema), the columns are its features, in its order and with
-    its types. With a `record_column`, the serialized record is in a column of that name, and the sidecar, which has no
-    records, is not used.
+    its types, and each row has as many values of a dense feature as the schema says. With a `record_column`, the
+    serialized record is in a column of that name, and the sidecar, which has no records, is not used.
 
     Raises InvalidInputError when the split has no files.
     """
@@ -57,10 +59,30 @@ class SidecarChunk:
         yield self
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches; raises InvalidInputError for a feature with another type than in the schema."""
-        fields = ExamplesToRecordBatchDecoder(self.schema).ArrowSchema() if self.schema is not None else None
-        for batch in read_batches(self.path, self.first, self.first + CHUNK_BATCHES):
-            yield batch if fields is None else _as_in_schema(batch, fields, self.path)
+        """Yield the batches; raises InvalidInputError for the first row that does not fit the schema."""
+        batches = read_batches(self.path, self.first, self.first + CHUNK_BATCHES)
+        if self.schema is None:
+            yield from batches
+            return
+        fields = ExamplesToRecordBatchDecoder(self.schema).ArrowSchema()
+        in_schema = (_as_in_schema(batch, fields, self.path) for batch in batches)
+        yield from _fitting(in_schema, self.schema, self.path, self._rows_before)
+
+    def _rows_before(self) -> int:
+        return sum(batch.num_rows for batch in read_batches(self.path, 0, self.first))
+
+
+def _fitting(
+    batches: Iterable[pa.RecordBatch], schema: bytes, path: Path, rows_before: Callable[[], int]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; raises InvalidInputError for the first row that cannot be part of a dense tensor."""
+    rows = 0
+    for batch in batches:
+        if misfit := first_misfit(batch, schema):
+            number = rows_before() + rows + misfit.row + 1
+            raise InvalidInputError(f"{path}, row {number:,} of the split {split_of(path)!r}: {misfit}")
+        rows += batch.num_rows
+        yield batch
 
 
 def _as_in_schema(batch: pa.RecordBatch, fields: pa.Schema, path: Path) -> pa.RecordBatch:
@@ -89,9 +111,12 @@ class RecordFile:
 
     def chunks(self) -> Iterator[RecordChunk]:
         """Yield CHUNK_BATCHES batches at a time; raises InvalidInputError where the file is corrupt."""
-        batches = _cut(read_blocks(self.path))
+        batches, before = _cut(read_blocks(self.path)), 0
         while some := tuple(itertools.islice(batches, CHUNK_BATCHES)):
-            yield RecordChunk(records=some, schema=self.schema, record_column=self.record_column)
+            yield RecordChunk(
+                path=self.path, before=before, records=some, schema=self.schema, record_column=self.record_column
+            )
+            before += sum(map(len, some))
 
 
 def _cut(blocks: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
@@ -109,19 +134,42 @@ def _cut(blocks: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordChunk:
-    """Batches of serialized tf.Examples."""
+    """Batches of serialized tf.Examples, which have `before` records before them in the file `path`."""
 
+    path: Path
+    before: int
     records: Sequence[Sequence[bytes]]
     schema: bytes | None = None
     record_column: str | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches, decoded."""
-        decoder = ExamplesToRecordBatchDecoder(self.schema)
-        for batch in self.records:
-            pieces = [batch[place : place + _DECODED_AT_ONCE] for place in range(0, len(batch), _DECODED_AT_ONCE)]
-            decoded = MergeRecordBatches([decoder.DecodeBatch(list(piece)) for piece in pieces])
-            yield _with_records(decoded, batch, self.record_column) if self.record_column else decoded
+        """Yield the batches, decoded; raises InvalidInputError for the first row that does not fit the schema."""
+        decoded: Iterator[pa.RecordBatch] = map(self._decoded, self.records)
+        if self.schema is not None:
+            decoded = _fitting(decoded, self.schema, self.path, lambda: self.before)
+        for batch, records in zip(decoded, self.records, strict=True):
+            yield _with_records(batch, records, self.record_column) if self.record_column else batch
+
+    def _decoded(self, records: Sequence[bytes]) -> pa.RecordBatch:
+        try:
+            return _decode(records, self.schema)
+        except RuntimeError as error:
+            found = next(self._faults(), f": {error}")
+            raise InvalidInputError(f"{self.path}{found}; correct the data, or the schema") from error
+
+    def _faults(self) -> Iterator[str]:
+        """Describe each record that cannot be decoded even by itself."""
+        for number, record in enumerate(itertools.chain.from_iterable(self.records), start=self.before + 1):
+            try:
+                _decode([record], self.schema)
+            except RuntimeError as error:
+                yield f", row {number:,} of the split {split_of(self.path)!r}: {error}"
+
+
+def _decode(records: Sequence[bytes], schema: bytes | None = None) -> pa.RecordBatch:
+    decoder = ExamplesToRecordBatchDecoder(schema)
+    pieces = [records[place : place + _DECODED_AT_ONCE] for place in range(0, len(records), _DECODED_AT_ONCE)]
+    return MergeRecordBatches([decoder.DecodeBatch(list(piece)) for piece in pieces])
 
 
 def _with_records(batch: pa.RecordBatch, records: Sequence[bytes], column: str) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapter, TensorFlowDatasetOptions, TFExampleRecord
 
-from airflow_provider_mlpipe.records.chunks import SidecarChunk
+from airflow_provider_mlpipe.records.chunks import RecordFile, SidecarChunk
 from airflow_provider_mlpipe.records.sidecar import sidecar_of, starts
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def dataset(
     such batches are not faster to make from columns. The log names the file or the feature. Shuffled rows have another
     order than those of tfx_bsl.
     """
-    files = sorted(path for pattern in patterns for path in map(Path, tf.io.gfile.glob(pattern)))
+    files = _files(patterns)
     sidecars = [sidecar_of(path) for path in files]
     adapter = TensorAdapter(
         TFExampleRecord(list(patterns), schema=schema, telemetry_descriptors=["mlpipe"]).TensorAdapterConfig()
@@ -56,6 +56,18 @@ def dataset(
     if options.label_key is not None:
         batches = batches.map(lambda features: (features, features.pop(options.label_key)))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def check_rows(patterns: Sequence[str], schema: schema_pb2.Schema) -> None:
+    """Read all rows; raises InvalidInputError for the first that does not fit the schema."""
+    for path in _files(patterns):
+        for chunk in RecordFile(path=path, schema=schema.SerializeToString()).chunks():
+            for _ in chunk.batches():
+                pass
+
+
+def _files(patterns: Sequence[str]) -> list[Path]:
+    return sorted(path for pattern in patterns for path in map(Path, tf.io.gfile.glob(pattern)))
 
 
 def _why_not(sidecars: Mapping[Path, Path | None], specs: Mapping[str, tf.TypeSpec]) -> str | None:

@@ -47,6 +47,11 @@ def sidecar_folder_beside(split_folder: Path) -> Path | None:
     return split_folder.with_name(f"{_SIDECAR}{split_folder.name.removeprefix(_SPLIT)}")
 
 
+def split_of(file: Path) -> str:
+    """The name of the split that a file in a split's folder, or in the folder of its sidecar, belongs to."""
+    return file.parent.name.removeprefix(_SPLIT).removeprefix(_SIDECAR)
+
+
 def serving_model(model: Model) -> Path:
     """The folder of the SavedModel to serve."""
     return folder_of(model) / "Format-Serving"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transforms import DENSE_X, write_schema, write_shifted
 
 from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
@@ -182,6 +183,29 @@ def run_fn(fn_args):
 def test_a_label_that_the_schema_lacks_is_an_error_that_lists_the_features(train: Train, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"no feature 'kind'; its features: .*island_xf, species_xf"):
         train(module_file=user_module(tmp_path, _MISSING_LABEL))
+
+
+_READ_X = """
+from tfx_bsl.public import tfxio
+import tensorflow_transform as tft
+
+def run_fn(fn_args):
+    options = tfxio.TensorFlowDatasetOptions(batch_size=100, num_epochs=1)
+    schema = tft.tf_metadata.schema_utils.schema_from_feature_spec({})
+    with open(fn_args.schema_path) as file:
+        from google.protobuf import text_format
+        text_format.Parse(file.read(), schema)
+    for batch in fn_args.data_accessor.tf_dataset_factory(fn_args.train_files, options, schema):
+        pass
+"""
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+def test_a_row_that_does_not_fit_the_schema_is_named(sidecar: bool, train: Train, tmp_path: Path) -> None:
+    examples = write_shifted(tmp_path / "examples", sidecar=sidecar)
+    schema = write_schema(tmp_path / "schema", DENSE_X)
+    with pytest.raises(InvalidInputError, match="row 1,201 of the split 'train': feature 'x' has 2 values, but the"):
+        train(module_file=user_module(tmp_path, _READ_X), examples=examples, schema=schema)
 
 
 def test_hyperparameters_that_are_no_json_are_an_error(train: Train, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transforms import DENSE_X, write_schema, write_shifted
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
@@ -231,6 +232,19 @@ def test_nothing_to_analyze_is_an_error(
 ) -> None:
     with pytest.raises(InvalidInputError, match="Split-train has no records"):
         transform(examples=write_penguins({"train": [], "eval": penguin_rows[:3]}))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runner=DirectRunner"]])
+def test_rows_are_not_shifted_in_a_dense_feature(
+    arguments: list[str], transform: Transform, context: Callable[[], ExecutorContext], tmp_path: Path
+) -> None:
+    given = {
+        "module_file": user_module(tmp_path, "def preprocessing_fn(inputs):\n    return {'x': inputs['x']}\n"),
+        "examples": write_shifted(tmp_path / "examples", sidecar=not arguments),
+        "schema": write_schema(tmp_path / "schema", DENSE_X),
+    }
+    with pytest.raises(InvalidInputError, match="row 1,201 of the split 'train': feature 'x' has 2 values, but the"):
+        transform(**given, context=replace(context(), beam_pipeline_args=arguments))
 
 
 def test_a_broken_schema_is_an_error(transform: Transform, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[Row]]) -> Examples:
     from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter
 
     def feature(values: Sequence[Any]) -> Any:
+        if values and isinstance(values[0], bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
         if values and isinstance(values[0], str):
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode() for value in values]))
         if values and isinstance(values[0], float):
@@ -87,6 +89,28 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[Row]]) -> Examples:
                 writer.write([tf.train.Example(features=features).SerializeToString(deterministic=True)])
     counts = {split: len(rows) for split, rows in splits.items()}
     return Examples(uri=str(folder), properties={"splits": list(splits), "record_counts": counts})
+
+
+DENSE_X = 'feature { name: "x" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 1 } } }'
+"""A schema by which every row has one number x."""
+
+
+def write_shifted(folder: Path, *, sidecar: bool) -> Examples:
+    """3,000 rows of one number x, but row 1,201 has two and row 2,901 none, as the splits `train` and `eval`."""
+    import pyarrow as pa
+
+    from airflow_provider_mlpipe.records.examples import encode_examples
+    from airflow_provider_mlpipe.records.sidecar import stored
+    from airflow_provider_mlpipe.records.split_writer import SplitWriter
+    from airflow_provider_mlpipe.records.tfrecord import frame
+
+    examples = Examples(uri=str(folder), properties={"splits": ["train", "eval"]})
+    numbers = [[float(number)] * {1200: 2, 2900: 0}.get(number, 1) for number in range(3000)]
+    rows = pa.RecordBatch.from_pydict({"x": pa.array(numbers, pa.list_(pa.float32()))})
+    for split in ("train", "eval"):
+        with SplitWriter(examples, split) as writer:
+            writer.write(frame(encode_examples(rows)), stored(rows) if sidecar else None)
+    return examples
 
 
 def write_schema(folder: Path, text: str) -> Schema:

@@ -35,7 +35,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import fork_aside, names_runner, run_kernels
+from airflow_provider_mlpipe.records.engine import Chunk, Source, fork_aside, map_chunks, names_runner, run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
@@ -83,6 +83,8 @@ def run(
     if reason := _evaluate(task, models, examples, counts, str(folder_of(evaluation)), context):
         log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
         files = [path for split in splits for path in split_files(examples, split)]
+        if task.schema:
+            _check_rows(examples, splits, task.schema, context)
         with _explained(reason, context):
             _evaluate_by_tfma(files, known_schema, models, config, str(folder_of(evaluation)), context)
 
@@ -208,6 +210,19 @@ def _explained(reason: str, context: ExecutorContext) -> Iterator[None]:
         if names_runner(context.beam_pipeline_args):
             raise
         raise InvalidInputError(f"eval_config: {reason}; TFMA's own pipeline fails, too: {error}") from error
+
+
+def _check_rows(examples: Examples, splits: Sequence[str], schema: bytes, context: ExecutorContext) -> None:
+    """Raise InvalidInputError for the first row that does not fit the schema: TFMA might shift the rows after it."""
+    sources: list[Source[Chunk]] = [
+        source for split in splits for source in example_sources(examples, split, schema=schema)
+    ]
+    for _ in map_chunks(_read, sources, context):
+        pass
+
+
+def _read(chunk: Chunk) -> int:
+    return sum(batch.num_rows for batch in chunk.batches())
 
 
 def _evaluate_by_tfma(

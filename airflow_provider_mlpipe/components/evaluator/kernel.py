@@ -103,13 +103,20 @@ class Task:
         return None if self.schema is None else schema_pb2.Schema.FromString(self.schema)
 
     def read_schema(self) -> bytes | None:
-        """Return the part of the schema to read the examples with: only features that are used."""
+        """Return the part of the schema to read the examples with: only features that are used.
+
+        Only labels and weights may be dense. Slices take any number of values.
+        """
         if self.schema is None:
             return None
         config, part = self.eval_config, self.known_schema
         assert part is not None
-        used = value_keys(config) | {name for spec in slice_specs(config) for name in spec.features}
+        values = value_keys(config)
+        used = values | {name for spec in slice_specs(config) for name in spec.features}
         kept = [feature for feature in part.feature if feature.name in used]
+        for feature in kept:
+            if feature.name not in values:
+                feature.ClearField("shape")
         del part.feature[:]
         part.feature.extend(kept)
         read: bytes = part.SerializeToString(deterministic=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.user_code import load_function
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
-from airflow_provider_mlpipe.records.dataset import dataset
+from airflow_provider_mlpipe.records.dataset import check_rows, dataset
 from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
@@ -61,6 +63,7 @@ def run(
     function = load_function(module_file, run_fn, "run_fn")
     train = parse_config(TrainArgs, train_args, parameter="train_args")
     evaluation = parse_config(EvalArgs, eval_args, parameter="eval_args")
+    reader = Reader()
     fn_args = FnArgs(
         working_dir=context.tmp_dir,
         train_files=_patterns(examples, train.splits or ["train"], "train_args.splits"),
@@ -69,7 +72,7 @@ def run(
         eval_steps=evaluation.num_steps or None,
         schema_path=str(folder_of(schema) / SCHEMA_FILE) if schema else None,
         transform_graph_path=str(folder_of(transform_graph)) if transform_graph else None,
-        data_accessor=DataAccessor(tf_dataset_factory=tf_dataset, record_batch_factory=record_batches),
+        data_accessor=DataAccessor(tf_dataset_factory=reader.tf_dataset, record_batch_factory=record_batches),
         serving_model_dir=str(serving_model(model)),
         eval_model_dir=str(evaluation_model(model)),
         model_run_dir=str(folder_of(model_run)),
@@ -78,27 +81,52 @@ def run(
         custom_config=dict(custom_config or {}),
     )
     keras.utils.set_random_seed(_SEED)
-    function(fn_args)
+    with _rows_checked_on_error(reader):
+        function(fn_args)
     _check_saved(serving_model(model), f"{module_file or run_fn}")
     return {}
 
 
-def tf_dataset(
-    file_pattern: str | Sequence[str], options: TensorFlowDatasetOptions, schema: schema_pb2.Schema | None = None
-) -> tf.data.Dataset:
-    """Create the dataset for `data_accessor.tf_dataset_factory`.
+@dataclass(frozen=True)
+class Reader:
+    """Creates datasets for `data_accessor`, and remembers the files and the schema of each."""
 
-    Raises InvalidInputError when there is no schema, or the schema lacks the label of `options`.
+    created: list[tuple[list[str], schema_pb2.Schema]] = field(default_factory=list)
+
+    def tf_dataset(
+        self,
+        file_pattern: str | Sequence[str],
+        options: TensorFlowDatasetOptions,
+        schema: schema_pb2.Schema | None = None,
+    ) -> tf.data.Dataset:
+        """Create the dataset for `data_accessor.tf_dataset_factory`.
+
+        Raises InvalidInputError when there is no schema, or the schema lacks the label of `options`.
+        """
+        if schema is None:
+            raise InvalidInputError("tf_dataset_factory needs a schema as its third argument to parse the examples")
+        names = [feature.name for feature in schema.feature]
+        if options.label_key is not None and options.label_key not in names:
+            raise InvalidInputError(
+                f"label_key: the schema has no feature {options.label_key!r}; its features: {', '.join(sorted(names))}"
+            )
+        self.created.append((_as_list(file_pattern), schema))
+        from_sidecars = dataset(_as_list(file_pattern), options, schema)
+        return _reader(file_pattern, schema).TensorFlowDataset(options) if from_sidecars is None else from_sidecars
+
+
+@contextlib.contextmanager
+def _rows_checked_on_error(reader: Reader) -> Iterator[None]:
+    """Look for the row that an error of TensorFlow is about: TensorFlow names neither its file nor its number.
+
+    Raises InvalidInputError for the first row that does not fit its schema, or else the error.
     """
-    if schema is None:
-        raise InvalidInputError("tf_dataset_factory needs a schema as its third argument to parse the examples")
-    names = [feature.name for feature in schema.feature]
-    if options.label_key is not None and options.label_key not in names:
-        raise InvalidInputError(
-            f"label_key: the schema has no feature {options.label_key!r}; its features: {', '.join(sorted(names))}"
-        )
-    from_sidecars = dataset(_as_list(file_pattern), options, schema)
-    return _reader(file_pattern, schema).TensorFlowDataset(options) if from_sidecars is None else from_sidecars
+    try:
+        yield
+    except tf.errors.OpError:
+        for patterns, schema in reader.created:
+            check_rows(patterns, schema)
+        raise
 
 
 def record_batches(

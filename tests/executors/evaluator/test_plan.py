@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from evaluations import evaluate, save_model, why_not, write_examples
 from fresh import in_fresh_process
+from transforms import DENSE_X, write_schema, write_shifted
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
@@ -124,3 +125,15 @@ def test_a_count_that_is_not_the_examples_is_an_error(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", {"": ("p", 1)})
     with pytest.raises(InvalidInputError, match="2 examples were evaluated"):
         evaluate(tmp_path / "evaluated", {"metrics_specs": [{"metrics": [COUNT]}]}, examples=wrong, model=model)
+
+
+@pytest.mark.parametrize("by_tfma", [True, False])
+def test_labels_are_not_shifted(by_tfma: bool, tmp_path: Path) -> None:
+    given = {
+        "examples": write_shifted(tmp_path / "examples", sidecar=True),
+        "schema": write_schema(tmp_path / "schema", DENSE_X),
+        "model": save_model(tmp_path / "model", {"y": ("x", 1)}),
+    }
+    config = {"model_specs": [{"label_key": "x"}], "metrics_specs": [{"metrics": [COUNT]}]}
+    with pytest.raises(InvalidInputError, match="row 1,201 of the split 'eval': feature 'x' has 2 values, but the"):
+        evaluate(tmp_path / "evaluated", config, by_tfma=by_tfma, **given)

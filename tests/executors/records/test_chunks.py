@@ -28,7 +28,7 @@ from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import FILE_NAME as FILE_NAME_OF_SIDECAR
 from airflow_provider_mlpipe.records.sidecar import sidecar_of, sidecar_path, stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, frame
+from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter, frame
 
 ROWS = 50_001
 SCHEMA = text_format.Parse(
@@ -179,6 +179,94 @@ def test_a_feature_of_another_type_is_named(examples: Examples) -> None:
     wrong = text_format.Parse('feature { name: "int" type: BYTES }', schema_pb2.Schema()).SerializeToString()
     with pytest.raises(InvalidInputError, match=r"data-00000-of-00001.arrow: feature 'int' is .*int64"):
         read(example_sources(examples, "train", schema=wrong))
+
+
+def dense(name: str, shape: str, kind: str = "FLOAT") -> str:
+    return f'feature {{ name: "{name}" type: {kind} presence {{ min_fraction: 1 }} shape {{ {shape} }} }}'
+
+
+ONE, PAIR = dense("x", "dim { size: 1 }"), dense("pair", "dim { size: 2 }")
+WITH_DEFAULT = """
+feature { name: "x" type: FLOAT }
+tensor_representation_group { key: "" value { tensor_representation {
+  key: "x" value { dense_tensor { column_name: "x" shape { } default_value { float_value: -1 } } }
+} } }
+"""
+Changes = dict[int, dict[str, list[float] | None]]
+
+
+def uneven(folder: Path, changes: Changes, *, sidecar: bool) -> Examples:
+    """3,000 rows of one number x and a pair, but for the changed ones."""
+    rows = [{"x": [float(number)], "pair": [0.0, 1.0]} | changes.get(number, {}) for number in range(1, 3001)]
+    columns = {name: pa.array([row[name] for row in rows], pa.list_(pa.float32())) for name in ("x", "pair")}
+    table = pa.RecordBatch.from_pydict(columns)
+    made = Examples(uri=str(folder), properties={"splits": ["train"]})
+    with SplitWriter(made, "train") as writer:
+        writer.write(frame(encode_examples(table)), stored(table))
+    if not sidecar:
+        shutil.rmtree(sidecar_path(made, "train").parent)
+    return made
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "schema", "words"),
+    [
+        ({1200: {"x": [1.0, 2.0]}, 2900: {"x": []}}, ONE, "row 1,200 of the split 'train': feature 'x' has 2 values, "),
+        ({2501: {"x": None}, 2900: {"x": [1.0] * 2}}, ONE, "row 2,501 of the split 'train': feature 'x' has no values"),
+        ({7: {"x": []}, 6: {"pair": [1.0]}, 5: {"pair": []}}, PAIR + ONE, "row 5 of .* 'pair' has no values.* says 2"),
+        ({7: {"pair": [1.0]}}, PAIR, "row 7 of the split 'train': feature 'pair' has 1 value, but"),
+        ({9: {"x": [1.0, 2.0]}, 4: {"x": None}}, WITH_DEFAULT, "row 9 of .* 'x' has 2 values, but the schema says 1"),
+        ({}, dense("absent", ""), "row 1 of the split 'train': feature 'absent' has no values, but the schema says 1"),
+    ],
+)
+def test_the_first_row_that_is_not_dense_is_named(
+    changes: Changes, schema: str, words: str, sidecar: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "BATCH_ROWS", 500)  # 2,000 rows make a chunk
+    made = uneven(tmp_path, changes, sidecar=sidecar)
+    serialized = text_format.Parse(schema, schema_pb2.Schema()).SerializeToString()
+    for record_column in (None, "raw"):
+        with pytest.raises(InvalidInputError, match=rf"/(Split|Arrow)-train/data.*, {words}"):
+            read(example_sources(made, "train", schema=serialized, record_column=record_column))
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+@pytest.mark.parametrize("schema", [ONE + PAIR, WITH_DEFAULT, 'feature { name: "x" type: FLOAT }'])
+def test_rows_that_fit_the_schema_are_read(schema: str, sidecar: bool, tmp_path: Path) -> None:
+    changes: Changes = {} if schema == ONE + PAIR else {3: {"x": None, "pair": []}}
+    made = uneven(tmp_path, changes, sidecar=sidecar)
+    serialized = text_format.Parse(schema, schema_pb2.Schema()).SerializeToString()
+    assert sum(batch.num_rows for batch in read(example_sources(made, "train", schema=serialized))) == 3000
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ('feature { name: "number" type: INT }', r", row 2 of the split 'train': .*expected int64_list, found float"),
+        ("", ": .*expected int64_list, found float_list"),
+    ],
+)
+def test_records_of_another_type_are_named(schema: str, words: str, tmp_path: Path) -> None:
+    numbers = [pa.RecordBatch.from_pydict({"number": [number]}) for number in (1, 2.5)]
+    made = of_records(tmp_path, [record for one in numbers for record in encode_examples(one).to_pylist()])
+    serialized = text_format.Parse(schema, schema_pb2.Schema()).SerializeToString() if schema else None
+    with pytest.raises(InvalidInputError, match=f"Split-train/{FILE_NAME}{words}.*; correct the data, or the schema"):
+        read(example_sources(made, "train", schema=serialized))
+
+
+def test_records_that_are_no_examples_are_named(tmp_path: Path) -> None:
+    made = of_records(tmp_path, [b"", b"\xff"])
+    with pytest.raises(InvalidInputError, match=r"row 2 of the split 'train': .*Unable to parse example"):
+        read(example_sources(made, "train"))
+
+
+def of_records(folder: Path, records: list[bytes]) -> Examples:
+    """Any records, without a sidecar."""
+    (folder / "Split-train").mkdir()
+    with TFRecordWriter(folder / "Split-train" / FILE_NAME) as writer:
+        writer.write(records)
+    return Examples(uri=str(folder), properties={"splits": ["train"]})
 
 
 @pytest.fixture
