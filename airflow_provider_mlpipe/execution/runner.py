@@ -32,6 +32,7 @@ from airflow_provider_mlpipe.exceptions import (
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.keeper import keep
 from airflow_provider_mlpipe.execution.user_code import import_from_source, imported_user_files, load_executor
+from airflow_provider_mlpipe.execution.user_errors import headline
 from airflow_provider_mlpipe.execution.watch import Watch
 from airflow_provider_mlpipe.forms import from_message
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
@@ -94,7 +95,7 @@ def _run(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult:
     except PermanentError as error:
         return _failure(_nearest(error), str(error))
     except BaseException as error:  # noqa: BLE001 - any error of user code, also SystemExit, is the result
-        whole = "".join([*traceback.format_exception_only(error), *traceback.format_exception(error)])
+        whole = f"{headline(error)}\n{''.join(traceback.format_exception(error))}"
         return _failure(ExecutorFailedError.__name__, _with_space(invocation, whole))
 
 

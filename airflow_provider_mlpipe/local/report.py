@@ -51,7 +51,8 @@ def _failure(
 ) -> Iterator[str]:
     yield f"\n{task.task_id} failed:"
     if execution is not None and execution.error:
-        yield from execution.error.splitlines()[-20:]
+        headline, *rest = execution.error.splitlines()
+        yield from (headline, *rest[-20:])
     else:
         log = airflow.task_log(dag_id, run_id, task.task_id, task.try_number).splitlines()
         yield from [line for line in log if not line.startswith(("::group::", "::endgroup::"))][-20:]

@@ -125,7 +125,11 @@ def test_what_a_run_without_a_look_leaves_to_later_ones(
 @pytest.mark.parametrize(
     ("act", "error", "words"),
     [
-        ("raise", ExecutorFailedError, r"(?s)what the user did wrong.*parts_executors\.py.*in _raise"),
+        (
+            "raise",
+            ExecutorFailedError,
+            r"what the user did wrong \(.*parts_executors\.py, line \d+\)\n(?s:.*)in _raise",
+        ),
         ("permanent", InvalidInputError, r"data\.csv, line 7"),
         ("exit", ExecutorFailedError, "bye"),
         ("surrogate", InvalidInputError, r"caf\\udce9\.csv is not text"),
