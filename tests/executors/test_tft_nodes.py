@@ -87,7 +87,6 @@ FUNCTIONS = {
     "metadata_io.write_metadata": "metadata path",
     "analyzer_impls._merge_outputs_by_key": "keys_and_outputs outputs_dtype",
     "analyzer_impls._join_boundary_rows": "boundary_matrix",
-    "analyzer_impls._count_and_token_to_bytes": "count token",
     "analyzer_impls.maybe_add_empty_vocabulary_dummy": "counts dtype",
     "nodes.Traverser.visit_value_node": "self value_node",
     "nodes.Visitor.visit": "self operation_def input_values",
@@ -147,6 +146,7 @@ def test_the_other_names_are_there() -> None:
     assert (orderings.FREQUENCY, orderings.WEIGHTED_FREQUENCY) == (1, 2)
     assert tft_nodes.analyzer_nodes.TensorSink._fields == ("tensor", "future", "is_asset_filepath")
     assert tft_nodes.analyzer_nodes.ALL_REPLACEMENTS
+    assert tft_nodes.analyzer_nodes.TENSOR_REPLACEMENTS
     assert set(combiner_packing_util._CombinerOpWrapper.__dataclass_fields__) == {"combiner", "keys", "label"}
     assert all(callable(getattr(analyzer_nodes.Combiner, name)) for name in COMBINER)
     assert {name: kind._fields for name, kind in tft_nodes.NAMED_STATES.items()} == {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transforms import DENSE_X, write_schema, write_shifted
+from transforms import DENSE_X, transform_here, write_examples, write_schema, write_shifted
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
@@ -156,6 +156,44 @@ def test_an_analyzer_in_a_tf_function_is_refused(
         transform(module_file=module, context=replace(context(), beam_pipeline_args=arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "output", "said", "of_split"),
+    [
+        ([], "tf.cast(inputs['island'], tf.float32)", "Cast string to float is not supported", "train"),
+        ([], "tft.scale_to_0_1(parse(inputs['island']))", "StringToNumberOp could not .*: Torgersen", "train"),
+        (["--runner=DirectRunner"], "tft.scale_to_0_1(parse(inputs['island']))", "StringToNumberOp could not .*", ""),
+    ],
+)
+def test_an_op_that_fails_on_the_data_points_to_its_line_and_feature(
+    arguments: list[str],
+    output: str,
+    said: str,
+    of_split: str,
+    transform: Transform,
+    context: Callable[[], ExecutorContext],
+    tmp_path: Path,
+) -> None:
+    body = f"def preprocessing_fn(inputs):\n    x = {output}\n    return {{'x': x}}\n"
+    module = user_module(tmp_path, f"parse = tf.function(tf.strings.to_number)\n\n{body}")
+    split = rf" \(in the split '{of_split}'\)" if of_split else ""
+    where = f"^preprocessing_fn fails on the data at {module}, line 7: "
+    words = rf"{where}{said}{split}\. \w+ is computed from 'island' \(BYTES\)"
+    with pytest.raises(UserCodeError, match=words):
+        transform(module_file=module, context=replace(context(), beam_pipeline_args=arguments))
+
+
+def test_a_vocabulary_with_frequencies_may_have_any_bytes(tmp_path: Path) -> None:
+    body = (
+        "def preprocessing_fn(inputs):\n    words = inputs['words']\n    return {'x': tft.compute_and_apply_vocabulary("
+    )
+    module = user_module(tmp_path, f"{body}words, vocab_filename='words', store_frequency=True)}}\n")
+    examples = write_examples(tmp_path / "examples", [{"words": [b"\xff"]}, {"words": [b"\xff"]}, {"words": [b"a"]}])
+    schema = write_schema(tmp_path / "schema", DENSE_X.replace("FLOAT", "BYTES").replace('"x"', '"words"'))
+    transformed = transform_here(tmp_path / "transformed", examples, schema, Path(module))
+    assert (transformed.graph / "transform_fn" / "assets" / "words").read_bytes() == b"2 \xff\n1 a\n"
+    assert [row["x"] for row in transformed.rows.values()] == [[0], [0], [1]]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--runner=DirectRunner"]])
 def test_outputs_that_are_no_tensors_are_refused(
     arguments: list[str], transform: Transform, context: Callable[[], ExecutorContext], tmp_path: Path
@@ -194,6 +232,10 @@ def preprocessing_fn(inputs, custom_config):
         "matrix": tf.tile(tf.ones_like(island, tf.int64)[:, :, tf.newaxis], [1, 2, 2]),
         "sparse": inputs["body_mass_g"],
         "ragged": tokens,
+        "one_hot": tf.one_hot(
+            tf.squeeze(tft.compute_and_apply_vocabulary(island, vocab_filename="islands"), 1),
+            tf.cast(tft.experimental.get_vocabulary_size_by_name("islands"), tf.int32),
+        ),
         "nested": tf.strings.bytes_split(tf.strings.split(tf.squeeze(island, 1), "e")),
     }
 """
@@ -207,6 +249,7 @@ def test_every_kind_of_output_and_the_chosen_splits(transform: Transform, tmp_pa
     feature = read(transformed, "eval")[0].features.feature
     assert list(feature["factor"].float_list.value) == [2.5]
     assert list(feature["matrix"].int64_list.value) == [1, 1, 1, 1]
+    assert sorted(feature["one_hot"].float_list.value) == [0, 0, 1]
     assert list(feature["sparse"].float_list.value) == [3750.0]
     assert b"".join(feature["ragged$ragged_values"].bytes_list.value) == b"Torgersen"
     assert b"".join(feature["nested$ragged_values"].bytes_list.value) == b"Torgrsn"

@@ -60,7 +60,7 @@ def mean(inputs: Mapping[str, Any]) -> Outputs:
     return {"a": tf.reduce_mean(inputs["x"])}
 
 
-@pytest.mark.parametrize("feature", ["x", "sparse", "ragged", "unknown"])
+@pytest.mark.parametrize("feature", ["x", "sparse", "ragged"])
 def test_tensors_of_every_kind_may_be_returned(feature: str) -> None:
     assert list(traced(lambda inputs: {"a": inputs[feature]})) == ["a"]
 
@@ -80,6 +80,7 @@ def test_tensors_of_every_kind_may_be_returned(feature: str) -> None:
         (lambda inputs: {"a": {"b": inputs["x"]}}, "an object of type dict for 'a'"),
         (constant_outside, "an object of type EagerTensor for 'a'"),
         (mean, "a scalar for 'a'; return a tensor with a value for each row"),
+        (lambda inputs: {"a": inputs["unknown"]}, "a tensor of the shape <unknown> for 'a' (made at "),
     ],
 )
 def test_what_is_no_tensor_of_rows_is_refused(function: Callable[..., Any], words: str) -> None:
@@ -96,6 +97,24 @@ def test_a_type_that_no_example_holds_is_refused(feature: str, dtype: str) -> No
         traced(cast(feature, dtype))
 
 
+def one_hot(inputs: Mapping[str, Any]) -> Outputs:
+    import tensorflow as tf
+
+    size = tf.size(inputs["x"])
+    return {"a": tf.one_hot(tf.cast(inputs["x"], tf.int64), size)}
+
+
+def test_an_unknown_size_is_refused_with_its_line() -> None:
+    where = rf"made at {__file__}, line {one_hot.__code__.co_firstlineno + 4}"
+    with pytest.raises(UserCodeError, match=rf"of the shape \(None, 1, None\) for 'a' \({where}\); .*tf\.ensure_shape"):
+        traced(one_hot)
+
+
+def test_an_unknown_feature_is_answered_with_the_known() -> None:
+    with pytest.raises(UserCodeError, match=r"'spares'; the features are sparse, .*\n"):
+        traced(lambda inputs: {"a": inputs["spares"]})
+
+
 def test_every_wrong_output_is_named() -> None:
     with pytest.raises(UserCodeError, match=r"float for 'a'.*\n.*NoneType for 'c'"):
         traced(lambda inputs: {"a": 1.0, "b": inputs["x"], "c": None})
@@ -106,7 +125,8 @@ def fails(inputs: Mapping[str, Any], key: str) -> Outputs:
 
 
 def test_a_function_without_code_of_its_own_is_named_as_it_is() -> None:
-    with pytest.raises(UserCodeError, match="preprocessing_fn raised KeyError at its call: 'nothing'"):
+    line = fails.__code__.co_firstlineno + 1
+    with pytest.raises(UserCodeError, match=f"^preprocessing_fn raised KeyError at {__file__}, line {line}: 'nothing'"):
         traced(functools.partial(fails, key="nothing"))
     with pytest.raises(UserCodeError, match=r"preprocessing_fn functools\.partial\(.*\) returned 1;"):
         traced(functools.partial(lambda inputs, number: number, number=1))

@@ -33,7 +33,7 @@ class EvaluatorOperator(ComponentOperator):
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type. The task raises InvalidInputError
     when `eval_config` does not match `tfma.EvalConfig`, lists no metric, or names a feature that the schema lacks, and
-    for an unknown split or a schema that cannot be read.
+    for an unknown split, a schema that cannot be read, or a row whose label or weight does not fit the schema.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}

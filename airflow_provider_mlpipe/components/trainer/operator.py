@@ -49,7 +49,8 @@ class TrainerOperator(ComponentOperator):
 
     Raises PipelineError at DAG parse time when neither or both of `module_file` and `run_fn` are given, a config does
     not match its message type, or an input is not a channel of its type. The task raises InvalidInputError for an
-    unknown split and for hyperparameters that cannot be read; UserCodeError when `run_fn` is missing, cannot be
+    unknown split, for hyperparameters that cannot be read, and for the first row that does not fit the schema, if
+    `data_accessor` read it; UserCodeError when `run_fn` is missing, cannot be
     imported, or saves no model; and ExecutorFailedError, which is retried, for any other error that `run_fn` raises.
     """
 

@@ -25,6 +25,7 @@ from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, 
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
 from airflow_provider_mlpipe.components.transform.analyzer_cache import AnalyzerCache
 from airflow_provider_mlpipe.components.transform.beam_analysis import analyze_on_beam
+from airflow_provider_mlpipe.components.transform.graph_errors import explained
 from airflow_provider_mlpipe.components.transform.kernel import AnalyzersKernel
 from airflow_provider_mlpipe.components.transform.materialize import Transformation, write_splits
 from airflow_provider_mlpipe.components.transform.saved_graph import GraphPart, SavedGraph, UserModule, adapter_config
@@ -74,15 +75,18 @@ def run(
     with fork_aside(context) as aside:  # fork now: from here on, TensorFlow runs in this process
         function = UserPreprocessing(raw.user_module.load(), custom_config)
         over = _Pass(raw, analyzed, cache, aside, context)
-        only_here = _analyze(over, function, folder_of(transform_graph))
-        output = tft.TFTransformOutput(str(folder_of(transform_graph)))
-        graph = raw.graph(output.transform_savedmodel_dir)
-        transformation = Transformation(graph, output.transformed_metadata.schema.SerializeToString())
-        sources = {split: raw.sources([split]) for split in transformed}
-        if only_here or names_runner(context.beam_pipeline_args):
-            written = write_splits(transformation, sources, transformed_examples, context, in_this_process=only_here)
-        else:
-            written = aside(write_splits, transformation, sources, transformed_examples, context)
+        with explained(function, raw.adapter_config):
+            only_here = _analyze(over, function, folder_of(transform_graph))
+            output = tft.TFTransformOutput(str(folder_of(transform_graph)))
+            graph = raw.graph(output.transform_savedmodel_dir)
+            transformation = Transformation(graph, output.transformed_metadata.schema.SerializeToString())
+            sources = {split: raw.sources([split]) for split in transformed}
+            if only_here or names_runner(context.beam_pipeline_args):
+                written = write_splits(
+                    transformation, sources, transformed_examples, context, in_this_process=only_here
+                )
+            else:
+                written = aside(write_splits, transformation, sources, transformed_examples, context)
 
     counts = {split: one.count for split, one in written.items()}
     _check_counts(examples, counts)
@@ -157,7 +161,7 @@ class _Pass:
         return whole.merge({**known[split], **computed.get(split, {})} for split in self.splits)
 
     def _computed(self, graph: str | GraphPart, missing: Mapping[str, Mapping[str, Analyzer]]) -> dict[str, Any]:
-        kernels = {split: AnalyzersKernel(self._part(graph, some), some) for split, some in missing.items()}
+        kernels = {split: AnalyzersKernel(self._part(graph, some), some, split) for split, some in missing.items()}
         sources = {split: self.raw.sources([split]) for split in missing}
         computed: dict[str, Any] = self.aside(run_kernels, kernels, sources, self.context)
         return computed

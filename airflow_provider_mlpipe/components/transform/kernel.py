@@ -10,26 +10,28 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
-from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
+from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph, of_split
 
 
 @dataclass(frozen=True)
 class AnalyzersKernel:
-    """Computes the states of a phase's analyzers from batches of raw rows: {label: state}.
+    """Computes the states of a phase's analyzers from batches of raw rows of a split: {label: state}.
 
     `graph` is the graph of the phase, which outputs the analyzers' input tensors.
     """
 
     graph: SavedGraph
     analyzers: Mapping[str, Analyzer]
+    split: str = ""
 
     def create(self) -> dict[str, Any]:
         """Return every analyzer's empty state."""
         return {label: analyzer.accumulator.create() for label, analyzer in self.analyzers.items()}
 
     def add(self, states: dict[str, Any], batch: pa.RecordBatch) -> dict[str, Any]:
-        """Apply the graph to a batch, and give each analyzer its tensors."""
-        outputs = {name: np.asarray(tensor) for name, tensor in self.graph.apply(batch).items()}
+        """Apply the graph to a batch, and give each analyzer its tensors; raises GraphError where an op fails."""
+        with of_split(self.split):
+            outputs = {name: np.asarray(tensor) for name, tensor in self.graph.apply(batch).items()}
         for label, analyzer in self.analyzers.items():
             values = tuple(outputs[name] for name in analyzer.tensors)
             states[label] = analyzer.accumulator.add(states[label], values)

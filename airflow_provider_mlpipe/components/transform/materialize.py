@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from airflow_provider_mlpipe.artifacts import Examples
-from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph
+from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph, of_split
 from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
 from airflow_provider_mlpipe.components.transform.user_function import named
 from airflow_provider_mlpipe.exceptions import UserCodeError
@@ -54,9 +54,9 @@ class Transformation:
     schema: bytes
 
     def __call__(self, split: str, chunk: Chunk) -> Iterator[Block]:
-        """Transform the rows of a chunk, some at a time; the split does not matter.
+        """Transform the rows of a chunk, some at a time.
 
-        Raises UserCodeError when an output has more or fewer rows than the input.
+        Raises UserCodeError when an output has more or fewer rows than the input, and GraphError where an op fails.
         """
         coder = _coder(self.schema)
         at_once = _FIRST_ROWS
@@ -64,7 +64,8 @@ class Transformation:
             place = 0
             while place < batch.num_rows:
                 rows = _slice(batch, place, at_once)
-                columns = self._transformed(rows, coder)
+                with of_split(split):
+                    columns = self._transformed(rows, coder)
                 yield from map(coder.encode, _pieces(columns))
                 place += rows.num_rows
                 at_once = _rows_of_a_block(columns)

@@ -48,10 +48,11 @@ class TransformOperator(ComponentOperator):
 
     Raises PipelineError at DAG parse time when neither or both of `module_file` and `preprocessing_fn` are given,
     `splits_config` does not match its message type, or an input is not a channel of its type. The task raises
-    UserCodeError when the function is missing, cannot be imported, raises an error (the message has its line), or
-    returns an output (the message has its name) that is not a tensor of tf.int64, tf.float32 or tf.string with a value
-    for each row. It raises InvalidInputError for an unknown split, analyzed splits without records, and a schema that
-    cannot be read.
+    UserCodeError when the function is missing, cannot be imported, raises an error or has an op that fails on the data
+    (the message has its line), calls an analyzer inside another function, such as a tf.function, or returns an output
+    (the message has its name) that is not a tensor of tf.int64, tf.float32 or tf.string with a value for each row. It
+    raises InvalidInputError for an unknown split, analyzed splits without records, a schema that cannot be read, and
+    the first row that does not fit the schema.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {

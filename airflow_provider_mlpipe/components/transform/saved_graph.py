@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +15,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapter, TensorAdapterConfig, TFExampleRecord
 
+from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.execution.user_code import load_function
 
 
@@ -73,6 +76,43 @@ class GraphPart:
             return outputs
 
         return apply
+
+
+class GraphError(UserCodeError):
+    """TensorFlow's message about an op that fails on the rows of a split, or of an unknown one ("")."""
+
+    def __init__(self, message: str, split: str) -> None:
+        super().__init__(message, split)
+        self.message, self.split = message, split
+
+    def __str__(self) -> str:
+        return self.message
+
+    @classmethod
+    def in_text(cls, text: str) -> GraphError | None:
+        """Find such a message in one of TFT or Beam, or return None."""
+        kinds = "|".join(kind.__name__ for kind in _OF_THE_DATA)
+        found = re.search(rf"(?:\b(?:{kinds}): |apply the transformation: \")(.*?\{{\{{node .*)", text, re.DOTALL)
+        return cls(found[1], "") if found else None
+
+
+_OF_THE_DATA = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnimplementedError,
+    tf.errors.OutOfRangeError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.NotFoundError,
+)
+"""Errors of an op that come again with the same rows."""
+
+
+@contextlib.contextmanager
+def of_split(split: str) -> Iterator[None]:
+    """Raise GraphError for an error of TensorFlow that would come again: another process can take it."""
+    try:
+        yield
+    except _OF_THE_DATA as error:
+        raise GraphError(error.message, split) from error
 
 
 @dataclass(frozen=True)

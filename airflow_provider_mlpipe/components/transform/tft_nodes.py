@@ -62,28 +62,46 @@ Pass: TypeAlias = Callable[["str | GraphPart", Mapping[str, Analyzer]], Mapping[
 """Applies a SavedModel or a GraphPart to all rows. Takes this model and {label: analyzer}, returns {label: state}."""
 
 
+def awaits_analyzers(graph: Any) -> bool:
+    """Whether analyzers of a traced graph have no results yet: sizes that depend on them become known later."""
+    return bool(graph.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS))
+
+
 def nested_analyzers(graph: Any) -> Iterator[tf.Operation]:
     """Yield the op of each analyzer that was called in a function inside `graph`, such as a tf.function or a loop.
 
     TFT computes only the analyzers of the graph itself: any other keeps its placeholder's value.
     """
     found: dict[str, Any] = {}
-    for inner in (graph, *_functions(graph, set())):
+    for inner in (graph, *(one for _, one in inner_graphs(graph))):
         for sink in inner.get_collection(analyzer_nodes.ALL_REPLACEMENTS):
             if sink.tensor.graph is not graph:
                 found.setdefault(sink.tensor.name, sink.tensor.op)
     yield from found.values()
 
 
-def _functions(graph: Any, seen: set[str]) -> Iterator[Any]:
-    """Yield the graphs of all functions that the ops of `graph` call, and of those that these call."""
+def traced(function: Callable[[Any], Any], inputs: TensorAdapterConfig, folder: str) -> tuple[Any, dict[str, Any]]:
+    """Trace a preprocessing_fn. Return its graph, and its input features by name."""
+    specs = TensorAdapter(inputs).OriginalTypeSpecs()
+    graph, features, _ = impl_helper.trace_preprocessing_function(function, specs, False, folder)
+    return graph, features
+
+
+def inner_graphs(graph: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the ops of `graph` that call functions, with the graph of each function, and of those that it calls."""
+    seen: set[str] = set()
     for operation in graph.get_operations():
-        called = itertools.chain.from_iterable(map(called_functions, operation.node_def.attr.values()))
-        for name in {one.name for one in called} - seen:
-            seen.add(name)
-            inner = graph_tools.get_func_graph_for_name(graph, name)
-            yield inner
-            yield from _functions(inner, seen)
+        yield from ((operation, inner) for inner in _called(graph, operation, seen))
+
+
+def _called(graph: Any, operation: Any, seen: set[str]) -> Iterator[Any]:
+    called = itertools.chain.from_iterable(map(called_functions, operation.node_def.attr.values()))
+    for name in {one.name for one in called} - seen:
+        seen.add(name)
+        inner = graph_tools.get_func_graph_for_name(graph, name)
+        yield inner
+        for below in inner.get_operations():
+            yield from _called(inner, below, seen)
 
 
 class Analysis:
@@ -335,7 +353,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         entries = [*((-1, token) for token in reserved), *entries]
         entries = analyzer_impls.maybe_add_empty_vocabulary_dummy(entries, op.input_dtype)
         if op.store_frequency:
-            lines = [analyzer_impls._count_and_token_to_bytes(number, token) for number, token in entries]
+            lines = [f"{number} ".encode() + token for number, token in entries]
         else:
             lines = [token for _, token in entries]
         return [str(_write_vocabulary(self._of._folder / op.vocab_filename, lines, op.file_format))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +12,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from airflow_provider_mlpipe.components.transform.tft_nodes import nested_analyzers
+from airflow_provider_mlpipe.components.transform.tft_nodes import awaits_analyzers, nested_analyzers
 from airflow_provider_mlpipe.exceptions import UserCodeError
-from airflow_provider_mlpipe.execution.user_errors import place, users_frame
+from airflow_provider_mlpipe.execution.user_errors import cause, place, users_frame, users_place
+
+_LISTED = 20
+"""How many names of features an error lists."""
 
 _DTYPES = (tf.int64, tf.float32, tf.string)
 """The types that a tf.Example can hold. TFT does not cast outputs to them."""
+
+_SIZES = "only the batch may have an unknown size: name the others, e.g. by tf.ensure_shape(x, [None, 3])"
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,13 @@ class UserPreprocessing:
         try:
             outputs = self.function(inputs, **self._keywords())
         except Exception as error:  # user code can raise anything
-            raise UserCodeError(_explain(self.function, error)) from error
-        complaints = [f"{named(self.function)} returned {complaint}" for complaint in _complaints(outputs)]
-        complaints += [_misplaced(analyzer) for analyzer in nested_analyzers(tf.compat.v1.get_default_graph())]
+            raise UserCodeError(_explain(self.function, error, inputs)) from error
+        graph = tf.compat.v1.get_default_graph()
+        complaints = [_misplaced(analyzer) for analyzer in nested_analyzers(graph)]
+        complaints += [
+            f"{named(self.function)} returned {complaint}"
+            for complaint in (*_complaints(outputs), *([] if awaits_analyzers(graph) else _unknown_sizes(outputs)))
+        ]
         if complaints:
             raise UserCodeError("\n".join(dict.fromkeys(complaints)))
         return outputs
@@ -78,6 +88,18 @@ def _complaints(outputs: Any) -> Iterator[str]:
             yield f"a scalar for {key!r}; {rows}"
 
 
+def _unknown_sizes(outputs: Any) -> Iterator[str]:
+    """Describe each tensor that has another unknown size than the batch's, when all analyzers have their results."""
+    for key, output in outputs.items() if isinstance(outputs, dict) else ():
+        if isinstance(output, tf.Tensor) and not output.shape[1:].is_fully_defined():
+            yield f"a tensor of the shape {output.shape} for {key!r}{_made_at(output)}; {_SIZES}"
+
+
+def _made_at(output: tf.Tensor) -> str:
+    frame = users_frame(output.op.traceback)
+    return f" (made at {place(frame)})" if frame else ""
+
+
 def _is_traced(output: Any) -> bool:
     """Whether it is a dense, sparse or ragged tensor of a graph. A constant made in `tf.init_scope` is not."""
     if not isinstance(output, (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)):
@@ -95,11 +117,19 @@ def _misplaced(analyzer: tf.Operation) -> str:
     )
 
 
-def _explain(function: Callable[..., Any], error: Exception) -> str:
-    """Name the deepest line of the traceback that is in the function's own file, then give the traceback."""
+def _explain(function: Callable[..., Any], error: Exception, inputs: Mapping[str, Any]) -> str:
+    """Name the user's deepest line, and the cause, then give the traceback."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    code = _code(function)
-    own = [frame for frame in frames if code and frame.filename == code.co_filename]
-    where = f"{own[-1].filename}, line {own[-1].lineno}" if own else "its call"
+    where = users_place(error) or named(function).removeprefix("preprocessing_fn at ")
     trace = "".join(traceback.format_list(frames))
-    return f"preprocessing_fn raised {type(error).__name__} at {where}: {error}\n{trace}"
+    said = f"preprocessing_fn raised {type(error).__name__} at {where}: {cause(str(error))}{_known(error, inputs)}"
+    return f"{said}\n{error}\n{trace}"
+
+
+def _known(error: Exception, inputs: Mapping[str, Any]) -> str:
+    """List the features that are most like the key that was not found."""
+    if not isinstance(error, KeyError) or not error.args or error.args[0] in inputs:
+        return ""
+    alike = difflib.get_close_matches(str(error.args[0]), inputs, _LISTED, cutoff=0)
+    more = len(inputs) - len(alike)
+    return f"; the features are {', '.join(alike)}{f' and {more} more' if more else ''}"
