@@ -10,6 +10,8 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage.layout import split_folder
 
 STATISTICS_FILE = "FeatureStats.pb"
+_ALL_ROWS = "All Examples"
+"""What TFDV calls the slice of all rows."""
 
 
 def read_statistics(statistics: ExampleStatistics, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
@@ -40,3 +42,29 @@ def write_statistics(
     folder = split_folder(statistics, split)
     folder.mkdir()
     (folder / STATISTICS_FILE).write_bytes(found.SerializeToString(deterministic=True))
+
+
+def overall(found: statistics_pb2.DatasetFeatureStatisticsList) -> statistics_pb2.DatasetFeatureStatistics:
+    """Return the statistics of all rows, which may be one of several slices; raises InvalidInputError without them."""
+    datasets = list(found.datasets)
+    whole = datasets if len(datasets) == 1 else [one for one in datasets if one.name == _ALL_ROWS]
+    if not whole:
+        raise InvalidInputError(f"the statistics have no slice {_ALL_ROWS!r}; compute them again with StatisticsGen")
+    return whole[0]
+
+
+def features_of(
+    dataset: statistics_pb2.DatasetFeatureStatistics,
+) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    """Return the features of a dataset that are columns of the examples, by name."""
+    return {
+        path[0]: feature
+        for feature in dataset.features
+        if len(path := feature.path.step or [feature.name]) == 1 and feature.WhichOneof("stats")
+    }
+
+
+def value_examples(feature: statistics_pb2.FeatureNameStatistics) -> int:
+    """Return how many examples have the feature; an empty list counts, too."""
+    stats = getattr(feature, feature.WhichOneof("stats"))
+    return int(stats.common_stats.num_non_missing)

@@ -92,6 +92,104 @@ def test_the_first_split_is_inferred_and_the_others_widen_it(
     assert domain(only_train, "s") == ["a", "b"]
 
 
+TEXTS = {
+    "what differs is the values": ("n,s\n1,a\n2,b\n", "n,s\n5,a\n7,c\n"),
+    "an empty cell": ("n,f\n1,.5\n2,.5\n", "n,f\n,.5\n3,1\n"),
+    "an empty cell in the first split": ("n,s\n1,a\n,b\n", "n,s\n1,a\n2,\n"),
+    "a column without a value in any split": ("n,x\n1,\n2,\n", "n,x\n1,\n2,\n"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_splits_that_agree_get_the_schema_of_tfdv(tmp_path: Path, infer: Callable[..., Any], case: str) -> None:
+    import tensorflow_data_validation as tfdv
+    from csv_data import statistics_of
+
+    from airflow_provider_mlpipe.records.statistics import read_statistics
+
+    statistics = statistics_of(tmp_path, dict(zip(["train", "eval"], TEXTS[case], strict=True)))
+    train, evaluation = (read_statistics(statistics, split) for split in ("train", "eval"))
+    assert infer(statistics) == tfdv.update_schema(tfdv.infer_schema(train), evaluation)
+
+
+ONES, NUMBERS, FLOATS, WORDS = "a,k\n1,1\n1,2\n", "a,k\n1,1\n2,2\n", "a,k\n1.5,1\n2,2\n", "a,k\nx,1\ny,2\n"
+NONE, EMPTY = "k\n1\n2\n", "a,k\n,1\n,2\n"
+
+
+@pytest.mark.parametrize("kind", ["INT", "FLOAT", "BYTES"])
+@pytest.mark.parametrize("without", [NONE, EMPTY], ids=["missing", "empty"])
+@pytest.mark.parametrize("places", [("train", "eval", "test"), ("eval", "test", "train")])
+def test_a_column_that_a_split_lacks_is_optional(
+    tmp_path: Path, infer: Callable[..., Any], kind: str, without: str, places: tuple[str, ...]
+) -> None:
+    import tensorflow_data_validation as tfdv
+    from csv_data import statistics_of
+    from tensorflow_transform.tf_metadata import schema_utils
+
+    from airflow_provider_mlpipe.records.statistics import read_statistics
+
+    given = {"INT": NUMBERS, "FLOAT": FLOATS, "BYTES": WORDS}[kind]
+    texts = {"train": given, "eval": without, "test": given}
+    statistics = statistics_of(tmp_path, {split: texts[split] for split in places})
+    schema = infer(statistics)
+    found = features(schema)["a"]
+    assert (found.type, found.lifecycle_stage) == (type_number(kind), 0)
+    assert (found.presence.min_count, found.presence.min_fraction) == (0, 0)
+    assert features(schema)["k"].presence.min_fraction == 1
+    assert sorted(schema_utils.schema_as_feature_spec(schema).feature_spec) == ["a", "k"]  # what Transform reads
+    for split in places:
+        assert not tfdv.validate_statistics(read_statistics(statistics, split), schema).anomaly_info, split
+
+
+def test_a_feature_with_ints_in_one_split_and_floats_in_another(
+    statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]
+) -> None:
+    for first, second in (([1, 0], [0.5, 2.0]), ([0.5, 2.0], [1, 0])):
+        found = features(infer(statistics({"train": {"n": first}, "eval": {"n": second}})))["n"]
+        assert (found.type, found.lifecycle_stage, found.WhichOneof("domain_info")) == (3, 0, None)
+        assert found.shape.dim[0].size == 1
+
+
+def test_types_that_no_schema_fits(
+    statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]
+) -> None:
+    made = statistics({"train": {"n": [1, 2]}, "eval": {"n": ["x", "y"]}, "test": {"n": [1.5, 2.5]}, "new": {"n": [3]}})
+    says = (
+        r"feature 'n' is INT in splits 'train', 'new', FLOAT in split 'test', STRING in split 'eval', "
+        r"and no schema fits that: .* exclude_splits"
+    )
+    with pytest.raises(InvalidInputError, match=says):
+        infer(made)
+    assert features(infer(made, exclude_splits=["eval", "test"]))["n"].type == type_number("INT")
+
+
+@pytest.mark.parametrize("evaluation", [ONES, NUMBERS, NONE, EMPTY])
+def test_categorical_numbers_pass_the_schema_that_is_inferred_from_them(
+    tmp_path: Path, infer: Callable[..., Any], evaluation: str
+) -> None:
+    import tensorflow_data_validation as tfdv
+    from csv_data import statistics_of
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from airflow_provider_mlpipe.records.statistics import read_statistics
+
+    given = schema_pb2.Schema(feature=[schema_pb2.Feature(name="a", type="INT")])
+    given.feature[0].int_domain.is_categorical = True
+    statistics = statistics_of(tmp_path, {"train": NUMBERS, "eval": evaluation}, schema=given)
+    schema = infer(statistics)
+    found = features(schema)["a"]
+    assert (found.type, found.lifecycle_stage, found.int_domain.is_categorical) == (type_number("INT"), 0, True)
+    assert not schema.string_domain
+    for split in ("train", "eval"):
+        assert not tfdv.validate_statistics(read_statistics(statistics, split), schema).anomaly_info, split
+
+
+def type_number(name: str) -> int:
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    return int(schema_pb2.FeatureType.Value(name))
+
+
 def test_feature_shapes_are_a_choice(
     statistics: Callable[[Splits], ExampleStatistics], infer: Callable[..., Any]
 ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import tensorflow_data_validation as tfdv
-
 from airflow_provider_mlpipe.artifacts import ExampleStatistics, Schema
+from airflow_provider_mlpipe.components.schema_gen.splits import infer
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (first: it pins Keras 3)
 from airflow_provider_mlpipe.records.inputs import write_schema
@@ -25,14 +24,13 @@ def run(
     schema: Schema,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Infer the schema from the first split, then widen it to fit the others.
+    """Infer one schema that fits all splits.
 
-    Raises InvalidInputError for an unknown split, and for a split without statistics or examples.
+    Raises InvalidInputError for an unknown split, for a split without statistics or examples, and for a feature whose
+    type differs between splits, other than INT and FLOAT.
     """
-    first, *others = select_splits(statistics, exclude_splits, "exclude_splits")
-    inferred = tfdv.infer_schema(read_statistics(statistics, first), infer_feature_shape)
-    for split in others:
-        inferred = tfdv.update_schema(inferred, read_statistics(statistics, split), infer_feature_shape)
-    log.info("inferred %d features from %s", len(inferred.feature), ", ".join([first, *others]))
+    splits = select_splits(statistics, exclude_splits, "exclude_splits")
+    inferred = infer({split: read_statistics(statistics, split) for split in splits}, infer_feature_shape)
+    log.info("inferred %d features from %s", len(inferred.feature), ", ".join(splits))
     write_schema(schema, inferred)
     return {}

@@ -11,7 +11,11 @@ from airflow_provider_mlpipe.pipeline.spec import Input, Value
 
 
 class SchemaGenOperator(ComponentOperator):
-    """Infers a schema from the statistics of the first split, then widens it to fit the other splits.
+    """Infers one schema from the statistics of all splits: from the first one, then widened to fit the others.
+
+    If the splits have the same features with the same types, it is the schema that TFX infers. A feature without a
+    value in some split is optional (TFX deprecates it, so that Transform drops it from every split). A feature that is
+    INT in one split and FLOAT in another is FLOAT.
 
     Reads `statistics`. Publishes `schema` (Schema): `schema.pbtxt`, a `tensorflow.metadata.v0.Schema` in text format.
 
@@ -22,8 +26,8 @@ class SchemaGenOperator(ComponentOperator):
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when `statistics` is not a channel of its type. The task raises
-    InvalidInputError for an unknown split, when every split is excluded, and for a split without statistics or
-    examples.
+    InvalidInputError for an unknown split, when every split is excluded, for a split without statistics or examples,
+    and for a feature with other types that differ between splits.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"schema": Schema}
