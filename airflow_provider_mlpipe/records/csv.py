@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -148,10 +148,10 @@ def merged(first: Inferred, second: Inferred) -> Inferred:
     return Inferred(tuple(map(max, first.types, second.types)), first.rows + second.rows)
 
 
-def typed(block: pa.RecordBatch, header: Sequence[str], types: Sequence[ColumnType]) -> pa.RecordBatch:
-    """Turn the cells of a block into dictionary columns of `types`, named by the header; a missing cell stays null."""
-    columns = [_typed(_bytes(column), kind) for column, kind in zip(block.columns, types, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, list(header))
+def typed(block: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.RecordBatch:
+    """Turn the cells of a block into dictionary columns of these names and types; a missing cell stays null."""
+    columns = [_typed(_bytes(column), kind) for column, kind in zip(block.columns, types.values(), strict=True)]
+    return pa.RecordBatch.from_arrays(columns, list(types))
 
 
 def infer_type(cells: Iterable[bytes], known: ColumnType = ColumnType.UNKNOWN) -> ColumnType:

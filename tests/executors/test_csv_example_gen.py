@@ -199,7 +199,7 @@ def test_odd_cells_are_what_tfx_makes_of_them(tmp_path: Path, cells: list[str]) 
     path.write_text("i,x\n" + "".join(f"{number},{cell}\n" for number, cell in enumerate(["", *cells])))
     split = CsvSplit([path])
     (block,) = split.files[0].chunks()
-    found = encode_examples(typed(block, split.header, infer(block).types)).to_pylist()
+    found = encode_examples(typed(block, dict(zip(split.header, infer(block).types, strict=True)))).to_pylist()
     assert found == [example.SerializeToString(deterministic=True) for example in tfx_examples(path)]
 
 
@@ -268,6 +268,23 @@ def test_several_input_splits_pass_through(tmp_path: Path) -> None:
     produced, records = generate(base, tmp_path / "out", config, {})
     assert produced.properties["record_counts"] == {"train": 2, "test": 1}
     assert [len(found) for found in records.values()] == [2, 1]
+
+
+def test_a_column_with_floats_in_one_input_split_has_floats_in_all(tmp_path: Path) -> None:
+    base = csv_folder(tmp_path, a="x,y,z\n1,1,1\n,1,1\n", b="x,y,z\n.5,2,a\n2,2,b\n", c="x,y\n,3\n,3\n")
+    config = {"splits": [{"name": name, "pattern": f"{name}.csv"} for name in "abc"]}
+    _, records = generate(base, tmp_path / "out", config, {})
+    kinds = {
+        name: [tf.train.Example.FromString(found[0]).features.feature[key].WhichOneof("kind") for key in "xyz"]
+        for name, found in records.items()
+    }
+    assert kinds == {
+        "a": ["float_list", "int64_list", "int64_list"],
+        "b": ["float_list", "int64_list", "bytes_list"],
+        "c": [None, "int64_list", None],
+    }
+    values = [tf.train.Example.FromString(record).features.feature["x"].float_list.value for record in records["a"]]
+    assert values == [[1.0], []]
 
 
 def test_a_partition_feature_keeps_its_values_together(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def statistics_of(
         path.write_text(text)
         source = CsvSplit([path])
         blocks = [block for file in source.files for block in file.chunks()]
-        types = functools.reduce(merged, map(infer, blocks)).types
-        records = [encode_examples(typed(block, source.header, types)).to_pylist() for block in blocks]
+        types = dict(zip(source.header, functools.reduce(merged, map(infer, blocks)).types, strict=True))
+        records = [encode_examples(typed(block, types)).to_pylist() for block in blocks]
         batches = map(ExamplesToRecordBatchDecoder().DecodeBatch, records)
         found = functools.reduce(kernel.add, batches, kernel.create())
         write_statistics(statistics, split, kernel.extract(found))

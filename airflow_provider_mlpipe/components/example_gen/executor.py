@@ -6,6 +6,7 @@ It streams the files twice: the first pass infers the types of the columns, the 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Mapping, Sequence
@@ -49,11 +50,10 @@ def run(
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     deal = parse_config(Output, output_config, parameter="output_config").split_config
+    tables = _with_floats_everywhere([_read(split, input_base, context) for split in inputs])
     writers: dict[str, SplitWriter] = {}
-    for split in inputs:
-        source = CsvSplit(input_files(input_base, split.pattern))
-        log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
-        writers |= _write(source, deal if deal.splits else _pass_through(split.name), examples, context)
+    for table in tables:
+        writers |= _write(table, deal if deal.splits else _pass_through(table.split), examples, context)
     counts = {name: writer.count for name, writer in writers.items()}
     properties = {
         "splits": list(writers),
@@ -71,24 +71,53 @@ def _pass_through(name: str) -> SplitConfig:
     return SplitConfig(splits=[SplitConfig.Split(name=name, hash_buckets=1)])
 
 
-def _write(source: CsvSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext) -> dict[str, SplitWriter]:
-    inferred = functools.reduce(merged, map_chunks(infer, source.files, context), _no_rows(source))
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """An input split after the first pass."""
+
+    split: str
+    source: CsvSplit
+    types: Mapping[str, ColumnType]
+    rows: int
+
+
+def _read(split: Input.Split, input_base: str, context: ExecutorContext) -> _Table:
+    source = CsvSplit(input_files(input_base, split.pattern))
+    log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
+    no_rows = Inferred(tuple(ColumnType.UNKNOWN for _ in source.header), rows=0)
+    inferred = functools.reduce(merged, map_chunks(infer, source.files, context), no_rows)
     if not inferred.rows:
         raise InvalidInputError(f"{', '.join(str(file.path) for file in source.files)}: no row follows the header")
-    _check_partition_feature(deal.partition_feature_name, dict(zip(source.header, inferred.types, strict=True)))
+    types = dict(zip(source.header, inferred.types, strict=True))
+    return _Table(split=split.name, source=source, types=types, rows=inferred.rows)
+
+
+def _with_floats_everywhere(tables: Sequence[_Table]) -> list[_Table]:
+    """Make a column FLOAT where it is INT, if it is FLOAT in another split: no schema fits both."""
+    floats = {name for table in tables for name, kind in table.types.items() if kind is ColumnType.FLOAT}
+    return [
+        dataclasses.replace(
+            table,
+            types={
+                name: ColumnType.FLOAT if kind is ColumnType.INT and name in floats else kind
+                for name, kind in table.types.items()
+            },
+        )
+        for table in tables
+    ]
+
+
+def _write(table: _Table, deal: SplitConfig, examples: Examples, context: ExecutorContext) -> dict[str, SplitWriter]:
+    _check_partition_feature(deal.partition_feature_name, table.types)
     split = HashSplit({output.name: output.hash_buckets for output in deal.splits})
-    encode = _Encode(source.header, inferred.types, split, deal.partition_feature_name)
+    encode = _Encode(table.types, split, deal.partition_feature_name)
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(SplitWriter(examples, name)) for name in split.names}
-        for dealt in map_chunks(encode, source.files, context):
+        for dealt in map_chunks(encode, table.source.files, context):
             for name, some in dealt.items():
                 writers[name].write(some.frames, some.rows)
-    _check_counts(inferred.rows, {name: writer.count for name, writer in writers.items()})
+    _check_counts(table.rows, {name: writer.count for name, writer in writers.items()})
     return writers
-
-
-def _no_rows(source: CsvSplit) -> Inferred:
-    return Inferred(tuple(ColumnType.UNKNOWN for _ in source.header), rows=0)
 
 
 @dataclass(frozen=True)
@@ -103,13 +132,12 @@ class _Dealt:
 class _Encode:
     """Serializes the rows of a block and assigns them to the output splits."""
 
-    header: Sequence[str]
-    types: Sequence[ColumnType]
+    types: Mapping[str, ColumnType]
     split: HashSplit
     partition_feature: str
 
     def __call__(self, block: pa.RecordBatch) -> dict[str, _Dealt]:
-        rows = typed(block, self.header, self.types)
+        rows = typed(block, self.types)
         records = encode_examples(rows)
         values = bytes_list(records)
         frames = frame(records, values)

@@ -26,8 +26,8 @@ class CsvExampleGenOperator(ComponentOperator):
 
     Reads no artifact. Publishes `examples` (Examples): one gzipped TFRecord file of tf.Examples per output split, at
     `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. As in TFX, the
-    type of a column (INT, FLOAT or STRING) is inferred from all its cells in all files of its input split; an empty
-    cell is a missing value.
+    type of a column (INT, FLOAT or STRING) is inferred from all its cells in all files of its input split; but a column
+    that is FLOAT in one input split is not INT in another. An empty cell is a missing value.
 
     :param input_base: the folder. The fingerprint covers the content of the matching files, in the order of their
         paths, but not where they are or what they are called

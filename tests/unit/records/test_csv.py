@@ -42,7 +42,11 @@ def blocks(split: CsvSplit) -> Iterator[pa.RecordBatch]:
 
 
 def typed_rows(split: CsvSplit, types: Sequence[ColumnType]) -> list[list[object]]:
-    return [list(row.values()) for block in blocks(split) for row in typed(block, split.header, types).to_pylist()]
+    return [
+        list(row.values())
+        for block in blocks(split)
+        for row in typed(block, dict(zip(split.header, types, strict=True))).to_pylist()
+    ]
 
 
 @pytest.mark.parametrize(
