@@ -154,7 +154,8 @@ def plan(args: Namespace) -> None:
             f"{error} `airflow dags list-import-errors` lists DAG files that cannot be imported."
         ) from error
     context = preview_context(dag, _json_object(args.params))
-    store = MlpipeHook(args.conn_id).store
+    own = getattr(dag.get_task(PLAN_TASK_ID), "metadata_conn_id", None)
+    store = MlpipeHook(args.conn_id or own or MlpipeHook.default_conn_name).store
     nodes = planner.preview(dag, store, context, plan_task_id=PLAN_TASK_ID)
     _print([_planned(node) for node in nodes], args.output)
     if not all(node.is_settled for node in nodes):

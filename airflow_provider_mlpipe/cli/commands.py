@@ -94,7 +94,7 @@ def get_cli_commands() -> list[CLICommand]:
                         Arg(("dag_id",), help="a DAG made by create_dag"),
                         Arg(("--params",), help="the run's Params, as a JSON object", default="{}", metavar="JSON"),
                         ARG_OUTPUT,
-                        _CONN_ID,
+                        Arg(("--conn-id",), help="another Airflow connection than the DAG's", metavar="CONN_ID"),
                     ),
                 ),
                 ActionCommand(

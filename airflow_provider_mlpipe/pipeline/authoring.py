@@ -5,11 +5,12 @@ Airflow shows the last two calls of a traceback. Of these errors they are the li
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -54,22 +55,45 @@ class AuthoredMeta(BaseOperatorMeta):
         """`MyOperator(...)`."""
         if args:
             raise PipelineError(f"{cls.__name__}: give arguments by name, not only {shown(args[0])}")
-        try:
-            return super().__call__(**kwargs)
-        except PipelineError as error:
-            if "_airflow_from_mapped" in kwargs:  # it is made in its task, which has no line in the DAG file
-                raise InvalidInputError(str(error)) from None
-            raise
-        except (TypeError, ValueError, AirflowException) as error:
-            if not _is_airflows(error):
-                raise
-            component_id = kwargs.get("task_id") or cls.__name__.removesuffix("Operator")
-            raise PipelineError(f"{component_id}: {_said(cls, kwargs, error)}") from None
+        with _airflows_errors_named(cls, kwargs):
+            operator = super().__call__(**kwargs)
+        operator.given_arguments = kwargs
+        operator.as_constructed = dict(vars(operator))
+        return operator
+
+
+def construct_again(operator: Any, **more: Any) -> None:
+    """Constructs the operator anew, with the arguments that it was given and `more`; it remains the same object.
+
+    What was set on it since then stays.
+    """
+    before, known = operator.as_constructed, _arguments(type(operator))
+    set_since = {name: value for name, value in vars(operator).items() if before.get(name, before) is not value}
+    arguments = operator.given_arguments | {name: set_since.pop(name) for name in known & set_since.keys()} | more
+    with _airflows_errors_named(type(operator), arguments):
+        operator.__init__(**arguments)
+    for name, value in set_since.items():
+        setattr(operator, name, value)
 
 
 def unknown_arguments(given: Iterable[str], known: Collection[str], own: Iterable[str]) -> str | None:
     """Which arguments are not `known`, and what may be meant, else the `own` ones; None if all are known."""
     return "; ".join(_no_such(name, known, own) for name in given if name not in known) or None
+
+
+@contextlib.contextmanager
+def _airflows_errors_named(operator: Any, arguments: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except PipelineError as error:
+        if "_airflow_from_mapped" in arguments:  # it is made in its task, which has no line in the DAG file
+            raise InvalidInputError(str(error)) from None
+        raise
+    except (TypeError, ValueError, AirflowException) as error:
+        if not _is_airflows(error):
+            raise
+        component_id = arguments.get("task_id") or operator.__name__.removesuffix("Operator")
+        raise PipelineError(f"{component_id}: {_said(operator, arguments, error)}") from None
 
 
 def _place(frame: FrameType | None) -> str:
@@ -96,9 +120,15 @@ def _said(operator: Any, given: Mapping[str, Any], error: Exception) -> object:
 
 def _unknown(operator: Any, given: Mapping[str, Any]) -> str | None:
     """Which arguments no `__init__` of the operator has; None if there are none."""
+    return unknown_arguments(
+        given, _arguments(operator), (*sorted(operator.SPEC.inputs), *sorted(operator.SPEC.parameters))
+    )
+
+
+def _arguments(operator: Any) -> set[str]:
+    """The names of the arguments that the operator or a base class of it takes."""
     inits = [cls.__dict__["__init__"] for cls in operator.__mro__ if "__init__" in cls.__dict__]
-    known = {name for init in inits for name in inspect.signature(init).parameters}
-    return unknown_arguments(given, known, (*sorted(operator.SPEC.inputs), *sorted(operator.SPEC.parameters)))
+    return {name for init in inits for name in inspect.signature(init).parameters}
 
 
 def _no_such(name: str, known: Iterable[str], own: Iterable[str]) -> str:

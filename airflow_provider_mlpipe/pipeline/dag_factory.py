@@ -12,7 +12,7 @@ from airflow.sdk import DAG, BaseOperator, TriggerRule
 
 from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope
 from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
-from airflow_provider_mlpipe.pipeline.authoring import names_its_line, unknown_arguments
+from airflow_provider_mlpipe.pipeline.authoring import construct_again, names_its_line, unknown_arguments
 from airflow_provider_mlpipe.pipeline.component import check_cache_ttl
 from airflow_provider_mlpipe.pipeline.declared import as_written, converted
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
@@ -74,12 +74,7 @@ def create_dag(
     dag_kwargs["doc_md"] = f"{dag_kwargs.get('doc_md') or f'# {dag_id}'}\n\n{_doc(ordered)}"
     dag = _dag(dag_id, dag_kwargs)
     for component in ordered:
-        _apply_defaults(component, settings)
-        _apply_default_args(component, dag.default_args)
-        _run_after_hits(component, dag.default_args)
-        dag.add_task(component)
-    for component in ordered:
-        component.wire()
+        _construct_in(dag, component, settings)
     _add_plan(dag, ordered, metadata_conn_id)
     return dag
 
@@ -191,30 +186,24 @@ def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str
     return " → ".join(path[path.index(path[-1]) :])
 
 
-def _apply_defaults(component: NodeOperator, settings: _Settings) -> None:
-    for name, value in vars(settings).items():
-        if hasattr(component, name) and getattr(component, name) is None:
-            setattr(component, name, value)
-
-
-def _run_after_hits(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
-    """Lets the component run after skipped components, which may be hits, unless the user chose its trigger rule.
-
-    If the user's rule does not let skipped tasks pass, the plan does not skip the hits above it.
-    """
-    given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
-    if "trigger_rule" not in {*given, *default_args}:
-        component.trigger_rule = TriggerRule.NONE_FAILED
-        component.is_skipped_with_others = True
-
-
-def _apply_default_args(component: NodeOperator, default_args: Mapping[str, Any]) -> None:
-    """Applies `default_args`, as Airflow does only for an operator that is created inside its DAG."""
-    given = component._BaseOperator__init_kwargs  # type: ignore[attr-defined]
-    for name, value in default_args.items():
-        if name not in given and hasattr(component, name):
-            is_callback = name.startswith("on_") and callable(value)
-            setattr(component, name, [value] if is_callback else value)
+def _construct_in(dag: DAG, component: NodeOperator, settings: _Settings) -> None:
+    """Constructs the component in the DAG, so that Airflow does all that it does for `with DAG(...)`."""
+    given = component.given_arguments
+    defaults = {name: value for name, value in vars(settings).items() if getattr(component, name, value) is None}
+    for name in defaults.keys() & dag.default_args.keys():
+        del defaults[name]
+    # Skipped components may be hits, which don't skip what is below them. A DAG with fail_fast has no other rule than
+    # Airflow's own; there, and below a rule that the user chose, the plan does not skip hits.
+    runs_after_hits = "trigger_rule" not in {*given, *dag.default_args} and not dag.fail_fast
+    if runs_after_hits:
+        defaults["trigger_rule"] = TriggerRule.NONE_FAILED
+    construct_again(component, **defaults, dag=dag)
+    if component.metadata_conn_id != settings.metadata_conn_id:
+        raise PipelineError(
+            f"{component.task_id}: metadata_conn_id is {component.metadata_conn_id!r}, but that of the DAG is "
+            f"{settings.metadata_conn_id!r}; give it to create_dag alone, for the plan and all components"
+        )
+    component.runs_after_hits = runs_after_hits
 
 
 def _doc(components: Sequence[NodeOperator]) -> str:

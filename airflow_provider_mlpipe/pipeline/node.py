@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from typing_extensions import Self
 
@@ -34,18 +35,26 @@ _WITHOUT_OUTPUTS = {"skipped", "failed", "upstream_failed", "removed"}
 
 
 class NodeOperator(WiredOperator):
-    """A task that reads and writes artifacts.
-
-    :param kwargs: everything that WiredOperator and BaseOperator take
-    """
+    """A task that reads and writes artifacts."""
 
     SEARCHES_STORE: ClassVar[bool] = False
     """Whether it looks for artifacts in the store, where those that were published before it in its run are, too."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.planned_by: str | None = None
-        self.is_skipped_with_others = False
+    planned_by: str | None = None
+    """The id of the task that plans its runs, if there is one."""
+
+    runs_after_hits = False
+    """Whether it has the trigger rule of `create_dag`, by which it also runs after components that were skipped."""
+
+    @property
+    def trigger_rule(self) -> TriggerRule:
+        """As given; but below a setup task "all_success", as Airflow wants it, in place of `create_dag`'s rule."""
+        is_below_setup = self.runs_after_hits and any(task.is_setup for task in self.upstream_list)
+        return TriggerRule.ALL_SUCCESS if is_below_setup else self._trigger_rule
+
+    @trigger_rule.setter
+    def trigger_rule(self, given: TriggerRule) -> None:
+        self._trigger_rule = given
 
     @functools.cached_property
     def store(self) -> MetadataStore:
@@ -131,7 +140,7 @@ class NodeOperator(WiredOperator):
 
         In a planned DAG a skipped component may be a hit, so it does not skip this task.
         """
-        if self.is_skipped_with_others and (skipped := self._skipped_others(context)):
+        if self.runs_after_hits and (skipped := self._skipped_others(context)):
             reason = f"{self.task_id} is skipped, since {', '.join(sorted(skipped))} was skipped"
             self.log.info("%s", reason)
             raise AirflowSkipException(reason)

@@ -33,6 +33,12 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     SPEC: ClassVar[pb.ComponentSpec]
     ARGUMENT_TYPES: ClassVar[Mapping[str, ArgumentType]]
 
+    given_arguments: Mapping[str, Any]
+    """What it was constructed with."""
+
+    as_constructed: Mapping[str, Any]
+    """Its attributes then."""
+
     ui_color = "#e8f0fe"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -88,7 +94,8 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
 
         Called once, after its producers were wired: in `with DAG(...)` by Airflow, else by `create_dag`.
         """
-        self.input_channels()
+        for name, channel in self.input_channels().items():
+            self._check_store(name, channel)
         self._check_parameters()
         super()._set_xcomargs_dependencies()
         declare_params(self.dag, list(self.runtime_parameters()))
@@ -125,6 +132,14 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
             raise PipelineError(f"{end} needs a channel, but got {channel!r}; pass e.g. {name}=producer.outputs[...]")
         if declared.artifact_type not in channel.artifact_type.type_names():
             raise PipelineError(f"{end} cannot take {channel!r}; pass a channel of {declared.artifact_type}")
+
+    def _check_store(self, name: str, channel: Channel[Any]) -> None:
+        theirs = getattr(channel.producer, "metadata_conn_id", None)
+        if theirs != self.metadata_conn_id:
+            raise PipelineError(
+                f"{self.task_id}.{name} reads {channel!r}, which has metadata_conn_id {theirs!r}, but {self.task_id} "
+                f"has {self.metadata_conn_id!r}; give both the same"
+            )
 
     def _check_parameters(self) -> None:
         """Converts defaults, too, and what was set after the construction."""

@@ -200,6 +200,8 @@ def test_a_connection_made_by_the_rest_api_is_found_by_tasks_and_commands(place:
     assert code == 0
     assert {(each["run_id"], each["component"]) for each in found} == {(run_id, "Make"), (run_id, "Use")}
     assert not place.store.executions(pipeline="elsewhere").items
+    status, planned = place.plan_command("elsewhere")
+    assert (status, [row["verdict"] for row in planned]) == (0, ["hit", "hit"])
 
 
 def test_the_command_shows_the_same_without_running(place: Place) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import inspect
+from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, Asset, BaseOperator, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, Schema
 from airflow_provider_mlpipe.components.pusher.operator import PusherOperator
@@ -102,9 +105,9 @@ def test_components_are_wired_by_artifact_in_any_order() -> None:
 
 
 def test_what_a_component_sets_itself_wins() -> None:
-    source = SourceOperator(pipeline_root="/own", cache=False, beam_pipeline_args=["--a"], metadata_conn_id="own")
+    source = SourceOperator(pipeline_root="/own", cache=False, beam_pipeline_args=["--a"])
     create_dag("d", [source], pipeline_root="/root", beam_pipeline_args=["--b"], metadata_conn_id="dag")
-    assert (source.pipeline_root, source.cache, source.metadata_conn_id) == ("/own", False, "own")
+    assert (source.pipeline_root, source.cache, source.metadata_conn_id) == ("/own", False, "dag")
     assert source.beam_pipeline_args == ["--a"]
 
 
@@ -295,3 +298,124 @@ def test_what_airflow_serializes_is_deterministic() -> None:
 
     assert serialized() == serialized()
     assert "Source.examples" in str(serialized())
+
+
+DEFAULT_ARGS = {
+    "allow_nested_operators": False,
+    "depends_on_past": True,
+    "do_xcom_push": False,
+    "doc": "words",
+    "doc_json": "{}",
+    "doc_md": "words",
+    "doc_rst": "words",
+    "doc_yaml": "a: 1",
+    "email": ["a@b.c"],
+    "email_on_failure": False,
+    "email_on_retry": False,
+    "end_date": datetime(2030, 1, 1, tzinfo=timezone.utc),
+    "execution_timeout": timedelta(minutes=1),
+    "executor": None,
+    "executor_config": {"a": 1},
+    "ignore_first_depends_on_past": False,
+    "inlets": Asset("in"),
+    "map_index_template": "{{ x }}",
+    "max_active_tis_per_dag": 3,
+    "max_active_tis_per_dagrun": 2,
+    "max_retry_delay": 60.0,
+    "multiple_outputs": False,
+    "on_execute_callback": None,
+    "on_failure_callback": print,
+    "on_retry_callback": [print],
+    "on_skipped_callback": None,
+    "on_success_callback": print,
+    "outlets": Asset("out"),
+    "owner": "me",
+    "params": {"p": 1},
+    "pool": "a_pool",
+    "pool_slots": 2,
+    "priority_weight": 4,
+    "post_execute": print,
+    "pre_execute": print,
+    "queue": "a_queue",
+    "render_template_as_native_obj": True,
+    "resources": {"cpus": 2},
+    "retries": 3,
+    "retry_policy": None,
+    "retry_delay": 5,
+    "retry_exponential_backoff": 2.0,
+    "run_as_user": "somebody",
+    "start_date": datetime(2020, 1, 1, tzinfo=timezone.utc),
+    "task_display_name": "A name",
+    "trigger_rule": "all_done",
+    "wait_for_downstream": False,
+    "wait_for_past_depends_before_skipping": True,
+    "weight_rule": "upstream",
+}
+
+
+def serialized(dag: DAG, task_id: str) -> dict[str, Any]:
+    found = {each["__var"]["task_id"]: each["__var"] for each in DagSerialization.to_dict(dag)["dag"]["tasks"]}
+    return found[task_id] | {"params": dict(dag.get_task(task_id).params)}
+
+
+@pytest.mark.filterwarnings("ignore:Setting email.* on a task")
+@pytest.mark.parametrize(
+    "default_args",
+    [
+        DEFAULT_ARGS,
+        {
+            "wait_for_downstream": True,
+            "on_success_callback": None,
+            "outlets": [Asset("a")],
+            "retry_delay": timedelta(1),
+        },
+        {},
+    ],
+)
+def test_default_args_do_what_they_do_in_plain_dag_code(default_args: dict[str, Any]) -> None:
+    rule = {} if "trigger_rule" in default_args else {"trigger_rule": "none_failed"}
+    with DAG("d", schedule=None, default_args=default_args) as plain:
+        SourceOperator(cache=True, verify="exists", cache_scope="store", **rule)
+    made = create_dag("d", [SourceOperator()], default_args=default_args)
+    made.task_dict.pop("plan")
+    made.get_task("Source").upstream_task_ids.clear()
+    assert serialized(made, "Source") == serialized(plain, "Source")
+
+
+def test_all_of_airflows_arguments_of_operators_are_tried() -> None:
+    ours = {"self", "task_id", "task_group", "dag", "default_args", "kwargs", "sla", "logger_name"}
+    assert inspect.signature(BaseOperator.__init__).parameters.keys() - ours == DEFAULT_ARGS.keys()
+
+
+def test_what_is_set_on_a_component_before_its_dag_stays() -> None:
+    source = SourceOperator(name="given")
+    source.name, source.retries = "set", 4
+    create_dag("d", [source], default_args={"retries": 1})
+    assert (source.name, source.retries) == ("set", 4)
+
+
+def test_a_setup_task_and_fail_fast_go_together_with_components() -> None:
+    source = SourceOperator()
+    dag = create_dag("d", [source, ReaderOperator(examples=source.outputs["examples"])])
+    with dag:
+
+        @task
+        def prepare() -> None: ...
+
+        prepare().as_setup() >> dag.get_task("Reader")
+    dag.validate_setup_teardown()
+    assert [dag.get_task(name).trigger_rule for name in ("Source", "Reader")] == ["none_failed", "all_success"]
+    fast = create_dag("d", [SourceOperator()], fail_fast=True)
+    assert fast.get_task("Source").trigger_rule == "all_success"
+
+
+def test_what_is_connected_shares_a_store() -> None:
+    with pytest.raises(PipelineError, match="Source: metadata_conn_id is 'other', but that of the DAG is None"):
+        create_dag("d", [SourceOperator(metadata_conn_id="other")])
+    create_dag("d", [SourceOperator(metadata_conn_id="other")], metadata_conn_id="other")
+    with DAG("d", schedule=None):
+        source = SourceOperator(metadata_conn_id="other")
+        with pytest.raises(
+            PipelineError, match=r"Reader.examples reads .* has metadata_conn_id 'other', but Reader has"
+        ):
+            ReaderOperator(examples=source.outputs["examples"])
