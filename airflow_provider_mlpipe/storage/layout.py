@@ -30,6 +30,11 @@ def folder_of(artifact: Artifact) -> Path:
     return Path(artifact.uri)
 
 
+def root_of(output: Artifact) -> Path:
+    """The pipeline_root of what an execution publishes."""
+    return folder_of(output).parents[2]
+
+
 def split_folder(artifact: Artifact, split: str) -> Path:
     """The folder of one split of an artifact."""
     return folder_of(artifact) / f"{_SPLIT}{split}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from airflow_provider_mlpipe.barriers import VARIABLE
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.pusher import executor
 from airflow_provider_mlpipe.components.pusher.operator import PusherOperator
-from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
+from airflow_provider_mlpipe.components.pusher.serving_folder import Push, ServingFolder
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.storage.digests import tree_digest
@@ -45,7 +47,13 @@ def blessing(blessed: int, reason: str = "below the bound", digest: str = "d" * 
 
 
 def push(
-    model: Model, base: Path, tmp_path: Path, *, given: ModelBlessing | None = None, infra: InfraBlessing | None = None
+    model: Model,
+    base: Path,
+    tmp_path: Path,
+    *,
+    given: ModelBlessing | None = None,
+    infra: InfraBlessing | None = None,
+    execution_id: int = 1,
 ) -> Produced:
     out = tmp_path / f"pushed-{time.monotonic_ns()}"
     out.mkdir()
@@ -55,7 +63,7 @@ def push(
         infra_blessing=infra,
         push_destination={"filesystem": {"base_directory": str(base)}},
         pushed_model=PushedModel(uri=str(out)),
-        context=ExecutorContext(component_id="pusher", execution_id=1, tmp_dir=str(tmp_path)),
+        context=ExecutorContext(component_id="pusher", execution_id=execution_id, tmp_dir=str(tmp_path)),
     )["pushed_model"]
     PushedModel(uri=str(out), properties=produced.properties)  # the declared types hold
     assert json.loads((out / "push.json").read_text()) == produced.properties
@@ -130,25 +138,65 @@ def test_racing_pushers_get_a_version_each(model: Model, base: Path, tmp_path: P
 _PUSH = """
 import sys
 from pathlib import Path
-from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
-ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]))
+from airflow_provider_mlpipe.components.pusher.serving_folder import Push, ServingFolder
+ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]), Push(store=None, execution_id=1))
 """
 
 
-def killed_at(barrier: str, saved_model: Path, base: Path, barriers: Path) -> None:
-    """Push in another process and kill it where it comes to `barrier`."""
+@contextlib.contextmanager
+def held_at(barrier: str, saved_model: Path, base: Path, barriers: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Push in another process, and hold it where it comes to `barrier` until the block has ended."""
     barriers.mkdir()
     (barriers / f"{barrier}.hold").touch()
     command = [sys.executable, "-c", _PUSH, str(saved_model), str(base)]
-    with subprocess.Popen(command, env=os.environ | {VARIABLE: str(barriers)}) as pusher:
+    environment = os.environ | {VARIABLE: str(barriers)}
+    with (barriers / "log").open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as pusher:
         try:
             deadline = time.monotonic() + 60
             while not (barriers / f"{barrier}@{pusher.pid}").exists():
                 assert pusher.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
+            yield pusher
+            (barriers / f"{barrier}.hold").unlink()
+            pusher.wait(60)
         finally:
             pusher.kill()
+
+
+def killed_at(barrier: str, saved_model: Path, base: Path, barriers: Path) -> None:
+    with held_at(barrier, saved_model, base, barriers) as pusher:
+        pusher.kill()
+
+
+def test_a_push_that_stalled_is_not_made_after_a_newer_one(model: Model, base: Path, tmp_path: Path) -> None:
+    """Its lock is lost, as on a network file system, or it has not even come to the lock."""
+    with held_at("pusher.before_rename", Path(model.uri, "Format-Serving"), base, tmp_path / "barriers"):
+        (base / ".mlpipe-push.lock").unlink()
+        newer = push(model, base, tmp_path, execution_id=2)
+    log = (tmp_path / "barriers" / "log").read_text()
+    assert "OvertakenError: the newer execution 2 has pushed" in log
+    waited = push(model, base, tmp_path, execution_id=1)
+    assert waited.properties["pushed"] == 0
+    assert f"the newer execution 2 has pushed to {base} already" in waited.properties["reason"]
+    assert waited.custom_properties == {"overtaken": True}
+    assert ServingFolder(base).versions() == [int(newer.properties["version"])]
+    assert not list(base.glob(".mlpipe.tmp-*"))
+    assert push(model, base, tmp_path, execution_id=3).properties["pushed"] == 1
+
+
+def test_pushes_of_two_stores_have_no_order(model: Model, base: Path, tmp_path: Path) -> None:
+    saved_model = Path(model.uri, "Format-Serving")
+    for store, execution_id in (("a", 7), ("b", 3), ("a", 5)):  # what "a" pushed is not the last any more
+        ServingFolder(base).publish(saved_model, Push(store=store, execution_id=execution_id))
+    assert len(ServingFolder(base).versions()) == 3
+
+
+def test_a_record_that_cannot_be_read_is_named(model: Model, base: Path, tmp_path: Path) -> None:
+    base.mkdir(parents=True)
+    (base / ".mlpipe-push.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match=r"\.mlpipe-push\.json, the record of the last push.*; remove it"):
+        push(model, base, tmp_path)
 
 
 def test_a_pusher_killed_before_the_rename_leaves_no_version(model: Model, base: Path, tmp_path: Path) -> None:
@@ -231,6 +279,7 @@ def test_a_cached_push_counts_only_while_it_is_served(model: Model, base: Path, 
     first = push(model, base, tmp_path)
     assert problem(first) is None
     assert problem(push(model, tmp_path / "other", tmp_path, given=blessing(0))) is None
+    assert problem(push(model, base, tmp_path, execution_id=0)) == "a newer execution had pushed before it"
     second = push(model, base, tmp_path)
     assert "another version than" in str(problem(first))
     assert problem(second) is None

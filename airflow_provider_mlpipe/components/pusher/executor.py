@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
-from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
+from airflow_provider_mlpipe.components.pusher.serving_folder import OvertakenError, Push, ServingFolder
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
 from airflow_provider_mlpipe.storage.digests import tree_digest
-from airflow_provider_mlpipe.storage.layout import folder_of, serving_model
+from airflow_provider_mlpipe.storage.layout import folder_of, root_of, serving_model
+from airflow_provider_mlpipe.storage.marker import read
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,12 @@ def run(
     if refusal:
         log.warning("Not pushed: %s", refusal)
         return _record(pushed_model, {"pushed": 0, "reason": refusal} | _digest_of(model), {})
-    version = folder.publish(saved_model)
+    push = Push(store=_store_of(pushed_model), execution_id=context.execution_id)
+    try:
+        version = folder.publish(saved_model, push)
+    except OvertakenError as error:
+        log.warning("Not pushed: %s", error)
+        return _record(pushed_model, {"pushed": 0, "reason": str(error)} | _digest_of(model), {"overtaken": True})
     log.info("Pushed as %s", version)
     properties = {
         "pushed": 1,
@@ -49,6 +55,11 @@ def run(
         "reason": _grounds(model_blessing, infra_blessing),
     }
     return _record(pushed_model, properties | _digest_of(model), {"content_digest": tree_digest(version)})
+
+
+def _store_of(pushed_model: PushedModel) -> str | None:
+    marker = read(root_of(pushed_model))
+    return marker.store if marker else None
 
 
 def _serving_folder(push_destination: Mapping[str, Any]) -> ServingFolder:

@@ -21,7 +21,8 @@ class PusherOperator(ComponentOperator):
     Reads `model`, and the given blessings. The folder has TensorFlow Serving's layout: `Format-Serving/` of the model
     appears in it atomically, as the highest version. Publishes `pushed_model` (PushedModel): `push.json`, which repeats
     the properties `pushed`, `destination`, `version`, `reason` and `model_digest`. A model that is not blessed is not
-    an error: `pushed` is then 0, and `reason` says why.
+    an error: `pushed` is then 0, and `reason` says why. The same holds when a newer execution has pushed to the folder
+    while this one waited or stalled.
 
     An earlier push is a cache hit only while its version is in the folder, unchanged, and the highest.
 
@@ -76,7 +77,7 @@ class PusherOperator(ComponentOperator):
 
 def _push_problem(pushed_model: Artifact) -> str | None:
     if not pushed_model.properties.get("pushed"):
-        return None
+        return "a newer execution had pushed before it" if pushed_model.custom_properties.get("overtaken") else None
     destination = Path(pushed_model.properties["destination"])
     if not destination.is_dir():
         return f"the pushed model is gone from {destination}"

@@ -3,16 +3,20 @@
 The server polls the folder and loads every subfolder with a numeric name, so a version must appear complete: it is
 written under a name that the server ignores, and then renamed. A lock file lets one push run at a time. The kernel
 releases the lock when its process dies, so any temporary folder that the next holder finds is left from a killed push.
+
+A push may stall while it waits or copies, and newer ones may be made meanwhile: a network file system gives the lock of
+a stalled holder to others. So each push leaves a record of itself, and looks for the record of a newer one.
 Layout: https://www.tensorflow.org/tfx/serving/serving_basic
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from airflow_provider_mlpipe.barriers import barrier
@@ -21,8 +25,25 @@ from airflow_provider_mlpipe.storage import locks
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
 _LOCK = ".mlpipe-push.lock"
+_LAST = ".mlpipe-push.json"
 _TEMPORARY = ".mlpipe.tmp-"
 _HIGHEST = 2**63 - 1  # a version is an int64
+
+
+class OvertakenError(Exception):
+    """A newer execution has pushed already, so this one must not; the message says which."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """Which execution pushes, and the id of its metadata store, if known; executions of one store are in order."""
+
+    store: str | None
+    execution_id: int
+
+    def is_before(self, other: Push) -> bool:
+        """Whether the other push is a newer one of the same store."""
+        return self.store == other.store and self.execution_id < other.execution_id
 
 
 @dataclass(frozen=True)
@@ -53,24 +74,25 @@ class ServingFolder:
         versions = self.versions()
         return bool(versions) and str(versions[-1]) == version
 
-    def publish(self, saved_model: Path) -> Path:
+    def publish(self, saved_model: Path, push: Push) -> Path:
         """Copy a SavedModel into the folder as the highest version, and return the version's folder.
 
         The version is the Unix time in seconds, or the highest version plus one if that is greater. Raises
-        InvalidInputError when the folder cannot be written or has the highest version already, and TransientError when
-        a retry may succeed.
+        OvertakenError when a newer execution has pushed already, InvalidInputError when the folder cannot be written or
+        has the highest version already, and TransientError when a retry may succeed.
         """
         try:
             self.base.mkdir(parents=True, exist_ok=True)
             with locks.exclusively(self.base / _LOCK):
-                return self._publish(saved_model)
+                return self._publish(saved_model, push)
         except OSError as error:
             is_in_the_way = isinstance(error, IsADirectoryError)
             folder = "push_destination.filesystem.base_directory to a folder that this user can write to"
             remedy = f"Remove {error.filename}" if is_in_the_way else f"Set {folder}"
             raise translated(error, f"cannot push to {self.base}", remedy) from error
 
-    def _publish(self, saved_model: Path) -> Path:
+    def _publish(self, saved_model: Path, push: Push) -> Path:
+        self._refuse_if_overtaken(push)
         self._remove_leftovers()
         temporary = self.base / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
@@ -78,6 +100,8 @@ class ServingFolder:
             _sync_tree(temporary)
             version = self.base / str(self._next_version())
             barrier("pusher.before_rename")
+            self._refuse_if_overtaken(push)
+            self._leave_record(push)
             os.rename(temporary, version)
             barrier("pusher.after_rename")
         except BaseException:
@@ -85,6 +109,29 @@ class ServingFolder:
             raise
         _sync(self.base)
         return version
+
+    def _refuse_if_overtaken(self, push: Push) -> None:
+        path = self.base / _LAST
+        try:
+            last = Push(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"{path}, the record of the last push, cannot be read: {error}; remove it"
+            ) from error
+        if push.is_before(last):
+            raise OvertakenError(
+                f"the newer execution {last.execution_id} has pushed to {self.base} already. If the metadata store was "
+                f"restored from a backup, remove {path}"
+            )
+
+    def _leave_record(self, push: Push) -> None:
+        """Before the version appears, so that no version is without its record."""
+        temporary = self.base / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        temporary.write_text(json.dumps(asdict(push)), encoding="utf-8")
+        _sync(temporary)
+        os.replace(temporary, self.base / _LAST)
 
     def _next_version(self) -> int:
         highest = max(self.versions(), default=0)
