@@ -28,6 +28,7 @@ from airflow_provider_mlpipe.exceptions import (
     InvalidInputError,
     InvalidValueError,
     PermanentError,
+    TransientError,
 )
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.keeper import keep
@@ -37,8 +38,9 @@ from airflow_provider_mlpipe.execution.watch import Watch
 from airflow_provider_mlpipe.forms import from_message
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
+from airflow_provider_mlpipe.storage import marker
 from airflow_provider_mlpipe.storage.digests import tree_summary
-from airflow_provider_mlpipe.storage.layout import folder_of
+from airflow_provider_mlpipe.storage.layout import folder_of, root_of
 
 _WITHOUT_OUTPUT = Produced()
 _MAX_MESSAGE = 1 << 16
@@ -132,8 +134,16 @@ def _checked(executor: str, produced: Any, outputs: Mapping[str, Artifact]) -> M
         )
     for key, artifact in outputs.items():
         if not folder_of(artifact).is_dir():
+            _refuse_if_unmounted(root_of(artifact))
             raise InvalidValueError(f"{executor} has removed {artifact.uri}, the folder of its output {key!r}")
     return produced
+
+
+def _refuse_if_unmounted(root: Path) -> None:
+    if marker.read(root) is None:
+        raise TransientError(
+            f"pipeline_root {root} is out of reach: its marker, {marker.NAME}, is missing. Its disk may not be mounted"
+        )
 
 
 def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:

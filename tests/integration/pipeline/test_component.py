@@ -154,12 +154,20 @@ def test_a_failed_execution_publishes_nothing_and_says_why(
 def test_what_an_executor_returns_is_checked(
     make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLPIPE_TEST_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("MLPIPE_TEST_ROOT", str(tmp_path / "root" / "Make"))
     with pytest.raises(InvalidValueError, match="returned unknown outputs: exampels; its outputs are: examples"):
         run(make(words=["misspelt"]))
     with pytest.raises(InvalidValueError, match=r"has removed .*, the folder of its output 'examples'"):
         run(make(act="no_folder", files=0))
     assert not store.artifacts().items
+
+
+def test_a_root_that_goes_away_meanwhile_may_come_back(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPIPE_TEST_ROOT", str(tmp_path / "root"))
+    with pytest.raises(ExecutorFailedError, match=r"TransientError: pipeline_root .*root is out of reach: its marker"):
+        run(make(act="no_folder", files=0))
 
 
 def test_an_executor_may_close_its_output(make: Make) -> None:
