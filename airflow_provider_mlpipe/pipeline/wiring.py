@@ -64,7 +64,7 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     def _hook_apply_defaults(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Airflow calls this before each `__init__` with what it gets: parameters have their declared types there."""
         component_id = kwargs.get("task_id") or self.SPEC.component_type
-        with _misfits(component_id, PipelineError):
+        with misfits(component_id, PipelineError):
             for name in self.ARGUMENT_TYPES.keys() & kwargs.keys():
                 kwargs[name] = self.ARGUMENT_TYPES[name].given(kwargs[name], name)
         return args, kwargs
@@ -143,13 +143,13 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
 
     def _check_parameters(self) -> None:
         """Converts defaults, too, and what was set after the construction."""
-        with _misfits(self.task_id, PipelineError):
+        with misfits(self.task_id, PipelineError):
             for name in self.SPEC.parameters:
                 setattr(self, name, self.ARGUMENT_TYPES[name].given(getattr(self, name), name))
 
     def convert_rendered(self) -> None:
         """Converts the rendered parameters to their declared types; raises InvalidInputError for one that cannot be."""
-        with _misfits(self.task_id, InvalidInputError):
+        with misfits(self.task_id, InvalidInputError):
             for name in self.SPEC.parameters:
                 setattr(self, name, self.ARGUMENT_TYPES[name].known(getattr(self, name), name))
 
@@ -159,7 +159,7 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
 
 
 @contextlib.contextmanager
-def _misfits(component_id: str, error: type[PermanentError]) -> Iterator[None]:
+def misfits(component_id: str, error: type[PermanentError]) -> Iterator[None]:
     """Names the component whose argument does not fit."""
     try:
         yield

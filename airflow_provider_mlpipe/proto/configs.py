@@ -53,6 +53,8 @@ def _fields(descriptor: Any, given: Mapping[str, Any], path: str, convert: Conve
 
 def _field(field: FieldDescriptor, value: Any, path: str, convert: Convert) -> Any:
     declared = _python_type(field)
+    if _is_map(field):
+        return convert(value, declared, path)
     if field.enum_type is not None and value in field.enum_type.values_by_number:
         value = field.enum_type.values_by_number[value].name
     new = convert(value, Sequence[declared] if _is_repeated(field) else declared, path)  # type: ignore[valid-type]
@@ -65,8 +67,10 @@ def _field(field: FieldDescriptor, value: Any, path: str, convert: Convert) -> A
 
 def _python_type(field: FieldDescriptor) -> Any:
     if field.message_type is not None:
-        is_own = not (field.message_type.GetOptions().map_entry or field.message_type.full_name.startswith("google."))
-        return message_factory.GetMessageClass(field.message_type) if is_own else Any
+        if _is_map(field):
+            return Mapping[str, _python_type(field.message_type.fields_by_name["value"])]  # type: ignore[misc]
+        is_googles = field.message_type.full_name.startswith("google.")  # such as a wrapper, or a Struct
+        return Any if is_googles else message_factory.GetMessageClass(field.message_type)
     if field.enum_type is not None:
         return Literal[tuple(value.name for value in field.enum_type.values)]
     return _SCALARS.get(field.cpp_type, int)
@@ -75,9 +79,13 @@ def _python_type(field: FieldDescriptor) -> Any:
 def _is_default(field: FieldDescriptor, value: Any) -> bool:
     """Whether a message would not keep it: an empty list, or the default of a field that is never absent."""
     if _is_repeated(field):
-        return isinstance(value, list) and not value
+        return isinstance(value, (list, dict)) and not value
     default = field.enum_type.values_by_number[0].name if field.enum_type else field.default_value
     return not field.has_presence and type(value) is type(default) and bool(value == default)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _is_repeated(field: Any) -> bool:

@@ -224,6 +224,15 @@ def test_a_wrong_metric_is_named(
         evaluate(penguin_model, eval_config(**changed))
 
 
+def test_a_threshold_that_tfma_does_not_compare_says_where_it_belongs(evaluate: Evaluate, penguin_model: Model) -> None:
+    """A DAG file with it is refused, unless its model_type may bring metrics along."""
+    config = eval_config()
+    config["metrics_specs"][0]["thresholds"] = {ACCURACY: AT_LEAST_80_PERCENT}
+    blessing, summary = evaluate(penguin_model, config)
+    assert metrics_of(summary["slices"], "Overall")[ACCURACY] > 0.8
+    assert f"{ACCURACY} was not computed, but has a threshold; give it in metrics" in blessing.properties["reason"]
+
+
 def test_a_missing_label_is_named_though_tfma_does_not(evaluate: Evaluate, penguin_model: Model) -> None:
     config = eval_config()
     config["model_specs"][0]["label_key"] = "kind"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelBlessing, ModelEvaluation, Schema
+from airflow_provider_mlpipe.components.evaluator.eval_config import checked
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError, PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.declared import IsLater, converted
+from airflow_provider_mlpipe.pipeline.parameters import is_known_later
 from airflow_provider_mlpipe.pipeline.spec import Config, Input, OptionalInput, Value
+from airflow_provider_mlpipe.pipeline.wiring import misfits
 
 
 class EvaluatorOperator(ComponentOperator):
@@ -31,9 +37,10 @@ class EvaluatorOperator(ComponentOperator):
     :param rubber_stamp: whether to bless a model although there is no threshold (default False)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError at DAG parse time when an input is not a channel of its type. The task raises InvalidInputError
-    when `eval_config` does not match `tfma.EvalConfig`, lists no metric, or names a feature that the schema lacks, and
-    for an unknown split, a schema that cannot be read, or a row whose label or weight does not fit the schema.
+    Raises PipelineError at DAG parse time when an input is not a channel of its type, `eval_config` has a field that
+    `tfma.EvalConfig` lacks, or a threshold is where TFMA does not look. The task raises InvalidInputError when
+    `eval_config` lists no metric, names one that cannot be made, or names a feature that the schema lacks, and for an
+    unknown split, a schema that cannot be read, or a row whose label or weight does not fit the schema.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}
@@ -58,3 +65,14 @@ class EvaluatorOperator(ComponentOperator):
         self.eval_config = eval_config
         self.example_splits = example_splits
         self.rubber_stamp = rubber_stamp
+        self._check_config(is_known_later, PipelineError)
+
+    def convert_rendered(self) -> None:
+        """As in every component; the fields of `eval_config` have TFMA's names."""
+        super().convert_rendered()
+        self._check_config(None, InvalidInputError)
+
+    def _check_config(self, is_later: IsLater | None, error: type[PermanentError]) -> None:
+        if isinstance(self.eval_config, Mapping):
+            with misfits(self.task_id, error):
+                self.eval_config = checked(self.eval_config, functools.partial(converted, is_later=is_later))

@@ -14,6 +14,7 @@ from airflow_provider_mlpipe.components.evaluator.summary import metric_name, nu
 
 _NAMED_IN_REASON = 10
 _FIRST_MODEL = "no baseline model in this run, so change thresholds were skipped"
+_NOT_COMPUTED = "was not computed, but has a threshold; give it in metrics, with the threshold beside its class_name"
 _LOWER_IS_BETTER = 1  # MetricDirection of config.proto
 
 
@@ -90,7 +91,7 @@ def _failures(result: Any) -> Iterator[Failure]:
 def _failed_bounds(slice_of: str, failure: Any) -> Iterator[Failure]:
     name = metric_name(failure.metric_key)
     if not failure.HasField("metric_value"):
-        yield Failure(slice=slice_of, metric=name, message="was not computed, but has a threshold")
+        yield Failure(slice=slice_of, metric=name, message=_NOT_COMPUTED)
         return
     value = failure.metric_value.double_value.value
     unclear = " ".join(failure.message.split())  # TFMA could not compare, and says why
