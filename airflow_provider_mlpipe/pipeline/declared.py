@@ -149,6 +149,7 @@ def _has_shape(value: Any, kind: Any) -> bool:
 
 def _as_number(value: Any, kind: Any) -> bool | int | float | None:
     """The number or bool that a text or a number stands for exactly; None if it is none."""
+    value = value.strip() if isinstance(value, str) else value  # a template often renders a line break, too
     if isinstance(value, bool):
         return None
     if kind is bool and isinstance(value, str):

@@ -110,8 +110,9 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
 
     def _set_xcomargs_dependencies(self) -> None:
         """Airflow calls this when it has constructed an operator. If it has no DAG yet, `create_dag` wires it later."""
+        self._check_attributes()
         for name in self.SPEC.inputs:
-            if getattr(self, name, None) is not None:
+            if getattr(self, name) is not None:
                 self._check_input(name, getattr(self, name))
         if self.has_dag():  # type: ignore[no-untyped-call]
             self.wire()
@@ -120,6 +121,11 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
         """Airflow calls this when a field of the operator is set later."""
         if self.has_dag():  # type: ignore[no-untyped-call]
             super()._set_xcomargs_dependency(field, newvalue)
+
+    def _check_attributes(self) -> None:
+        for name in (*self.SPEC.inputs, *self.ARGUMENT_TYPES):
+            if not hasattr(self, name):
+                raise PipelineError(f"{self.task_id}: its __init__ does not keep {name}; add `self.{name} = {name}`")
 
     def _check_input(self, name: str, channel: Any) -> None:
         declared = self.SPEC.inputs[name]
@@ -144,7 +150,7 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     def _check_parameters(self) -> None:
         """Converts defaults, too, and what was set after the construction."""
         with misfits(self.task_id, PipelineError):
-            for name in self.SPEC.parameters:
+            for name in self.ARGUMENT_TYPES:
                 setattr(self, name, self.ARGUMENT_TYPES[name].given(getattr(self, name), name))
 
     def convert_rendered(self) -> None:

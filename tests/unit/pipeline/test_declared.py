@@ -48,6 +48,7 @@ ENDLESS.append(ENDLESS)
         (bool, "False", False),
         (bool, "true", True),
         (bool, np.bool_(False), False),
+        (bool, "\n  False\n", False),
         (int, "-7", -7),
         (int, 7.0, 7),
         (int, np.int64(3), 3),

@@ -10,6 +10,7 @@ from airflow.dag_processing.importers.python_importer import PythonDagImporter
 FILE = """\
 from airflow.sdk import DAG
 from airflow_provider_mlpipe import *
+from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs
 
 example_gen = CsvExampleGenOperator(input_base="/data")
@@ -18,6 +19,15 @@ statistics_gen = StatisticsGenOperator(examples=examples)
 importer = ImporterOperator(source_uri="/model", artifact_type="Model")
 model = importer.outputs["result"]
 train = {"examples": examples, "run_fn": "model.run_fn"}
+
+
+class MineOperator(ComponentOperator):
+    OUTPUTS = {"model": Model}
+
+    def __init__(self, *, words: Value[list[str]], **kwargs):
+        super().__init__(**kwargs)
+
+
 """
 LINE = len(FILE.splitlines()) + 1
 
@@ -118,6 +128,10 @@ MISTAKES = {
     "a misspelled argument of the DAG": (
         'create_dag("first", [example_gen], schedul="@daily")',
         "first: there is no argument 'schedul'; did you mean schedule?",
+    ),
+    "an argument that is not kept": (
+        'MineOperator(words=["a"])',
+        "Mine: its __init__ does not keep words; add `self.words = words`",
     ),
     "a name that Airflow refuses": (
         'CsvExampleGenOperator(task_id="my examples", input_base="/data")',
