@@ -7,6 +7,7 @@ other subclass of `Artifact` is a user's own type.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Mapping
@@ -130,8 +131,9 @@ def find_type(given: type[Artifact] | str, where: str) -> type[Artifact]:
         return given
     if isinstance(given, str) and given in ARTIFACT_TYPES:
         return ARTIFACT_TYPES[given]
-    known = ", ".join(sorted(ARTIFACT_TYPES))
-    raise PipelineError(f"{where}: unknown artifact_type {given!r}; known: {known}")
+    close = difflib.get_close_matches(str(given), ARTIFACT_TYPES, n=1)
+    meant = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(ARTIFACT_TYPES))}"
+    raise PipelineError(f"{where}: unknown artifact_type {given!r}; {meant}")
 
 
 def artifact_class(type_name: str, declared: Mapping[str, PropertyType]) -> type[Artifact]:

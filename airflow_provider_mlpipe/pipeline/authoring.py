@@ -34,6 +34,7 @@ def names_its_line(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _check_call(function, args, kwargs)
             return function(*args, **kwargs)
         except PipelineError as error:
             error.place = error.place or _place(sys._getframe(1))
@@ -94,6 +95,13 @@ def _airflows_errors_named(operator: Any, arguments: Mapping[str, Any]) -> Itera
             raise
         component_id = arguments.get("task_id") or operator.__name__.removesuffix("Operator")
         raise PipelineError(f"{component_id}: {_said(operator, arguments, error)}") from None
+
+
+def _check_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise PipelineError(f"{function.__qualname__.removesuffix('.__init__')}: {error}") from None
 
 
 def _place(frame: FrameType | None) -> str:

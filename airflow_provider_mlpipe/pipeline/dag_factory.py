@@ -16,6 +16,7 @@ from airflow_provider_mlpipe.pipeline.authoring import construct_again, names_it
 from airflow_provider_mlpipe.pipeline.component import check_cache_ttl
 from airflow_provider_mlpipe.pipeline.declared import as_written, converted
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
+from airflow_provider_mlpipe.pipeline.plain_values import shown
 from airflow_provider_mlpipe.planning import partial_run
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID, PlanOperator
 from airflow_provider_mlpipe.storage.artifact_files import Verify
@@ -122,8 +123,8 @@ def _add_plan(dag: DAG, components: Sequence[NodeOperator], metadata_conn_id: st
 
 
 def _by_id(dag_id: str, components: Iterable[NodeOperator]) -> dict[str, NodeOperator]:
-    if isinstance(components, BaseOperator):
-        raise PipelineError(f"{dag_id}: components must be a list, but got the operator {components.task_id!r}")
+    if isinstance(components, (BaseOperator, str)) or not isinstance(components, Iterable):
+        raise PipelineError(f"{dag_id}: components must be a list of operators, but got {shown(components)}")
     by_id: dict[str, NodeOperator] = {}
     for component in components:
         _check_component(dag_id, component)

@@ -111,6 +111,7 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     def _set_xcomargs_dependencies(self) -> None:
         """Airflow calls this when it has constructed an operator. If it has no DAG yet, `create_dag` wires it later."""
         self._check_attributes()
+        self.output_types()
         for name in self.SPEC.inputs:
             if getattr(self, name) is not None:
                 self._check_input(name, getattr(self, name))

@@ -29,7 +29,7 @@ class ImporterOperator(ResolvingOperator):
         read it still get cache hits, because their fingerprints cover its content only
     :param kwargs: everything that NodeOperator and BaseOperator take
 
-    Raises PipelineError for an unknown `artifact_type` when its outputs are first used, for example by `create_dag`.
+    Raises PipelineError at DAG parse time for an unknown `artifact_type`.
     The task raises InvalidInputError when `source_uri` is missing or not a folder, and InvalidValueError for a property
     that the type does not declare, or declares with another type.
     """

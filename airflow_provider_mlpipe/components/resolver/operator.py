@@ -33,8 +33,8 @@ class ResolverOperator(ResolvingOperator):
     :param artifact_type: for LatestArtifact, an artifact class, or its name (default None)
     :param kwargs: everything that NodeOperator and BaseOperator take
 
-    Raises PipelineError for an unknown `artifact_type` when its outputs are first used, for example by `create_dag`,
-    and for an `other_than` that is not a channel of a Model.
+    Raises PipelineError at DAG parse time for an unknown `artifact_type`, and for an `other_than` that is not a channel
+    of a Model.
     """
 
     SEARCHES_STORE = True

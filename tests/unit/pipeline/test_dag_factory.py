@@ -262,7 +262,10 @@ def foreign() -> list[ComponentOperator]:
         ),
         (lambda: [ReaderOperator(examples=None)], r"Reader\.examples \(Examples\) needs a channel, but got None"),
         (lambda: [ReaderOperator(examples="/data")], r"Reader\.examples \(Examples\) needs a channel, but got '/data'"),
-        (lambda: SourceOperator(), "components must be a list, but got the operator 'Source'"),
+        (
+            lambda: SourceOperator(),
+            "components must be a list of operators, but got <Task\\(SourceOperator\\): Source>",
+        ),
         (lambda: [EmptyOperator(task_id="foreign")], "not a component; add other tasks to the DAG afterwards"),
         (made_in_a_dag, "Source is already in the DAG 'other'; create components outside"),
         (

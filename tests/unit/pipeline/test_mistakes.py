@@ -119,7 +119,19 @@ MISTAKES = {
     ),
     "one component in place of a list": (
         'create_dag("first", example_gen)',
-        "first: components must be a list, but got the operator 'CsvExampleGen'",
+        "first: components must be a list of operators, but got <Task(CsvExampleGenOperator): CsvExampleGen>",
+    ),
+    "no list of components": (
+        'create_dag("first")',
+        "create_dag: missing a required argument: 'components'",
+    ),
+    "None for components": (
+        'create_dag("first", None)',
+        "first: components must be a list of operators, but got None",
+    ),
+    "a type that does not exist": (
+        'ResolverOperator(strategy="LatestArtifact", artifact_type="Modl")',
+        "Resolver: unknown artifact_type 'Modl'; did you mean Model?",
     ),
     "a cache setting that is none": (
         'create_dag("first", [example_gen], cache="always")',
