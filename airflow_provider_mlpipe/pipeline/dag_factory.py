@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, get_type_hints
 
-from airflow.sdk import DAG, BaseOperator, TriggerRule
+from airflow.sdk import DAG, BaseOperator, Param, TriggerRule
 
 from airflow_provider_mlpipe.caching.driver import CacheMode, CacheScope
-from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
+from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.nested import leaves
 from airflow_provider_mlpipe.pipeline.authoring import construct_again, names_its_line, unknown_arguments
 from airflow_provider_mlpipe.pipeline.component import check_cache_ttl
 from airflow_provider_mlpipe.pipeline.declared import as_written, converted
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
-from airflow_provider_mlpipe.pipeline.plain_values import shown
+from airflow_provider_mlpipe.pipeline.plain_values import plain, shown
+from airflow_provider_mlpipe.pipeline.wiring import misfits
 from airflow_provider_mlpipe.planning import partial_run
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID, PlanOperator
 from airflow_provider_mlpipe.storage.artifact_files import Verify
@@ -71,7 +73,7 @@ def create_dag(
         cache_scope=cache_scope,
         verify=verify,
     )
-    dag_kwargs |= {"schedule": schedule, "params": dict(params or {})}
+    dag_kwargs |= {"schedule": schedule, "params": _params(dag_id, params or {})}
     dag_kwargs["doc_md"] = f"{dag_kwargs.get('doc_md') or f'# {dag_id}'}\n\n{_doc(ordered)}"
     dag = _dag(dag_id, dag_kwargs)
     for component in ordered:
@@ -95,12 +97,23 @@ class _Settings:
 
 def _settings(dag_id: str, **given: Any) -> _Settings:
     types = get_type_hints(_Settings)
-    try:
+    with misfits(dag_id, PipelineError):
         settings = _Settings(**{name: converted(value, types[name], name, as_written) for name, value in given.items()})
-    except InvalidValueError as error:
-        raise PipelineError(f"{dag_id}: {error}") from None
     check_cache_ttl(dag_id, settings.cache_ttl)
     return settings
+
+
+def _params(dag_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The Params; as a component's parameters, they hold only what Airflow can store."""
+    with misfits(dag_id, PipelineError):
+        for name, param in params.items():
+            for leaf in leaves(param.value if isinstance(param, Param) else ()):
+                if isinstance(leaf, (int, float)):
+                    plain(leaf, f"params.{name}")
+        return {
+            name: param if isinstance(param, Param) else converted(param, Any, f"params.{name}", as_written)
+            for name, param in params.items()
+        }
 
 
 def _dag(dag_id: str, arguments: Mapping[str, Any]) -> DAG:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import numpy as np
 import pytest
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, Param, task
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
@@ -192,6 +192,17 @@ def test_a_default_and_what_is_set_later_are_checked_with_the_dag() -> None:
 
     with pytest.raises(PipelineError, match="Wrong: limit is inf"):
         create_dag("d", [WrongOperator()])
+
+
+@pytest.mark.parametrize("param", [math.nan, {"a": [math.inf]}, Param([math.inf]), Param(2**70)])
+def test_a_param_that_airflow_cannot_store_is_refused(param: Any) -> None:
+    with pytest.raises(PipelineError, match=r"line \d+: d: params\.p.* is (nan|inf|1180591620717411303424)"):
+        create_dag("d", [typed()], params={"p": param})
+
+
+def test_a_param_may_be_a_scalar_of_numpy_or_without_a_value() -> None:
+    dag = create_dag("d", [typed()], params={"p": np.float64(0.5), "q": Param(type="string")})
+    assert type(dag.params["p"]) is float
 
 
 def test_a_mapped_task_is_checked_when_it_is_made_from_its_map() -> None:
