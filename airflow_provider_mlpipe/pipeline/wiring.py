@@ -19,6 +19,7 @@ from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
 
 class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
@@ -63,11 +64,18 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
 
     def _hook_apply_defaults(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Airflow calls this before each `__init__` with what it gets: parameters have their declared types there."""
-        component_id = kwargs.get("task_id") or self.SPEC.component_type
-        with misfits(component_id, PipelineError):
-            for name in self.ARGUMENT_TYPES.keys() & kwargs.keys():
-                kwargs[name] = self.ARGUMENT_TYPES[name].given(kwargs[name], name)
-        return args, kwargs
+        return args, kwargs | self._converted(kwargs)
+
+    @classmethod
+    @names_its_line
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """As in Airflow: a mapped task, whose parameters are converted as those of any other."""
+        return super().partial(**kwargs | cls._converted(kwargs))
+
+    @classmethod
+    def _converted(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        with misfits(given.get("task_id") or cls.SPEC.component_type, PipelineError):
+            return {name: kind.given(given[name], name) for name, kind in cls.ARGUMENT_TYPES.items() if name in given}
 
     @functools.cached_property
     def outputs(self) -> Mapping[str, Channel[Any]]:

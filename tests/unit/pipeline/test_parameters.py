@@ -214,6 +214,14 @@ def test_a_mapped_task_is_checked_when_it_is_made_from_its_map() -> None:
     assert str(refused.value) == "t: count takes an int, but got 'many'"
 
 
+def test_what_a_mapped_task_takes_in_every_map_is_checked_when_the_dag_is_parsed() -> None:
+    with pytest.raises(PipelineError, match=r"line \d+: t: settings\.i is inf"):
+        TypedOperator.partial(task_id="t", settings={"i": math.inf})
+    with DAG("d", schedule=None) as dag:
+        TypedOperator.partial(task_id="t", rate=np.float64(0.5)).expand(count=[1])
+    msgspec.msgpack.encode(DagSerialization.to_dict(dag))
+
+
 def test_a_tasks_result_is_checked_when_it_is_known() -> None:
     @task
     def count() -> int:
