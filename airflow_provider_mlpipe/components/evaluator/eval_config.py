@@ -36,11 +36,13 @@ def checked(eval_config: Mapping[str, Any], convert: Callable[[Any, Any, str], A
 
 @functools.cache
 def message_type(library: str = "tensorflow_model_analysis") -> type[Message] | None:
-    """`tfma.EvalConfig`, or None where the library is not installed."""
+    """`tfma.EvalConfig`, or None where the library is not installed, or has it elsewhere."""
     found = importlib.util.find_spec(library)
     if found is None or found.origin is None:
         return None
     file = Path(found.origin).parent / "proto" / "config_pb2.py"
+    if not file.is_file():
+        return None
     spec = importlib.util.spec_from_file_location(f"{__name__}_pb2", file)
     assert spec is not None
     assert spec.loader is not None
