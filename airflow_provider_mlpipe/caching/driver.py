@@ -70,9 +70,9 @@ class ComponentRun:
 class Decision:
     """A hit (`cached` is the earlier execution) or a miss, the reason as text, and whether later runs may reuse it.
 
-    `unknown` says what the fingerprint does not cover although the code may depend on it. `lost` are the ids of the
-    artifacts that were found without their files. Whoever acts by the decision marks them as MISSING; a preview does
-    not act.
+    `source_folders` are the folders of user code, by name. `unknown` says what the fingerprint does not cover although
+    the code may depend on it. `lost` are the ids of the artifacts that were found without their files. Whoever acts by
+    the decision marks them as MISSING; a preview does not act.
     """
 
     start: ExecutionStart
@@ -80,6 +80,7 @@ class Decision:
     reason: str
     is_reusable: bool
     source_files: frozenset[str]
+    source_folders: Mapping[str, str]
     unknown: tuple[str, ...] = ()
     lost: Sequence[int] = ()
 
@@ -118,7 +119,7 @@ def decide(
     fingerprint = _fingerprint(run)
     start = execution_start(run, fingerprint, flight=_flight(run, fingerprint))
     barrier("driver.look_up")
-    found, reason = _look_up(store, run, start, problem_with)
+    found, reason = _look_up(store, run, start, fingerprint.folders, problem_with)
     barrier("driver.decided")
     return Decision(
         start=start,
@@ -127,6 +128,7 @@ def decide(
         reason=reason,
         is_reusable=run.cache.mode is not False,
         source_files=fingerprint.source_files,
+        source_folders=fingerprint.folders,
         unknown=fingerprint.unknown,
     )
 
@@ -152,7 +154,9 @@ def look_again(
     store: MetadataStore, run: ComponentRun, decision: Decision, *, problem_with: Callable[[Outputs], str | None]
 ) -> CachedExecution | None:
     """Looks for a hit again when this try has its claim: an equal execution may have published just before that."""
-    return _usable(store, run, decision.start, problem_with).cached if run.cache.mode is True else None
+    if run.cache.mode is not True:
+        return None
+    return _usable(store, run, decision.start, decision.source_folders, problem_with).cached
 
 
 def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | None = None) -> ExecutionStart:
@@ -180,7 +184,7 @@ def _flight(run: ComponentRun, fingerprint: Fingerprint) -> str | None:
 
 
 def _find(
-    store: MetadataStore, run: ComponentRun, start: ExecutionStart, before: int | None
+    store: MetadataStore, run: ComponentRun, start: ExecutionStart, folders: Mapping[str, str], before: int | None
 ) -> tuple[CachedExecution | None, str | None]:
     """The newest equal execution for which user code read what is there now; else what has changed since the newest."""
     pipeline = run.pipeline if run.cache.scope == "pipeline" else None
@@ -189,7 +193,7 @@ def _find(
         found = store.find_cached(start.fingerprint, pipeline=pipeline, max_age=run.cache.ttl, before=before)
         if found is None:
             break
-        changed = "; ".join(reads.changes(reads.from_struct(found.reads)))
+        changed = "; ".join(reads.changes(reads.from_struct(found.reads), folders))
         if not changed:
             return found, None
         before, why = found.execution_id, why or changed
@@ -197,25 +201,33 @@ def _find(
 
 
 def _look_up(
-    store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
+    store: MetadataStore,
+    run: ComponentRun,
+    start: ExecutionStart,
+    folders: Mapping[str, str],
+    problem_with: Callable[[Outputs], str | None],
 ) -> tuple[_Found, str]:
     """What was found, and the reason of the decision."""
     if run.cache.mode is not True:
         return _Found(), "cache refreshed" if run.cache.mode == "refresh" else "caching is off"
-    found = _usable(store, run, start, problem_with)
+    found = _usable(store, run, start, folders, problem_with)
     if found.cached is not None:
         return found, f"equal to execution {found.cached.execution_id}"
     return found, found.problem or _what_changed(store, run, start)
 
 
 def _usable(
-    store: MetadataStore, run: ComponentRun, start: ExecutionStart, problem_with: Callable[[Outputs], str | None]
+    store: MetadataStore,
+    run: ComponentRun,
+    start: ExecutionStart,
+    folders: Mapping[str, str],
+    problem_with: Callable[[Outputs], str | None],
 ) -> _Found:
     """The newest equal execution whose files can be used."""
     lost: list[tuple[Artifact, str]] = []
     before = None
     while True:
-        cached, changed = _find(store, run, start, before)
+        cached, changed = _find(store, run, start, folders, before)
         if cached is None:
             missing = "; ".join(problem for _, problem in lost)
             return _found(None, f"outputs missing: {missing}" if missing else changed, lost)

@@ -31,11 +31,13 @@ _VARIABLE = "environment variable "
 class Fingerprint:
     """The `parts` by name, and the absolute paths of the local source files that were hashed for them.
 
-    `unknown` says what else the code may depend on, as texts that name the remedy.
+    `folders` are the folders of the user's source files, by names that do not change when they move. `unknown` says
+    what else the code may depend on, as texts that name the remedy.
     """
 
     parts: Mapping[str, str]
     source_files: frozenset[str]
+    folders: Mapping[str, str]
     unknown: tuple[str, ...] = ()
 
     @property
@@ -61,12 +63,12 @@ def compute(
     """
     parts = {"component": spec.component_type}
     sources: list[Source] = []
-    users = []
+    users: dict[str, Source] = {}
     if spec.executor:  # an Importer or Resolver has none
         address = Address.parse(spec.executor)
         executor = executor_source(address)
         sources.append(executor)
-        users += [] if address.is_ours else [executor]
+        users |= {} if address.is_ours else {"EXECUTOR": executor}
         parts |= {"executor": executor.entry, "executor function": address.function}
         parts |= {f"output {key}": artifact_type for key, artifact_type in spec.outputs.items()}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
@@ -80,14 +82,15 @@ def compute(
     for name, parameter in spec.parameters.items():
         more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
         parts |= more
-        users += [source] if source else []
-    sources += [source for source in users if source not in sources]
+        users |= {name: source} if source else {}
+    sources += [source for source in users.values() if source not in sources]
     if users:  # what this package's own code makes does not depend on Python's version, but on that of its libraries
         parts["python"] = f"{sys.version_info.major}.{sys.version_info.minor}"
     parts |= {f"{_VARIABLE}{name}": digest for name, digest in _environment(sources, cache_env).items()}
     return Fingerprint(
         parts=parts,
         source_files=frozenset().union(*(source.paths for source in sources)),
+        folders={f"{name} {file}": path for name, user in users.items() for file, path in user.folders.items()},
         unknown=() if cache_env else tuple(_unknown(sources)),
     )
 

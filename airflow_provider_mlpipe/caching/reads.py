@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,27 @@ from airflow_provider_mlpipe.storage.digests import file_digest, text_digest
 _ABSENT, _UNREADABLE = "absent", "unreadable"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Read:
     """One of them. `content` is its digest; a folder's is that of the names in it.
 
     `stamp` changes whenever a file is written, so a file with the same one need not be hashed again. A folder, or what
-    does not exist, has none.
+    does not exist, has none. `below` is the name of the source folder that it was in, and `place` its path there.
     """
 
     path: str
     content: str
     stamp: str
+    below: str = ""
+    place: str = ""
+
+    def in_folders(self, folders: Mapping[str, str]) -> Read:
+        """This read, with its place in the nearest of the source folders, which are given by name."""
+        above = {folder: name for name, folder in folders.items() if f"{self.path}/".startswith(f"{folder}/")}
+        if not above:
+            return self
+        nearest = max(above, key=len)
+        return replace(self, below=above[nearest], place=os.path.relpath(self.path, nearest))
 
 
 def read_now(path: str) -> Read:
@@ -45,25 +55,37 @@ def stamp(path: str) -> str:
     return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
-def changes(reads: Iterable[Read]) -> Iterator[str]:
-    """What has changed since then, each as a text."""
+def changes(reads: Iterable[Read], folders: Mapping[str, str]) -> Iterator[str]:
+    """What has changed since then, each as a text. `folders` are those of the code that would run now, by name.
+
+    What was beside the code then is looked for beside the code now: it may have moved, as with a new version of a DAG
+    bundle. The old place may be gone; if it is there, it must be the same, too, since code may name it in full.
+    """
     for read in reads:
-        if read.stamp and read.stamp == stamp(read.path):
-            continue
-        content = _content(Path(read.path))
-        if content != read.content:
-            how = "is gone" if content == _ABSENT else "is new" if read.content == _ABSENT else "changed"
+        now = os.path.normpath(f"{folders[read.below]}/{read.place}") if read.below in folders else read.path
+        if how := _change(read, now):
+            yield f"{now}, which its code reads, {how}"
+        elif now != read.path and os.path.exists(read.path) and (how := _change(read, read.path)):
             yield f"{read.path}, which its code reads, {how}"
 
 
 def to_struct(reads: Sequence[Read]) -> dict[str, list[str]]:
     """A form that the store can hold."""
-    return {read.path: [read.content, read.stamp] for read in reads}
+    return {read.path: [read.content, read.stamp, read.below, read.place] for read in reads}
 
 
 def from_struct(struct: Mapping[str, Any]) -> list[Read]:
     """What `to_struct` was given."""
-    return [Read(path=path, content=content, stamp=stamp) for path, (content, stamp) in struct.items()]
+    return [Read(path, *values) for path, values in struct.items()]
+
+
+def _change(read: Read, path: str) -> str | None:
+    if path == read.path and read.stamp and read.stamp == stamp(path):
+        return None
+    content = _content(Path(path))
+    if content == read.content:
+        return None
+    return "is gone" if content == _ABSENT else "is new" if read.content == _ABSENT else "changed"
 
 
 def _content(path: Path) -> str:

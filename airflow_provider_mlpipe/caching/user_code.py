@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import functools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_mlpipe.caching import source_files
@@ -30,7 +30,8 @@ class Source:
 
     `entry` is the digest of the module itself, `files` {display name: sha256} of its other local files, `libraries`
     {distribution: version}. `imports` are the dotted names that it imports from elsewhere, `paths` the absolute paths
-    of all local files. `variables` are the environment variables that user code reads; `unnamed` are the places where
+    of all local files. `folders` are those in which they were found, by a name that does not change when they move.
+    `variables` are the environment variables that user code reads; `unnamed` are the places where
     it reads some whose names are not written there.
     """
 
@@ -39,6 +40,7 @@ class Source:
     libraries: dict[str, str]
     imports: frozenset[str]
     paths: frozenset[str]
+    folders: Mapping[str, str] = field(default_factory=dict)
     variables: frozenset[str] = frozenset()
     unnamed: tuple[str, ...] = ()
 
@@ -63,6 +65,7 @@ def module_source(address: Address, what: str) -> Source:
         libraries=library_versions(found.imports | _loaded_with(found.imports)),
         imports=found.imports,
         paths=frozenset(str(file.path.resolve()) for file in found.files),
+        folders={file.name: str(file.root) for file in sorted(files, reverse=True)} | {"": str(address.entry.root)},
         variables=frozenset(name for name, _, _ in reads if name is not None),
         unnamed=tuple(f"{path}, line {line}" for name, line, path in reads if name is None),
     )

@@ -39,8 +39,9 @@ def publish(
     if reason:
         log.warning("later runs will not reuse this result: %s", reason)
     barrier("publisher.before")
-    found = [Read(path=read.path, content=read.content, stamp=read.stamp) for read in result.reads]
-    published = store.publish(claim, outputs, not_reusable_reason=reason, reads=reads.to_struct(found))
+    found = (Read(read.path, read.content, read.stamp) for read in result.reads)
+    read = reads.to_struct([one.in_folders(decision.source_folders) for one in found])
+    published = store.publish(claim, outputs, not_reusable_reason=reason, reads=read)
     barrier("publisher.after")
     return published
 

@@ -65,7 +65,9 @@ def run(request: str, answer: str) -> NoReturn:
     result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))
     seen = watch.seen(result.user_files)
     result.reads_problem = seen.problem
-    result.reads.extend(pb.ExecutorResult.Read(**vars(read)) for read in seen.reads)
+    result.reads.extend(
+        pb.ExecutorResult.Read(path=read.path, content=read.content, stamp=read.stamp) for read in seen.reads
+    )
     barrier("runner.before_result")
     try:
         _write_whole(Path(answer), result.SerializeToString())

@@ -150,7 +150,10 @@ def leave_a_result(folder: Path, line: str, chunk: Chunk) -> int:
     return 1
 
 
-@pytest.mark.parametrize("content", [pickle.dumps("not a worker's"), bytes(32) + pickle.dumps("not a worker's"), b""])
+FOREIGN = pickle.dumps("not a worker's")
+
+
+@pytest.mark.parametrize("content", [FOREIGN, bytes(32) + FOREIGN, b""], ids=["unsigned", "signed wrongly", "empty"])
 def test_a_result_that_no_worker_wrote_is_refused(examples: Examples, tmp_path: Path, content: bytes) -> None:
     context = ExecutorContext(
         component_id="c", execution_id=1, tmp_dir=str(tmp_path), beam_pipeline_args=("--runner=DirectRunner",)

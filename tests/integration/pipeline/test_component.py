@@ -210,6 +210,19 @@ def test_a_file_that_code_reads_is_looked_at_before_a_hit(make: Make, tmp_path: 
     assert f"runs, {vocabulary}, which its code reads, changed" in task_log.text
 
 
+def test_a_file_is_read_beside_the_module_that_would_run(make: Make, tmp_path: Path, task_log: TaskLog) -> None:
+    """The same module in another folder, such as a new version of a DAG bundle, has another file beside it."""
+    made = []
+    for version, text in (("v1", "old"), ("v2", "old"), ("v3", "new")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "reads_beside_it.py").write_text(READS_A_FILE)
+        (tmp_path / version / "vocabulary.txt").write_text(text)
+        made.append(one(run(make(module_file=str(tmp_path / version / "reads_beside_it.py")), run_id=version)))
+    assert [Path(artifact.uri, "0.txt").read_text() for artifact in made] == ["old", "old", "new"]
+    assert made[0].id == made[1].id
+    assert f"runs, {tmp_path}/v3/vocabulary.txt, which its code reads, changed" in task_log.text
+
+
 def test_a_file_of_cache_files_counts_once(make: Make, store: MetadataStore, tmp_path: Path, task_log: TaskLog) -> None:
     module, vocabulary = tmp_path / "reads_a_cache_file.py", tmp_path / "vocabulary.txt"
     module.write_text(READS_A_FILE)
