@@ -124,15 +124,16 @@ def _task_folder() -> Iterator[Path]:
 def _prepare(folder: Path, invocation: ExecutorInvocation) -> ExecutorRequest:
     try:
         invocation.tmp_dir = str(folder / "tmp")
-        for name in ("tmp", "scratch"):
+        for name in ("tmp", "scratch", "work"):
             (folder / name).mkdir()
         (folder / "invocation.pb").write_bytes(invocation.SerializeToString())
     except OSError as error:
         raise _no_temporary_folder(error) from error
     # Files that libraries leave in the temporary folder are removed with it after the executor has ended.
-    environment = executor_environment(sys.path) | {"TMPDIR": str(folder / "scratch")}
+    path = [os.path.abspath(entry) for entry in sys.path if entry]  # the executor works in a folder of its own
+    environment = executor_environment(path) | {"TMPDIR": str(folder / "scratch")}
     return ExecutorRequest(
-        invocation=folder / "invocation.pb", answer=folder / "result.pb", path=list(sys.path), environment=environment
+        invocation=folder / "invocation.pb", answer=folder / "result.pb", path=path, environment=environment
     )
 
 

@@ -60,6 +60,7 @@ def prepare() -> None:
 def run(request: str, answer: str) -> NoReturn:
     """Runs one invocation. Success or failure is in the result file, not in the exit code."""
     invocation = pb.ExecutorInvocation.FromString(Path(request).read_bytes())
+    os.chdir(Path(answer).with_name("work"))  # what user code writes by a relative path is not left to other runs
     watch = _watch(invocation, Path(answer).parent)
     result = _run(invocation)
     result.user_files.extend(imported_user_files(generated=Path(tempfile.gettempdir())))

@@ -328,12 +328,8 @@ def _connect(path: Path) -> socket.socket | None:
 
 
 def _send(connection: socket.socket, request: ExecutorRequest, output: int) -> None:
-    """Sends the request: the file descriptors of the child's output and current folder, the rest as a line of JSON."""
-    current = os.open(".", os.O_PATH | os.O_DIRECTORY)
-    try:
-        socket.send_fds(connection, [FORK], [output, current])
-    finally:
-        os.close(current)
+    """Sends the request: the file descriptor of the child's output, the rest as a line of JSON."""
+    socket.send_fds(connection, [FORK], [output])
     message = {
         "files": [str(request.invocation), str(request.answer)],
         "path": [entry for entry in request.path if entry],

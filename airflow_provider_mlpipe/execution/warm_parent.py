@@ -142,7 +142,7 @@ class Parent:
         try:
             os.setsid()
             connection.settimeout(_TO_READ)
-            asked, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
+            asked, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
             if asked == warm.FORK:
                 _keep(connection, launcher, descriptors, imports)
             elif asked == warm.LOOK:
@@ -225,7 +225,8 @@ def _keep(connection: socket.socket, launcher: int, descriptors: Sequence[int], 
     if why := _why_refuse(request, imports):
         refuse(connection, why)
         return
-    _become(request, descriptors, imports)
+    (output,) = descriptors
+    _become(request, output, imports)
     connection.settimeout(None)
     keep(connection, launcher, functools.partial(runner.run, *request["files"]))
 
@@ -248,16 +249,13 @@ def _why_refuse(request: Mapping[str, Any], imports: Imports) -> str | None:
     return f"the parent has imported a library with the same name as {', '.join(hidden)}" if hidden else None
 
 
-def _become(request: Mapping[str, Any], descriptors: Sequence[int], imports: Imports) -> None:
+def _become(request: Mapping[str, Any], output: int, imports: Imports) -> None:
     """Makes this process like a fresh interpreter for the request."""
-    output, folder = descriptors
     leave_output()
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
-    os.fchdir(folder)
     os.umask(request["umask"])
-    for descriptor in descriptors:
-        os.close(descriptor)
+    os.close(output)
     _set_environment(request["environment"], imports.variables)
     sys.path[:] = dict.fromkeys([*request["path"], *sys.path])
     sys.path_importer_cache.clear()

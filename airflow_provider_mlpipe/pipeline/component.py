@@ -40,7 +40,7 @@ from airflow_provider_mlpipe.settings import (
 from airflow_provider_mlpipe.storage import ownership
 from airflow_provider_mlpipe.storage.artifact_files import Verify
 from airflow_provider_mlpipe.storage.disk_errors import translated
-from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
+from airflow_provider_mlpipe.storage.layout import absolute, folder_of, in_full, output_uri
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -196,17 +196,20 @@ class ComponentOperator(NodeOperator):
         return outputs
 
     def _invocation(self, run: ComponentRun, claim: Claim, pending: Mapping[str, Artifact]) -> pb.ExecutorInvocation:
+        paths = {name: absolute(path) for name, path in content_paths(run.spec, run.parameters).items()}
         return pb.ExecutorInvocation(
             executor=self.SPEC.executor,
             component_id=self.task_id,
             execution_id=claim.execution_id,
-            inputs={name: to_message(artifact) for name, artifact in run.inputs.items() if artifact is not None},
+            inputs={
+                name: to_message(in_full(artifact)) for name, artifact in run.inputs.items() if artifact is not None
+            },
             absent_inputs=[name for name, artifact in run.inputs.items() if artifact is None],
-            parameters=to_map(run.parameters, self.task_id),
-            outputs={key: to_message(artifact) for key, artifact in pending.items()},
+            parameters=to_map({**run.parameters, **paths}, self.task_id),
+            outputs={key: to_message(in_full(artifact)) for key, artifact in pending.items()},
             beam_pipeline_args=self.beam_pipeline_args or (),
             max_memory_mb=max_memory_mb(),
-            covered=[*self.cache_files, *content_paths(run.spec, run.parameters).values()],
+            covered=[*map(absolute, self.cache_files), *paths.values()],
         )
 
     def _record_failure(self, claim: Claim, error: BaseException) -> None:

@@ -11,11 +11,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+
+A = TypeVar("A", bound=Artifact)
 
 _SPLIT, _SIDECAR = "Split-", "Arrow-"
 
@@ -23,6 +28,16 @@ _SPLIT, _SIDECAR = "Split-", "Arrow-"
 def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: int) -> str:
     """The path where an execution writes an output; no other execution ever uses it."""
     return str(Path(pipeline_root, component_id, key, str(execution_id)))
+
+
+def absolute(path: str) -> str:
+    """The path, also for a process that works in another folder; a URI with a scheme stays as it is."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def in_full(artifact: A) -> A:
+    """The artifact with its `absolute` URI."""
+    return replace(artifact, uri=absolute(artifact.uri))
 
 
 def folder_of(artifact: Artifact) -> Path:

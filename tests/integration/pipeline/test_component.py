@@ -256,6 +256,39 @@ def test_a_zip_file_that_is_damaged_is_named(make: Make, tmp_path: Path) -> None
         run(make(module_file=f"{archive}/zipped_module.py"))
 
 
+KEEPS_A_FILE = """
+from pathlib import Path
+def make_text():
+    with open("kept.txt", "a") as file:
+        file.write("a line ")
+    return Path("kept.txt").read_text()
+"""
+
+
+def test_runs_do_not_share_what_they_write_by_relative_paths(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keeps_a_file.py").write_text(KEEPS_A_FILE)
+    made = [one(run(make(module_file="keeps_a_file.py", cache="refresh"), run_id=str(number))) for number in range(2)]
+    assert [Path(artifact.uri, "0.txt").read_text() for artifact in made] == ["a line "] * 2
+    assert not (tmp_path / "kept.txt").exists()
+
+
+def test_relative_paths_mean_what_they_mean_to_the_task(
+    database: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("modules")
+    Path("modules").mkdir()
+    Path("modules", "found_by_a_relative_path.py").write_text("text = 'found'")
+    Path("relative.py").write_text("import found_by_a_relative_path as it\ndef make_text(): return it.text")
+    made = one(run(component("Make", database, "relative root", module_file="relative.py")))
+    assert Path(made.uri, "0.txt").read_text() == "found"
+    used = one(run(component("Use", database, "relative root", examples=None), inputs={"examples": made}), "model")
+    assert Path(used.uri, "saved").read_text() == "found\n" * 2 + "found"
+
+
 READS_A_VARIABLE = "import os\nNAME = 'MLPIPE_TEST_K'\ndef make_text(): return "
 
 
