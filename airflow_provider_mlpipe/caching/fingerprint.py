@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Fingerprint:
 
     parts: Mapping[str, str]
     source_files: frozenset[str]
-    folders: Mapping[str, str]
+    folders: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
     @property

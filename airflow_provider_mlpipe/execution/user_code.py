@@ -20,6 +20,7 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.caching.user_code import local_modules
 from airflow_provider_mlpipe.exceptions import TransientError, UserCodeError
+from airflow_provider_mlpipe.execution.watch import count_as_user_code
 from airflow_provider_mlpipe.storage.disk_errors import may_pass
 
 _CODE_ENDINGS = (".py", ".pyc", ".so")
@@ -56,6 +57,7 @@ def load_function(module_file: str | None, function: str | None, default_name: s
     else:
         module_name, _, name = str(function).rpartition(".")
         what = f"{default_name}={function!r}"
+        count_as_user_code(module_name)
         _check_names(Address(module_name or str(function), name), what)
         module = _import(module_name or str(function), what)
     loaded = getattr(module, name, None)
@@ -172,6 +174,8 @@ def _check_names(address: Address, what: str) -> None:
 
     The fingerprint covers the local one.
     """
+    if address.is_ours:
+        return
     for name, file in local_modules(address).items():
         if (taken := sys.modules.get(name)) is not None:
             other = getattr(taken, "__file__", None)

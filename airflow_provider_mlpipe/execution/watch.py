@@ -14,7 +14,7 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
@@ -34,12 +34,20 @@ _OF_THE_SYSTEM = (
 )  # fmt: skip
 
 
+_named: set[str] = set()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What user code read, or why later runs must not reuse the result."""
 
     reads: Sequence[Read] = ()
     problem: str = ""
+
+
+def count_as_user_code(module: str) -> None:
+    """From now on the package of this module counts as user code, even if it is installed."""
+    _named.add(module.partition(".")[0])
 
 
 class Watch:
@@ -145,21 +153,21 @@ def _is_of_user_code(frame: FrameType | None) -> bool:
     It is not if this package asked for it, or Python in order to import a module.
     """
     while frame is not None:
-        answer = _asks(frame.f_code)
+        answer = _asks(frame)
         if answer is not None:
             return answer
         frame = frame.f_back
     return True  # a thread, which user code or a library has started
 
 
-def _asks(code: CodeType) -> bool | None:
+def _asks(frame: FrameType) -> bool | None:
     """Whether this is user code; None for a library, which acts for whoever calls it."""
-    file = code.co_filename
-    if file.startswith("<frozen importlib") and code.co_name != "get_data":
+    file = frame.f_code.co_filename
+    if file.startswith("<frozen importlib") and frame.f_code.co_name != "get_data":
         return False
-    if file.startswith("<"):
-        return None
-    return _is_user_file(file)
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in _named:
+        return True
+    return None if file.startswith("<") else _is_user_file(file)
 
 
 @functools.cache

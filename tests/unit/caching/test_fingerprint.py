@@ -257,6 +257,19 @@ def test_pythons_version_counts_where_user_code_runs(tmp_path: Path) -> None:
         assert compute(spec, inputs={}, parameters={"module_file": given}, external={}).parts.get("python") == version
 
 
+@pytest.mark.parametrize(("imported", "counts"), [("tensorflow", True), ("tf_keras", True), ("json", False)])
+def test_the_backend_of_keras_counts_where_keras_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: str, counts: bool
+) -> None:
+    module = str(write(tmp_path, module=f"def f(): import {imported}") / "module.py")
+    spec = ComponentSpec(component_type="Any", executor=f"{module}:f")
+    parts = []
+    for backend in ("tensorflow", "jax"):
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        parts.append(compute(spec, inputs={}, parameters={}, external={}).parts)
+    assert explain(parts[0], parts[1], {}) == ("environment variable KERAS_BACKEND changed" if counts else "")
+
+
 def test_an_ignored_input_is_no_part_of_it() -> None:
     declared = {
         name: ComponentSpec.Input(artifact_type="Examples", ignored=name == "hint") for name in ("read", "hint")

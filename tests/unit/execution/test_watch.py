@@ -81,6 +81,24 @@ def test_what_cannot_be_looked_at_again_is_told(tmp_path: Path, code: str, probl
     assert problem.format(folder=tmp_path) in watched(tmp_path, code)[1]
 
 
+@pytest.mark.parametrize(("loaded", "reads"), [("flights", ["flights.json"]), ("none", [])])
+def test_an_installed_package_that_a_parameter_names_is_user_code(
+    tmp_path: Path, loaded: str, reads: list[str]
+) -> None:
+    packages = tmp_path / "site-packages"
+    for name in ("flights", "none"):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "__init__.py").write_text("def run_fn(value): open('flights.json').close()")
+    (tmp_path / "flights.json").touch()
+    code = (
+        f"import sys; sys.path.append({str(packages)!r}); import flights\n"
+        "from airflow_provider_mlpipe.execution.user_code import load_function\n"
+        "from airflow_provider_mlpipe.nested import mapped\n"
+        f"load_function(None, '{loaded}.run_fn', 'run_fn'); mapped(1, flights.run_fn)"  # as an executor calls it
+    )
+    assert watched(tmp_path, code) == (reads, "")
+
+
 def test_an_unusable_path_is_left_to_python(tmp_path: Path) -> None:
     code = "for path in ('a\\0b', None, object()):\n    try: open(path)\n    except (TypeError, ValueError): pass"
     assert watched(tmp_path, code) == ([], "")
