@@ -55,9 +55,12 @@ class Watch:
 
     def __init__(self, notes: Path, apart: Sequence[str]) -> None:
         self._notes = str(notes)
-        places = {place for path in (*apart, str(PACKAGE_ROOT)) for place in (os.path.abspath(path), _real(path))}
+        places = {
+            place for path in (*apart, str(PACKAGE_ROOT)) for place in (os.path.abspath(path), os.path.realpath(path))
+        }
         self._apart = (*_OF_THE_SYSTEM, *sorted(places))
-        self._noted: set[tuple[str, bool]] = set()
+        self._read: set[str] = set()
+        self._written: set[str] = set()
         self._is_busy = threading.local()
 
     def start(self) -> None:
@@ -71,7 +74,9 @@ class Watch:
         """What user code has read so far, without the `sources`, which were imported."""
         stamps = {path: stamp for path, stamp in self._first_reads().items() if path not in sources}
         if len(stamps) > _MOST:
-            return Seen(problem=f"its code reads {len(stamps):,} files and folders; name their folders in cache_files")
+            return Seen(
+                problem=f"its code reads more than {_MOST:,} files and folders; name their folders in cache_files"
+            )
         if strange := [path for path in stamps if printable(path) != path]:
             return Seen(problem=f"its code reads a file whose name is not valid text: {printable(strange[0])}")
         reads = [read_now(path) for path in sorted(stamps)]
@@ -107,14 +112,12 @@ class Watch:
         if place is None or isinstance(place, int):
             return
         is_written = event == "open" and _writes(arguments[2])
+        noted = self._written if is_written else self._read
         path = os.path.abspath(os.fsdecode(place))
-        if (path, is_written) in self._noted:
-            return
-        if self._is_apart(path) or (_real(path) != path and self._is_apart(_real(path))):
-            self._noted.add((path, is_written))
+        if path in noted or len(self._read) > _MOST or self._is_apart(path) or self._is_apart(os.path.realpath(path)):
             return
         if is_written or _is_of_user_code(sys._getframe(2)):
-            self._noted.add((path, is_written))
+            noted.add(path)
             self._append([path, is_written, "" if is_written else stamp(path)])
 
     def _append(self, note: list[Any]) -> None:
@@ -126,10 +129,6 @@ class Watch:
 
     def _is_apart(self, path: str) -> bool:
         return any(path == each or path.startswith(f"{each}/") for each in self._apart) or _is_installed(path)
-
-
-def _real(path: str) -> str:
-    return os.path.realpath(path)
 
 
 def _writes(flags: int) -> bool:

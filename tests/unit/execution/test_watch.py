@@ -73,7 +73,7 @@ for number in range(1001):
     ("code", "problem"),
     [
         ("open('a.json').close(); Path('a.json').write_text('1')", "changed while it ran: {folder}/a.json, which"),
-        (READS_MANY, "its code reads 1,001 files and folders; name their folders in cache_files"),
+        (READS_MANY, "its code reads more than 1,000 files and folders; name their folders in cache_files"),
         ("try: open(b'caf\\xe9')\nexcept OSError: pass", "a file whose name is not valid text"),
     ],
 )
