@@ -98,7 +98,7 @@ def find_module(dotted: str, roots: Roots) -> SourceFile | None:
             if file.exists() and (root == roots.own or not _is_hidden(top, root)):
                 if root == roots.own and top in sys.stdlib_module_names:
                     raise UserCodeError(
-                        f"{file.path} has the name of Python's own module {top!r}, which other code has imported "
+                        f"{file.path} has the name of Python's own module {top!r}, which other code may have imported "
                         f"already: rename the file, and write its new name in `import {dotted}`"
                     )
                 return file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ class SourceFile:
 
     def exists(self) -> bool:
         """Whether it is there."""
-        return is_file(self.path)
+        path = self.path
+        return path.is_file() or (not self.root.is_dir() and is_file(path))  # few roots are zip files
 
     def digest(self) -> str:
         """sha256 of its bytes; raises FileNotFoundError."""
@@ -76,14 +76,8 @@ def version(path: Path) -> tuple[int, int]:
 
 def _archive_of(path: Path) -> Path | None:
     """The zip file that the path is or leads into."""
-    for place in (path, *path.parents):
-        try:
-            is_there = os.stat(place)
-        except OSError:
-            continue
-        is_zip = place.is_file() and zipfile.is_zipfile(place)
-        return place if is_there and is_zip else None
-    return None
+    nearest = next((place for place in (path, *path.parents) if place.exists()), path)
+    return nearest if nearest.is_file() and zipfile.is_zipfile(nearest) else None
 
 
 def _inside(archive: Path, path: Path) -> str:

@@ -129,7 +129,7 @@ except UserCodeError as error:
             [],
             "",
             "HERE/own/model.py:f",
-            "HERE/own/wave.py has the name of Python's own module 'wave', which other code has imported already: "
+            "HERE/own/wave.py has the name of Python's own module 'wave', which other code may have imported already: "
             "rename the file, and write its new name in `import wave`",
         ),
     ],
