@@ -73,9 +73,9 @@ def nested_analyzers(graph: Any) -> Iterator[tf.Operation]:
     TFT computes only the analyzers of the graph itself: any other keeps its placeholder's value.
     """
     found: dict[str, Any] = {}
-    for inner in (graph, *(one for _, one in inner_graphs(graph))):
+    for _, inner in inner_graphs(graph):
         for sink in inner.get_collection(analyzer_nodes.ALL_REPLACEMENTS):
-            if sink.tensor.graph is not graph:
+            if sink.tensor.graph is inner:  # not one of the caller, whose collections a function's graph may share
                 found.setdefault(sink.tensor.name, sink.tensor.op)
     yield from found.values()
 
