@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -11,6 +12,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage.layout import folder_of, split_folder
+
+log = logging.getLogger(__name__)
 
 SCHEMA_FILE = "schema.pbtxt"
 
@@ -44,6 +47,15 @@ def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) ->
             f"{parameter}: {artifact.TYPE_NAME} {artifact.uri} {wrong}; known splits: {', '.join(known) or 'none'}"
         )
     return list(dict.fromkeys(names))
+
+
+def check_not_empty(examples: Examples, counts: Mapping[str, int]) -> None:
+    """Warn of each split without records; raises InvalidInputError if no split has any. `counts` are by split."""
+    empty = [split for split, count in counts.items() if not count]
+    if len(empty) == len(counts):
+        raise InvalidInputError(f"{examples.uri}: no split has a record: {', '.join(empty)}; look at their source")
+    for split in empty:
+        log.warning("The split %r of %s has no records", split, folder_of(examples))
 
 
 def split_files(examples: Examples, split: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Rewrites SavedModels so that equal models have equal bytes.
+"""Checks that a model has a SavedModel, and rewrites SavedModels so that equal models have equal bytes.
 
 Two things differ between runs of the same code on the same data. TFT uses the path of a vocabulary in the temporary
 folder as the name of its lookup table, or as a constant. TensorFlow lists the nodes of some functions in the order of
@@ -14,6 +14,25 @@ from pathlib import Path
 
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
+
+from airflow_provider_mlpipe.artifacts import Model
+from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.storage.layout import folder_of, serving_model
+
+_FILES = ("saved_model.pb", "saved_model.pbtxt")
+
+
+def check_serving_model(model: Model) -> None:
+    """Raise InvalidInputError, with the remedy, unless a model has a SavedModel to serve."""
+    folder = serving_model(model)
+    if any((folder / name).is_file() for name in _FILES):
+        return
+    elsewhere = sorted(path.parent for name in _FILES for path in folder_of(model).rglob(name))
+    found = f"; there is one in {elsewhere[0]}, from where it can be copied" if elsewhere else ""
+    raise InvalidInputError(
+        f"Model {model.uri} has no SavedModel in {folder.name}/{found}. Trainer's run_fn saves it to "
+        f"fn_args.serving_model_dir itself, not to a folder below; a model for Importer has it in {folder.name}/"
+    )
 
 
 def canonicalize(saved_model: Path, *, temporary: str) -> None:

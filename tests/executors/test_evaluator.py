@@ -152,13 +152,18 @@ def slice_threshold(island: str, lower_bound: float) -> dict[str, Any]:
 
 def test_a_slice_can_fail_alone_and_one_that_does_not_occur_fails(evaluate: Evaluate, penguin_model: Model) -> None:
     thresholds = [slice_threshold("Dream", 1.5), slice_threshold("Biscoe", 0.1), slice_threshold("Atlantis", 0.1)]
+    thresholds[2]["slicing_specs"].append({"feature_values": {"species": "Adelie"}})
     blessing, summary = evaluate(penguin_model, eval_config(per_slice_thresholds=thresholds))
     assert blessing.properties["blessed"] == 0
     assert blessing.properties["reason"].startswith("island=Atlantis: has a threshold, but no example; island=Dream: ")
     assert [(one["slice"], one["metric"]) for one in summary["failures"]] == [
         ("island=Atlantis", None),
         ("island=Dream", ACCURACY),
+        ("species=Adelie", None),
     ]
+    assert (
+        summary["failures"][2]["message"] == "has a threshold, but slicing_specs do not make this slice; add it there"
+    )
 
 
 def test_without_thresholds_nothing_is_blessed_but_by_rubber_stamp(evaluate: Evaluate, penguin_model: Model) -> None:

@@ -290,6 +290,14 @@ def test_rows_are_not_shifted_in_a_dense_feature(
         transform(**given, context=replace(context(), beam_pipeline_args=arguments))
 
 
+def test_an_empty_split_is_transformed_to_an_empty_one(
+    transform: Transform, write_penguins: Callable[..., Examples], penguin_rows: list[dict[str, str]]
+) -> None:
+    _, transformed = transform(examples=write_penguins({"train": penguin_rows[:30], "eval": []}))
+    assert transformed.properties["record_counts"] == {"train": 30, "eval": 0}
+    assert read(transformed, "eval") == []
+
+
 def test_a_broken_schema_is_an_error(transform: Transform, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"schema\.pbtxt does not exist"):
         transform(schema=Schema(uri=str(tmp_path)))

@@ -20,7 +20,7 @@ from airflow_provider_mlpipe.storage.layout import folder_of, serving_model
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_model_analysis.proto.config_pb2 import EvalConfig, ModelSpec
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig, ModelSpec, SlicingSpec
 from tensorflow_model_analysis.utils import has_change_threshold, update_eval_config_with_defaults
 from tfx_bsl.public.tfxio import TFExampleRecord
 
@@ -33,10 +33,12 @@ from airflow_provider_mlpipe.components.evaluator.summary import Slice, slices
 from airflow_provider_mlpipe.components.evaluator.verdict import Verdict
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.user_errors import cause
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import Chunk, Source, fork_aside, map_chunks, names_runner, run_kernels
-from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.inputs import check_not_empty, named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.saved_model import check_serving_model
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ def run(
         _check_features(given, known_schema)
     first = baseline_model is None and has_change_threshold(given)
     config = _complete(given, has_baseline=baseline_model is not None)
+    _check_models(config, model, baseline_model)
     models = [
         _shared_model(spec, baseline_model if spec.is_baseline else model, config, rubber_stamp=rubber_stamp or first)
         for spec in config.model_specs
@@ -80,6 +83,7 @@ def run(
         schema=known_schema.SerializeToString(deterministic=True) if known_schema else None,
     )
     counts = {split: _count(examples, split) for split in splits}
+    check_not_empty(examples, counts)
     if reason := _evaluate(task, models, examples, counts, str(folder_of(evaluation)), context):
         log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
         files = [path for split in splits for path in split_files(examples, split)]
@@ -88,7 +92,9 @@ def run(
         with _explained(reason, context):
             _evaluate_by_tfma(files, known_schema, models, config, str(folder_of(evaluation)), context)
 
-    verdict = Verdict.of(tfma.load_validation_result(str(folder_of(evaluation))), skipped_change_thresholds=first)
+    result = tfma.load_validation_result(str(folder_of(evaluation)))
+    slicing_specs = config.slicing_specs or [SlicingSpec()]
+    verdict = Verdict.of(result, slicing_specs, skipped_change_thresholds=first)
     log.info("%s: %s", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
     _write_summary(evaluation, verdict, config, counts)
     return {"blessing": _bless(blessing, verdict, model)}
@@ -150,6 +156,14 @@ def _check_features(config: EvalConfig, schema: schema_pb2.Schema) -> None:
             )
 
 
+def _check_models(config: EvalConfig, model: Model, baseline_model: Model | None) -> None:
+    """Raise InvalidInputError, with what to do, for a model without a SavedModel where TFMA loads it."""
+    for spec in config.model_specs:
+        judged = baseline_model if spec.is_baseline else model
+        if judged is not None and spec.model_type not in (tfma.TF_LITE, tfma.TF_JS):
+            check_serving_model(judged)
+
+
 def _shared_model(
     spec: ModelSpec, model: Model | None, config: EvalConfig, *, rubber_stamp: bool
 ) -> tfma.EvalSharedModel:
@@ -187,6 +201,12 @@ def _evaluate(
         raise InvalidInputError(
             f"{examples.uri}: {sums.rows} examples were evaluated, but it has {counts}; create the examples again"
         )
+    if sums.improbable:
+        log.warning(
+            "%s predictions are outside 0 to 1, but metrics such as AUC take them as probabilities: let the model's "
+            "signature apply a sigmoid or softmax to its logits",
+            f"{sums.improbable:,}",
+        )
     write_results(task, sums, models, output, context)
     return None
 
@@ -206,10 +226,13 @@ def _explained(reason: str, context: ExecutorContext) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if names_runner(context.beam_pipeline_args):
             raise
-        raise InvalidInputError(f"eval_config: {reason}; TFMA's own pipeline fails, too: {error}") from error
+        said = str(error)
+        raise InvalidInputError(
+            f"eval_config: {reason}; TFMA's own pipeline fails, too: {cause(said)}\n{said}"
+        ) from error
 
 
 def _check_rows(examples: Examples, splits: Sequence[str], schema: bytes, context: ExecutorContext) -> None:

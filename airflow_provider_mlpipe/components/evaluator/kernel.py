@@ -19,7 +19,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.proto.config_pb2 import ConfidenceIntervalOptions, EvalConfig, ModelSpec
 from tfx_bsl.public.tfxio import TFExampleRecord
 
-from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+from airflow_provider_mlpipe.components.evaluator.measures import NotCovered, improbable
 from airflow_provider_mlpipe.components.evaluator.slicing import SliceKey, Slicer, comparable, listed
 from airflow_provider_mlpipe.components.evaluator.sums import Members, Numbers, Places, Sums
 from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
@@ -151,12 +151,16 @@ def value_keys(config: EvalConfig) -> set[str]:
 
 @dataclass
 class Accumulator:
-    """The sums over `rows` examples. `slices` numbers the slices; `counts` is the number of examples in each group."""
+    """The sums over `rows` examples. `slices` numbers the slices; `counts` is the number of examples in each group.
+
+    `improbable` is the number of predictions outside 0 to 1 that a metric takes as probabilities.
+    """
 
     rows: int = 0
     slices: dict[SliceKey, int] = field(default_factory=dict)
     counts: Sums = field(default_factory=lambda: Sums(1))
     sums: list[Sums] = field(default_factory=list)
+    improbable: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,16 +187,17 @@ class EvaluationKernel:
     def _merged(self, accumulators: Iterable[Accumulator]) -> Accumulator:
         samples = Sampling.of(self.task.eval_config).groups
         slices: dict[SliceKey, int] = {}
-        rows, counts, sums = 0, [], []
+        rows, improbable, counts, sums = 0, 0, [], []
         for one in accumulators:
             numbers = np.array([slices.setdefault(comparable(key), len(slices)) for key in one.slices], np.int64)
             groups = (numbers[:, None] * samples + np.arange(samples)).ravel()
             rows += one.rows
+            improbable += one.improbable
             counts.append(one.counts.renumbered(groups))
             sums.append([each.renumbered(groups) for each in one.sums])
         filled = [some for some in sums if some]
         merged = [Sums.merged(parts[0].width, parts) for parts in zip(*filled, strict=True)]
-        return Accumulator(rows, slices, Sums.merged(1, counts), merged)
+        return Accumulator(rows, slices, Sums.merged(1, counts), merged, improbable)
 
     def extract(self, accumulator: Accumulator) -> Accumulator:
         """Return the sums."""
@@ -250,6 +255,7 @@ class Loaded:
             slices=slices,
             counts=Sums.added(1, members.group, np.zeros(len(members.group), np.int64), _ones(members)),
             sums=[one.measure.sums(inputs, members) for one in self._computations.combined],
+            improbable=max((improbable(one.measure, inputs) for one in self._computations.combined), default=0),
         )
 
     def _is_feature(self, name: str, column: pa.Array) -> bool:

@@ -231,6 +231,17 @@ class ThresholdCounts(ExampleMeasure):
         return true_positive, true_negative, false_positive, false_negative
 
 
+def improbable(measure: Measure, inputs: Inputs) -> int:
+    """Count the predictions outside 0 to 1, if a measure compares them with probabilities."""
+    by_thresholds = isinstance(measure, ThresholdCounts) and any(0 < one < 1 for one in measure.thresholds)
+    by_buckets = isinstance(measure, Histogram) and measure.by_prediction and measure.left + measure.range <= 1
+    if not by_thresholds and not by_buckets:
+        return 0
+    assert isinstance(measure, (ThresholdCounts, Histogram))
+    prediction = measure.selection.examples(inputs).prediction
+    return int(((prediction < 0) | (prediction > 1)).sum())
+
+
 @dataclass(frozen=True)
 class ClassCounts(ExampleMeasure):
     """Sums of weights by actual and predicted class at each threshold; the predicted class is -1 below a threshold."""

@@ -78,4 +78,8 @@ def _of_models(task: Task) -> Iterator[str]:
             yield "model_specs: padding_options"
         for name, inputs in signatures(task, spec):
             if list(inputs.values()) != [types_pb2.DT_STRING] or inputs.keys() & names:
-                yield f"model_specs: the signature {name} takes {', '.join(sorted(inputs))}, not serialized examples"
+                yield (
+                    f"model_specs: the signature {name} takes {', '.join(sorted(inputs))}, not serialized examples. "
+                    f"Save the model with a signature that takes one tf.string tensor of serialized tf.Examples, and "
+                    f"name it in signature_name"
+                )

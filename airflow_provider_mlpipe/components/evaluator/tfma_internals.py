@@ -450,7 +450,9 @@ class Extractors:
             tfma.INPUT_KEY: records,
         }
         for step in (self._transform, self._predict):
-            (extracts,) = step.process(extracts)
+            extracts, *others = step.process(extracts)
+            if others:  # TFMA has called the model again for each example
+                raise NotCovered("the model fails on a batch of examples, or does not return a row for each")
         keys = [spec.name if len(self._specs) > 1 else "" for spec in self._specs]
         inputs = Inputs(
             rows=len(records),

@@ -6,13 +6,15 @@ not import TFMA.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airflow_provider_mlpipe.components.evaluator.summary import metric_name, number, slice_name, spec_name
 
 _NAMED_IN_REASON = 10
+_NO_EXAMPLE = "has a threshold, but no example"
+_NO_SLICE = "has a threshold, but slicing_specs do not make this slice; add it there"
 _FIRST_MODEL = "no baseline model in this run, so change thresholds were skipped"
 _NOT_COMPUTED = "was not computed, but has a threshold; give it in metrics, with the threshold beside its class_name"
 _LOWER_IS_BETTER = 1  # MetricDirection of config.proto
@@ -44,9 +46,10 @@ class Verdict:
     failures: list[Failure]
 
     @classmethod
-    def of(cls, result: Any, *, skipped_change_thresholds: bool) -> Verdict:
-        """Read the verdict from a ValidationResult."""
-        failures = sorted(_failures(result), key=lambda one: (one.slice, one.metric or "", one.bound or ""))
+    def of(cls, result: Any, slicing_specs: Sequence[Any] = (), *, skipped_change_thresholds: bool) -> Verdict:
+        """Read the verdict from a ValidationResult of an evaluation by `slicing_specs`."""
+        found = _failures(result, slicing_specs)
+        failures = sorted(found, key=lambda one: (one.slice, one.metric or "", one.bound or ""))
         reason = _reason(result, failures)
         if skipped_change_thresholds:
             reason = f"{reason}; {_FIRST_MODEL}"
@@ -71,21 +74,34 @@ def _reason(result: Any, failures: list[Failure]) -> str:
     return "every threshold is met"
 
 
-def _failures(result: Any) -> Iterator[Failure]:
+def _failures(result: Any, slicing_specs: Sequence[Any]) -> Iterator[Failure]:
     named = set()
     for validation in result.metric_validations_per_slice:
         name = slice_name(validation)
         named.add(name)
         for failure in validation.failures:
             yield from _failed_bounds(name, failure)
-    missing = {spec_name(spec) for spec in result.missing_slices}
+    missing = {spec_name(spec): _why_missing(spec, slicing_specs) for spec in result.missing_slices}
     missing |= {
-        f"{spec_name(spec.baseline_spec)} against {spec_name(other)}"
+        f"{spec_name(spec.baseline_spec)} against {spec_name(other)}": _NO_EXAMPLE
         for spec in result.missing_cross_slices
         for other in spec.slicing_specs
     }
-    for name in missing - named:
-        yield Failure(slice=name, message="has a threshold, but no example")
+    for name, why in missing.items():
+        if name not in named:
+            yield Failure(slice=name, message=why)
+
+
+def _why_missing(wanted: Any, slicing_specs: Sequence[Any]) -> str:
+    return _NO_EXAMPLE if any(_makes(spec, wanted) for spec in slicing_specs) else _NO_SLICE
+
+
+def _makes(spec: Any, wanted: Any) -> bool:
+    """Whether slicing by a spec makes the slices of a threshold's spec; one in SQL may make any."""
+    if spec.slice_keys_sql:
+        return True
+    same = {*spec.feature_keys, *spec.feature_values} == {*wanted.feature_keys, *wanted.feature_values}
+    return same and all(wanted.feature_values.get(key, value) == value for key, value in spec.feature_values.items())
 
 
 def _failed_bounds(slice_of: str, failure: Any) -> Iterator[Failure]:

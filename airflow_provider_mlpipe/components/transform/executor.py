@@ -90,6 +90,8 @@ def run(
 
     counts = {split: one.count for split, one in written.items()}
     _check_counts(examples, counts)
+    for split in [split for split, count in counts.items() if not count]:
+        log.warning("The split %r of %s has no records", split, folder_of(examples))
     log.info("Transformed %s", ", ".join(f"{count:,} records of {split}" for split, count in counts.items()))
     properties = {**examples.properties, "splits": transformed, "record_counts": counts}
     digest = examples_digest({split: one.digest for split, one in written.items()})
@@ -130,7 +132,8 @@ class _RawExamples:
         files = [path for split in splits for path in split_files(self.examples, split)]
         if not any(True for path in files for _ in read_records(path)):
             raise InvalidInputError(
-                f"splits_config.analyze: {files[0].parent} has no records, so nothing can be analyzed"
+                f"splits_config.analyze: {files[0].parent} has no records, so nothing can be analyzed; name a split "
+                f"that has some"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from evaluations import evaluate, save_model, why_not, write_examples
 from fresh import in_fresh_process
 from transforms import DENSE_X, write_schema, write_shifted
 
+from airflow_provider_mlpipe.artifacts import Examples, Model
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 pytestmark = [
@@ -137,3 +139,85 @@ def test_labels_are_not_shifted(by_tfma: bool, tmp_path: Path) -> None:
     config = {"model_specs": [{"label_key": "x"}], "metrics_specs": [{"metrics": [COUNT]}]}
     with pytest.raises(InvalidInputError, match="row 1,201 of the split 'eval': feature 'x' has 2 values, but the"):
         evaluate(tmp_path / "evaluated", config, by_tfma=by_tfma, **given)
+
+
+def save_function(folder: Path, feature: str, kind: str, outputs: Callable[[Any], Any]) -> Model:
+    """Save a model of one input."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    spec = tf.TensorSpec([None], kind, name=feature)
+    module.serve = tf.function(lambda given: {"y": outputs(given)}, input_signature=[spec])
+    tf.saved_model.save(module, str(folder / "Format-Serving"), signatures={"serving_default": module.serve})
+    return Model(uri=str(folder))
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    """Three examples of a logit x and a label, in the split `eval`; the split `none` has no example."""
+    import pyarrow as pa
+
+    kind = pa.list_(pa.float32())
+    columns = {"x": pa.array([[-0.5], [0.5], [3.0]], kind), "label": pa.array([[0.0], [1.0], [1.0]], kind)}
+    folder = tmp_path_factory.mktemp("three") / "examples"
+    write_examples(folder, columns)
+    write_examples(folder, {name: column[:0] for name, column in columns.items()}, split="none")
+    properties = {"splits": ["eval", "none"], "record_counts": {"eval": 3, "none": 0}}
+    return Examples(uri=str(folder), properties=properties)
+
+
+def by_label(*metrics: str) -> dict[str, Any]:
+    return {
+        "model_specs": [{"label_key": "label"}],
+        "metrics_specs": [{"metrics": [COUNT, *({"class_name": name} for name in metrics)]}],
+    }
+
+
+def test_a_model_with_one_row_for_all_examples_is_evaluated(three: Examples, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    model = save_function(tmp_path / "model", "examples", "string", lambda _: tf.constant([[0.5]]))
+    evaluated = evaluate(tmp_path / "evaluated", by_label("MeanSquaredError"), examples=three, model=model)
+    assert evaluated.fell_back == "the model fails on a batch of examples, or does not return a row for each"
+    (overall,) = evaluated.summary["slices"]
+    assert overall["metrics"]["mean_squared_error"] == 0.25
+
+
+def test_logits_and_an_empty_split_are_warned_of(three: Examples, tmp_path: Path) -> None:
+    given = {"examples": three, "model": save_model(tmp_path / "model", {"y": ("x", 1)})}
+    evaluated = evaluate(tmp_path / "evaluated", by_label("AUC"), **given, example_splits=["eval", "none"])
+    assert [line for line in evaluated.log if line.startswith("2 predictions are outside 0 to 1")]
+    assert evaluated.summary["counts"]["records"] == {"eval": 3, "none": 0}
+    assert evaluated.summary["slices"][0]["metrics"]["auc"] == 1.0
+
+
+def test_no_example_at_all_is_an_error(three: Examples, tmp_path: Path) -> None:
+    given = {"examples": three, "model": save_model(tmp_path / "model", {"y": ("x", 1)})}
+    with pytest.raises(InvalidInputError, match="no split has a record: none; look at their source"):
+        evaluate(tmp_path / "evaluated", by_label(), **given, example_splits=["none"])
+
+
+def test_a_model_that_takes_no_examples_is_told_what_it_needs(three: Examples, tmp_path: Path) -> None:
+    model = save_function(tmp_path / "model", "z", "float32", lambda z: z)
+    words = "signature serving_default takes z, not serialized examples. Save the model with a signature that takes one"
+    with pytest.raises(InvalidInputError, match=f"{words} .*; TFMA's own pipeline fails, too: Fail to call signature"):
+        evaluate(tmp_path / "evaluated", by_label(), examples=three, model=model)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("Format-Serving/export/x/1", "; there is one in .*/Format-Serving/export/x/1, from where"),
+        ("variables", r"\. "),
+    ],
+)
+def test_a_model_without_a_saved_model_is_told_where_it_belongs(
+    place: str, words: str, three: Examples, tmp_path: Path
+) -> None:
+    (tmp_path / "model" / place).mkdir(parents=True)
+    (tmp_path / "model" / place / ("saved_model.pb" if "export" in place else "variables.index")).touch()
+    given = {"examples": three, "model": Model(uri=str(tmp_path / "model"))}
+    with pytest.raises(
+        InvalidInputError, match=rf"model has no SavedModel in Format-Serving/{words}.*serving_model_dir"
+    ):
+        evaluate(tmp_path / "evaluated", by_label(), **given)
