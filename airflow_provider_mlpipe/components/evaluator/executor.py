@@ -106,7 +106,11 @@ def _parse(eval_config: Mapping[str, Any]) -> EvalConfig:
     except json_format.ParseError as error:
         raise InvalidInputError(f"eval_config does not fit tfma.EvalConfig: {error}") from error
     if not config.metrics_specs:
-        raise InvalidInputError("eval_config lists no metrics_specs; name at least one metric there")
+        log.warning(
+            "eval_config lists no metrics_specs, and a SavedModel has no metrics that TFMA can read: only examples are "
+            "counted; name metrics there"
+        )
+        config.metrics_specs.add().metrics.add(class_name="ExampleCount")
     return config
 
 

@@ -28,8 +28,9 @@ class EvaluatorOperator(ComponentOperator):
 
     :param examples: a channel of Examples
     :param model: a channel of the Model to evaluate, from its `Format-Serving/`
-    :param eval_config: a `tfma.EvalConfig` or its JSON form as a dict. List the metrics in `metrics_specs`; without a
-        threshold no model is blessed. The fingerprint covers all of it: a changed threshold means a new evaluation
+    :param eval_config: a `tfma.EvalConfig` or its JSON form as a dict. List the metrics in `metrics_specs`; without
+        any, examples are only counted. Without a threshold no model is blessed. The fingerprint covers all of it: a
+        changed threshold means a new evaluation
     :param baseline_model: a channel of the Model that change thresholds compare with. Without a baseline, as for a
         first model, only the value thresholds are checked (default None)
     :param schema: a channel of the Schema to parse the examples with (default None)
@@ -39,8 +40,9 @@ class EvaluatorOperator(ComponentOperator):
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type, `eval_config` has a field that
     `tfma.EvalConfig` lacks, or a threshold is where TFMA does not look. The task raises InvalidInputError when
-    `eval_config` lists no metric, names one that cannot be made, or names a feature that the schema lacks, and for an
-    unknown split, a schema that cannot be read, or a row whose label or weight does not fit the schema.
+    `eval_config` names a metric that cannot be made or a feature that the schema lacks, for a model without a
+    SavedModel in `Format-Serving/`, when no split has an example, and for an unknown split, a schema that cannot be
+    read, or a row whose label or weight does not fit the schema.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}

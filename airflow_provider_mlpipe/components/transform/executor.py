@@ -44,6 +44,8 @@ from airflow_provider_mlpipe.records.tfrecord import examples_digest, read_recor
 
 log = logging.getLogger(__name__)
 
+_STATS_OPTIONS = "stats_options_updater_fn"
+
 
 def run(
     *,
@@ -74,6 +76,12 @@ def run(
 
     with fork_aside(context) as aside:  # fork now: from here on, TensorFlow runs in this process
         function = UserPreprocessing(raw.user_module.load(), custom_config)
+        if raw.user_module.has(_STATS_OPTIONS):
+            log.warning(
+                "%s of the module is not called, because Transform computes no statistics: give StatisticsGen "
+                "stats_options, and the transformed examples",
+                _STATS_OPTIONS,
+            )
         over = _Pass(raw, analyzed, cache, aside, context)
         with explained(function, raw.adapter_config):
             only_here = _analyze(over, function, folder_of(transform_graph))

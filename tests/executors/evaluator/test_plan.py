@@ -191,6 +191,13 @@ def test_logits_and_an_empty_split_are_warned_of(three: Examples, tmp_path: Path
     assert evaluated.summary["slices"][0]["metrics"]["auc"] == 1.0
 
 
+def test_without_metrics_examples_are_counted_with_a_warning(three: Examples, tmp_path: Path) -> None:
+    given = {"examples": three, "model": save_model(tmp_path / "model", {"y": ("x", 1)})}
+    evaluated = evaluate(tmp_path / "evaluated", {"model_specs": [{"label_key": "label"}]}, **given)
+    assert [line for line in evaluated.log if line.startswith("eval_config lists no metrics_specs, and")]
+    assert [one["metrics"] for one in evaluated.summary["slices"]] == [{"example_count": 3.0}]
+
+
 def test_no_example_at_all_is_an_error(three: Examples, tmp_path: Path) -> None:
     given = {"examples": three, "model": save_model(tmp_path / "model", {"y": ("x", 1)})}
     with pytest.raises(InvalidInputError, match="no split has a record: none; look at their source"):
