@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import run_executor
 from transforms import DENSE_X, write_schema, write_shifted
 
 from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 pytestmark = [
     pytest.mark.heavy,
@@ -137,6 +139,61 @@ def test_a_folder_may_have_glob_characters(
     _, model_run = train(module_file=module, examples=Examples(uri=str(folder), properties=transformed.properties))
     seen = json.loads(Path(model_run.uri, "seen.json").read_text())
     assert (seen["rows"], seen["eval_rows"]) == (229, 115)
+
+
+_EXPORT = """
+import keras
+import tensorflow as tf
+
+def run_fn(fn_args):
+    fn_args.custom_config["moved"] = [bytearray(1 + number % 700) for number in range(fn_args.custom_config["objects"])]
+    inputs = {name: keras.Input([1], name=name) for name in ("a", "b")}
+    hidden = keras.layers.Concatenate()(list(inputs.values()))
+    for units in (3, 5, 7):
+        hidden = keras.layers.BatchNormalization()(keras.layers.Dense(units)(hidden))
+    model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+    if fn_args.custom_config["export"]:
+        return model.export(fn_args.serving_model_dir)
+    serve = tf.function(lambda a, b: model({"a": a, "b": b}), input_signature=[tf.TensorSpec([None, 1])] * 2)
+    tf.saved_model.save(model, fn_args.serving_model_dir, signatures=serve)
+"""
+
+
+@pytest.mark.parametrize("export", [True, False])
+def test_equal_models_have_equal_bytes(
+    export: bool,
+    empty: Callable[..., Any],
+    context: Callable[[], ExecutorContext],
+    penguins_transformed: tuple[TransformGraph, Examples],
+    tmp_path: Path,
+) -> None:
+    def files(objects: int) -> dict[str, bytes]:
+        given = {
+            "examples": penguins_transformed[1],
+            "module_file": user_module(tmp_path, _EXPORT),
+            "custom_config": {"objects": objects, "export": export},
+            "model": empty(Model),
+            "model_run": empty(ModelRun),
+            "context": context(),
+        }
+        others = ("transform_graph", "schema", "base_model", "hyperparameters", "run_fn", "train_args", "eval_args")
+        run_executor("airflow_provider_mlpipe.components.trainer.executor:run", **dict.fromkeys(others), **given)
+        folder = Path(given["model"].uri)
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    first, second = files(1), files(77_777)
+    assert "Format-Serving/saved_model.pb" in first
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_the_order_of_variables_is_where_tensorflow_keeps_it() -> None:
+    import inspect
+
+    from tensorflow.python.framework import func_graph
+
+    assert isinstance(func_graph.FuncGraph.variables, property)
+    assert isinstance(func_graph.FuncGraph.external_captures, property)
+    assert "func_graph.variables = func_graph._watched_variables" in inspect.getsource(func_graph)
 
 
 def test_logs_go_to_the_model_run(train: Train) -> None:

@@ -23,6 +23,7 @@ from tfx_bsl.public.tfxio import RecordBatchesOptions, TensorFlowDatasetOptions,
 
 from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
 from airflow_provider_mlpipe.components.trainer.fn_args import DataAccessor, FnArgs
+from airflow_provider_mlpipe.components.trainer.variable_order import order_variables
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.user_code import load_function
@@ -81,6 +82,7 @@ def run(
         custom_config=dict(custom_config or {}),
     )
     keras.utils.set_random_seed(_SEED)
+    order_variables()
     with _rows_checked_on_error(reader):
         function(fn_args)
     _check_saved(serving_model(model), f"{module_file or run_fn}")

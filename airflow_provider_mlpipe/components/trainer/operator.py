@@ -28,7 +28,8 @@ class TrainerOperator(ComponentOperator):
     `fn_args.eval_model_dir`; and `model_run` (ModelRun): the logs and checkpoints in `fn_args.model_run_dir`.
 
     The random numbers of Python, NumPy and TensorFlow start from a fixed seed, so training on equal input is as
-    reproducible as TensorFlow allows. A `run_fn` may set another seed.
+    reproducible as TensorFlow allows. A `run_fn` may set another seed. Equal models that `model.export` or
+    `tf.saved_model.save` saves have equal bytes. So Evaluator does not judge them again.
 
     :param examples: a channel of Examples, raw or transformed
     :param transform_graph: a channel of a TransformGraph, for `fn_args.transform_graph_path` (default None)
