@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv_text import common_header, first_fault, has_rows
+from airflow_provider_mlpipe.records.short_columns import FEW_ROWS, map_columns
 
 BLOCK_BYTES = 4 << 20
 """How many bytes of a file are parsed at a time. A single row must be smaller."""
@@ -139,8 +141,17 @@ class Inferred:
 
 def infer(block: pa.RecordBatch) -> Inferred:
     """Infer the types of the columns from the cells of a block."""
+    if block.num_rows < FEW_ROWS:
+        return Inferred(_types_at_once(block), block.num_rows)
     distinct = (_bytes(column).dictionary_encode().dictionary for column in block.columns)  # faster than unique()
     return Inferred(tuple(infer_type(bytes_list(cells)) for cells in distinct), block.num_rows)
+
+
+def _types_at_once(block: pa.RecordBatch) -> tuple[ColumnType, ...]:
+    cells = _bytes(pa.concat_arrays(block.columns)).dictionary_encode()
+    types = np.array([*map(_cell_type, bytes_list(cells.dictionary)), ColumnType.UNKNOWN])
+    places = cells.indices.fill_null(len(cells.dictionary)).to_numpy()
+    return tuple(map(ColumnType, types[places].reshape(block.num_columns, -1).max(axis=1, initial=0).tolist()))
 
 
 def merged(first: Inferred, second: Inferred) -> Inferred:
@@ -149,8 +160,12 @@ def merged(first: Inferred, second: Inferred) -> Inferred:
 
 
 def typed(block: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.RecordBatch:
-    """Turn the cells of a block into dictionary columns of these names and types; a missing cell stays null."""
-    columns = [_typed(_bytes(column), kind) for column, kind in zip(block.columns, types.values(), strict=True)]
+    """Turn the cells of a block into columns of these names and types; a missing cell stays null.
+
+    Long columns are dictionaries of their distinct values, short ones are flat.
+    """
+    work = _flat if block.num_rows < FEW_ROWS else _dictionary
+    columns = map_columns(work, list(types.values()), block.columns)
     return pa.RecordBatch.from_arrays(columns, list(types))
 
 
@@ -180,10 +195,15 @@ def _cell_type(cell: bytes) -> ColumnType:
     return ColumnType.FLOAT
 
 
-def _typed(cells: pa.BinaryArray, kind: ColumnType) -> pa.Array:
+def _flat(kind: ColumnType, cells: pa.StringArray) -> pa.Array:
+    column = _dictionary(kind, cells)
+    return column if kind is ColumnType.UNKNOWN else column.dictionary_decode()
+
+
+def _dictionary(kind: ColumnType, cells: pa.StringArray) -> pa.Array:
     if kind is ColumnType.UNKNOWN:
         return pa.nulls(len(cells))
-    distinct = cells.dictionary_encode()
+    distinct = _bytes(cells).dictionary_encode()
     if kind is ColumnType.STRING:
         return distinct
     parse, arrow_type = (int, pa.int64()) if kind is ColumnType.INT else (float, pa.float64())

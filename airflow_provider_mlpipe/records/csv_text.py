@@ -75,7 +75,7 @@ def _header(path: Path, row_bytes: int) -> list[str]:
         raise InvalidInputError(f"{path}: line 1 is blank; it must name the columns")
     if not _is_utf8(header):
         raise InvalidInputError(f"{path}: line 1 is not valid UTF-8; convert the file to UTF-8")
-    if twice := [name for name in header if header.count(name) > 1]:
+    if twice := [name for name, count in collections.Counter(header).items() if count > 1]:
         raise InvalidInputError(f"{path}: line 1 names the column {twice[0]!r} twice; rename one")
     if not has_rows(path, row_bytes) and (fault := first_fault(path, len(header), row_bytes)):
         raise fault

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copyreg
 import functools
 import hmac
 import itertools
@@ -31,6 +32,7 @@ import pyarrow as pa
 from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
 from airflow_provider_mlpipe.execution import linux
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.records.short_columns import FEW_ROWS
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -44,6 +46,23 @@ PROCESS_MB = 1024
 """How much memory each fork gets, in MiB."""
 _DIGEST_BYTES = 32
 _KEY_BYTES = 19  # the numbers of a source and of its result, as `_attempts` writes them
+
+
+def _reduced(batch: pa.RecordBatch) -> tuple[Any, ...]:
+    """Pickle short columns as one stream; Arrow would pickle each, and of a slice all that it is cut from."""
+    if batch.num_rows >= FEW_ROWS:
+        return cast("tuple[Any, ...]", batch.__reduce__())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return _restored, (sink.getvalue().to_pybytes(),)
+
+
+def _restored(stream: bytes) -> pa.RecordBatch:
+    return pa.ipc.open_stream(stream).read_next_batch()
+
+
+copyreg.pickle(pa.RecordBatch, _reduced)
 
 
 class Chunk(Protocol):

@@ -17,7 +17,7 @@ value.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import binary_array, fixed_width, joined, offsets_of, repeated, varints
 from airflow_provider_mlpipe.records.dense_entries import dense_entries, dense_part
+from airflow_provider_mlpipe.records.short_columns import FEW_ROWS, grouped
 
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"  # tag bytes: field number << 3 | 2 (length-delimited)
 
@@ -38,6 +39,8 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     """
     names = sorted(batch.schema.names, key=_sort_key)
     columns = [(name, batch.column(batch.schema.get_field_index(name))) for name in names]
+    if columns and batch.num_rows < FEW_ROWS:
+        return _delimited(_FIELD_1, _entries_at_once(columns, batch.num_rows))
     entries = list(_all_entries(columns))
     return _delimited(_FIELD_1, joined(*entries) if entries else repeated(b"", batch.num_rows))
 
@@ -70,7 +73,23 @@ def _all_entries(columns: Iterable[tuple[str, pa.Array]]) -> Iterator[pa.BinaryA
         if is_dense:
             yield dense_entries([part for _, _, part in some if part is not None])
         else:
-            yield from (_entries(name, column) for name, column, _ in some)
+            yield from (_column_entries(name, column) for name, column, _ in some)
+
+
+def _entries_at_once(columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.BinaryArray:
+    """Make for each row its entries of all columns; flat columns of the same type are encoded together."""
+    keys = _delimited(_FIELD_1, pa.array([name.encode() for name, _ in columns], pa.binary()))
+    flat = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for _, column in columns]
+    kinds = [place if _is_list(column.type) else column.type for place, column in enumerate(flat)]
+    pieces, order = [], []
+    for places in grouped(kinds).values():
+        features = encode_features(columns[places[0]][0], pa.concat_arrays([flat[place] for place in places]))
+        pieces.append(_entries(keys.take(pa.array(np.repeat(places, rows))), features))
+        order += places
+    by_row = np.argsort(order) * rows + np.arange(rows)[:, None]
+    entries = pa.concat_arrays(pieces).take(pa.array(by_row.ravel()))
+    lists = pa.ListArray.from_arrays(pa.array(offsets_of(np.full(rows, len(columns)))), entries)
+    return pc.binary_join(lists, pa.scalar(b"", pa.binary()))
 
 
 def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:
@@ -86,13 +105,17 @@ def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:
     return _null_where_null_in(column, _delimited(tag, content))
 
 
-def _entries(name: str, column: pa.Array) -> pa.BinaryArray:
+def _column_entries(name: str, column: pa.Array) -> pa.BinaryArray:
     """Make for each row the column's entry in the map of Features; it is empty where the feature is left out."""
     if pa.types.is_dictionary(column.type):
-        entries = _entries(name, _with_null(column.dictionary))
+        entries = _column_entries(name, _with_null(column.dictionary))
         return entries.take(column.indices.fill_null(len(column.dictionary)))
-    key = repeated(name.encode(), 1)
-    fields = joined(_delimited(_FIELD_1, key)[0], _delimited(_FIELD_2, encode_features(name, column)))
+    key = _delimited(_FIELD_1, repeated(name.encode(), 1))[0]
+    return _entries(key, encode_features(name, column))
+
+
+def _entries(keys: pa.BinaryArray | pa.BinaryScalar, features: pa.BinaryArray) -> pa.BinaryArray:
+    fields = joined(keys, _delimited(_FIELD_2, features))
     return _delimited(_FIELD_1, fields).fill_null(b"")
 
 

@@ -31,6 +31,7 @@ import pyarrow as pa
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter, columns_of, of_columns
+from airflow_provider_mlpipe.records.short_columns import map_columns
 from airflow_provider_mlpipe.storage.layout import sidecar_folder, sidecar_folder_beside
 
 log = logging.getLogger(__name__)
@@ -127,10 +128,13 @@ class SidecarWriter:
 def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Return rows in the form of a sidecar."""
     columns = columns_of(rows)
-    return of_columns({name: _plain(columns[name]) for name in sorted(columns, key=str.encode)}, rows.num_rows)
+    names = sorted(columns, key=str.encode)
+    ordered = [columns[name] for name in names]
+    plain = map_columns(_plain, [column.type for column in ordered], ordered)
+    return of_columns(dict(zip(names, plain, strict=True)), rows.num_rows)
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _plain(_: pa.DataType, column: pa.Array) -> pa.Array:
     """Decode a dictionary column, and cast to the types of decoded tf.Examples."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -19,6 +19,7 @@ import pyarrow as pa
 import stock
 import tensorflow as tf
 from tfx_bsl.coders import csv_decoder
+from tiled import tiled
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.example_gen.executor import run
@@ -227,7 +228,9 @@ def test_the_encoder_writes_tensorflows_bytes(columns: dict[str, pa.Array], as_d
         list(columns),
     )
     rows = [{name: column[row] for name, column in columns.items()} for row in range(5 if columns else 0)]
-    assert encode_examples(batch).to_pylist() == [tensorflow_bytes(row) for row in rows]
+    expected = [tensorflow_bytes(row) for row in rows]
+    assert encode_examples(batch).to_pylist() == expected
+    assert encode_examples(tiled(batch)).to_pylist()[:5] == expected
 
 
 def is_flat(column: pa.Array) -> bool:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
-from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
 from airflow_provider_mlpipe.records.engine import map_chunks
@@ -145,7 +145,7 @@ class _Encode:
         dealt = {}
         for place, name in enumerate(self.split.names):
             those = pa.array(np.flatnonzero(places == place))
-            dealt[name] = _Dealt(frames.take(those), stored(taken(rows, those)))
+            dealt[name] = _Dealt(frames.take(those), stored(pc.take(rows, those)))
         return dealt
 
     def _keys(self, rows: pa.RecordBatch) -> pa.BinaryArray:

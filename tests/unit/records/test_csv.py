@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiled import tiled
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.csv import BLOCK_BYTES, ColumnType, CsvSplit, infer, infer_type, merged, typed
@@ -245,6 +246,16 @@ def test_cells_are_those_of_pythons_csv_module(
     path.write_bytes(text.getvalue().encode())
     found = typed_rows(CsvSplit([path], block_bytes), [STRING] * 3)
     assert found == [[cell.encode() or None for cell in row] for row in rows]
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, st.sampled_from(["", "1", "2"]), st.just("")), min_size=1, max_size=20))
+def test_cells_of_short_columns_mean_what_those_of_long_ones_do(rows: list[tuple[str, ...]]) -> None:
+    cells = [pa.array([cell or None for cell in column], pa.string()) for column in zip(*rows, strict=True)]
+    short = pa.record_batch(cells, list("abcd"))
+    types = infer(short).types
+    assert types == infer(tiled(short)).types
+    named = dict(zip("abcd", types, strict=True))
+    assert typed(short, named).to_pylist() == typed(tiled(short), named).to_pylist()[: len(rows)]
 
 
 def test_a_refused_file_leaves_no_thread_that_waits_for_ever(tmp_path: Path) -> None:

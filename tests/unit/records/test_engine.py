@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.records.batches import of_columns
 from airflow_provider_mlpipe.records.engine import (
     MIB,
     flat_map_chunks,
@@ -120,6 +122,15 @@ def test_results_come_in_the_order_of_the_chunks_from_forks_alone(tmp_path: Path
 def test_results_come_as_they_were_given(tmp_path: Path) -> None:
     found = list(flat_map_chunks(several, [Numbers(0, 9), Numbers(9, 14)], context(tmp_path)))
     assert found == [result for piece in Numbers().chunks() for result in several(piece)]
+
+
+def test_a_batch_is_pickled_as_it_is_and_a_short_slice_alone() -> None:
+    words = pa.array([f"{number:09}" for number in range(10_000)])
+    rows = pa.record_batch([words, words.dictionary_encode(), pa.array([[1], None] * 5_000)], ["a", "b", "c"])
+    for batch in (rows, rows.slice(7, 3), of_columns({}, 5)):
+        again = pickle.loads(pickle.dumps(batch))
+        assert (again, again.num_rows) == (batch, batch.num_rows)
+    assert len(pickle.dumps(pa.record_batch([words.slice(7, 3)], ["a"]))) < 2_000
 
 
 def test_results_wait_in_files(tmp_path: Path) -> None:

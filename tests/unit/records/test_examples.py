@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+import sys
+from collections import Counter
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiled import tiled
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
@@ -80,9 +84,9 @@ def test_dictionaries_encode_as_their_values() -> None:
         for column in (plain.dictionary_encode(), plain.dictionary_encode()[1:]):
             expected = plain[len(plain) - len(column) :]
             assert features(column) == features(expected)
-            assert encode_examples(pa.record_batch([column], ["x"])) == encode_examples(
-                pa.record_batch([expected], ["x"])
-            )
+            encoded = encode_examples(pa.record_batch([expected], ["x"]))
+            rows = pa.record_batch([column], ["x"])
+            assert encode_examples(rows) == encode_examples(tiled(rows))[: len(rows)] == encoded
 
 
 def test_no_rows_and_no_columns() -> None:
@@ -119,5 +123,26 @@ def test_dense_columns_are_encoded_as_others_are(data: st.DataObject, rows: int,
         values = data.draw(st.lists(row, min_size=rows, max_size=rows))
         columns[name] = pa.array(values, pa.large_list(kind) if width else kind)
     with_gaps = {name: pa.concat_arrays([column, pa.nulls(1, column.type)]) for name, column in columns.items()}
-    encoded = encode_examples(pa.RecordBatch.from_pydict(columns)).to_pylist()
-    assert encoded == encode_examples(pa.RecordBatch.from_pydict(with_gaps)).to_pylist()[:-1]
+    encoded = encode_examples(tiled(pa.RecordBatch.from_pydict(columns))).to_pylist()[:rows]
+    assert encoded == encode_examples(tiled(pa.RecordBatch.from_pydict(with_gaps))).to_pylist()[:rows]
+    assert encoded == encode_examples(pa.RecordBatch.from_pydict(columns)).to_pylist()  # not dense, but short
+
+
+def test_the_work_follows_the_cells_and_not_the_columns() -> None:
+    """A call takes longer than a cell, so the calls for a wide table must not be as many as its columns allow."""
+    calls = {}
+    for width in (500, 1000):
+        rows = pa.record_batch([pa.array([number, None]) for number in range(width)], list(map(str, range(width))))
+        calls[width] = count_calls(encode_examples, rows)
+    assert calls[1000] < 2.2 * calls[500]
+    assert calls[1000] < 20 * 1000
+
+
+def count_calls(work: Callable[[pa.RecordBatch], object], rows: pa.RecordBatch) -> int:
+    counted: Counter[str] = Counter()
+    sys.setprofile(lambda _frame, event, _: counted.update([event]))
+    try:
+        work(rows)
+    finally:
+        sys.setprofile(None)
+    return counted["call"] + counted["c_call"]
