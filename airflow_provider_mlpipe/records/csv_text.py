@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TextIO
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.file_kinds import other_than_text
+
+_DELIMITERS = {"\t": "a tab", ";": "a semicolon", "|": "a bar"}
 
 _END = ["end", "end"]
 """A row that is added after the last one. After an open quote it is read as data, not as this row."""
@@ -23,8 +26,9 @@ _END = ["end", "end"]
 def common_header(paths: Sequence[Path], row_bytes: int) -> list[str]:
     """Return the header that all files share.
 
-    Raises InvalidInputError for an empty file, a blank header, a column named twice, invalid UTF-8, a quote that is
-    never closed, a cell longer than `row_bytes`, and for headers that differ (with the file and the first such column).
+    Raises InvalidInputError for an empty file, one that does not hold text, a blank header, a column named twice,
+    invalid UTF-8, a quote that is never closed, a cell longer than `row_bytes`, and for headers that differ (with the
+    file and the first such column).
     """
     first, *others = paths
     header = _header(first, row_bytes)
@@ -63,7 +67,25 @@ def first_fault(path: Path, width: int, row_bytes: int) -> InvalidInputError | N
         return InvalidInputError(f"{path}: line {end}: {_too_long(row_bytes)}")
 
 
+def doubts(header: Sequence[str]) -> list[str]:
+    """Return what is probably not meant in a header, each with the remedy."""
+    found = []
+    if len(header) == 1 and (delimiter := next((char for char in _DELIMITERS if char in header[0]), None)):
+        found.append(
+            f"the only column is called {header[0]!r}: does {_DELIMITERS[delimiter]} separate the cells? "
+            "Only a comma does here; write the files with commas"
+        )
+    if "" in header:
+        found.append(
+            f"column {list(header).index('') + 1} has no name, so its feature is called '': name it, or leave it out "
+            "if it holds row names (pandas: to_csv(index=False), R: write.csv(row.names=FALSE))"
+        )
+    return found
+
+
 def _header(path: Path, row_bytes: int) -> list[str]:
+    if other := other_than_text(path):
+        raise InvalidInputError(f"{path} {other}")
     try:
         with _text(path) as file, _cell_limit(row_bytes):
             header = next(csv.reader(file), None)

@@ -22,7 +22,7 @@ def read_schema(schema: Schema) -> schema_pb2.Schema:
     """Read a Schema artifact; raises InvalidInputError, with the file, when that is missing or not a schema."""
     path = folder_of(schema) / SCHEMA_FILE
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+        return text_format.Parse(path.read_text(encoding="utf-8-sig"), schema_pb2.Schema())
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path} does not exist; run the producer of this schema again") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:

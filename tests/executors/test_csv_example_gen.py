@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import re
 import struct
 from collections import Counter
 from pathlib import Path
@@ -310,6 +311,33 @@ def test_a_partition_feature_that_cannot_be_used(tmp_path: Path, feature: str, s
     config = {"split_config": TRAIN_AND_EVAL["split_config"] | {"partition_feature_name": feature}}
     with pytest.raises(InvalidInputError, match=f"partition_feature_name '{feature}' {says}"):
         generate(csv_folder(tmp_path, x="i,f,e\n1,1.5,\n"), tmp_path / "out", output_config=config)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x\ty\n1\t2\n", r"split single_split: the only column is called 'x\\ty': does a tab separate the cells"),
+        ("x;y\n1;2\n", "does a semicolon separate the cells"),
+        (",x\na,1\n", r"column 1 has no name, so its feature is called '': name it, or leave it out .*index=False"),
+        ("x,\n1,a\n", "column 2 has no name"),
+        ("x;y,z\n1,2\n", None),
+        ("x\n1\n", None),
+    ],
+)
+def test_a_header_that_is_probably_not_meant(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, says: str | None
+) -> None:
+    generate(csv_folder(tmp_path, a=text), tmp_path / "out")
+    assert [re.search(says or "", line) is not None for line in warnings_in(caplog)] == [True] * bool(says)
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("airflow_provider_mlpipe")
+        if record.levelname == "WARNING"
+    ]
 
 
 def test_no_row_at_all_is_an_error(tmp_path: Path) -> None:

@@ -225,9 +225,16 @@ def test_an_imported_schema_is_normalized(import_file: Callable[[bytes], str]) -
     assert one == two == 'feature {\n  name: "n"\n  type: INT\n}\nfeature {\n  name: "s"\n  type: BYTES\n}\n'
 
 
+def test_a_byte_order_mark_is_skipped(import_file: Callable[[bytes], str]) -> None:
+    text = b'feature {\n  name: "n"\n}\n'
+    assert import_file(b"\xef\xbb\xbf" + text) == import_file(text) == text.decode()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        ('feature { name: "n" }'.encode("utf-16"), r"curated\.pbtxt holds text in UTF-16, .*; convert it to UTF-8"),
+        (b"\x1f\x8b\x08", r"curated\.pbtxt holds gzip, not text in UTF-8; decompress it first \(gunzip\)"),
         (
             b'feature {\n  name: "n"\n  kind: INT\n}',
             r"curated\.pbtxt: line 3: not a tensorflow.metadata.v0.Schema: .*kind",

@@ -24,6 +24,7 @@ from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
+from airflow_provider_mlpipe.records.csv_text import doubts
 from airflow_provider_mlpipe.records.engine import map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
 from airflow_provider_mlpipe.records.sidecar import stored
@@ -84,6 +85,8 @@ class _Table:
 def _read(split: Input.Split, input_base: str, context: ExecutorContext) -> _Table:
     source = CsvSplit(input_files(input_base, split.pattern))
     log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
+    for doubt in doubts(source.header):
+        log.warning("split %s: %s", split.name, doubt)
     no_rows = Inferred(tuple(ColumnType.UNKNOWN for _ in source.header), rows=0)
     inferred = functools.reduce(merged, map_chunks(infer, source.files, context), no_rows)
     if not inferred.rows:

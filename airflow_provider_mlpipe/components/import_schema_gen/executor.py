@@ -10,6 +10,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from airflow_provider_mlpipe.artifacts import Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.file_kinds import other_than_text
 from airflow_provider_mlpipe.records.inputs import write_schema
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
@@ -25,7 +26,9 @@ def run(*, schema_file: str, schema: Schema, context: ExecutorContext) -> dict[s
 
 def _parse(path: Path) -> schema_pb2.Schema:
     try:
-        parsed = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+        if other := other_than_text(path):
+            raise InvalidInputError(f"schema_file {path} {other}")
+        parsed = text_format.Parse(path.read_text(encoding="utf-8-sig"), schema_pb2.Schema())
     except text_format.ParseError as error:
         line = f"line {error.GetLine()}: " if error.GetLine() else ""
         raise InvalidInputError(f"schema_file {path}: {line}not a tensorflow.metadata.v0.Schema: {error}") from error

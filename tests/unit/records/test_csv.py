@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import functools
+import gzip
 import io
 import itertools
+import lzma
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,6 +105,8 @@ def test_types_are_inferred_over_all_files(tmp_path: Path) -> None:
         (b"a,b\n1,2", [[1, 2]]),
         (b"a,b\r\n1,2\r\n", [[1, 2]]),
         (b"\xef\xbb\xbfa,b\n1,2\n", [[1, 2]]),
+        (b"BZh,ORC\n1,2\n", [[1, 2]]),
+        (b"ORC\n1\n", [[1]]),
         (b"a,b\n\n1,2\n\n\n3,4\n\n", [[1, 2], [3, 4]]),
         (b'a,b\n"x\ny",2\n', [[b"x\ny", 2]]),
         (b'a,b\n"x\r\ny\n",2', [[b"x\r\ny\n", 2]]),
@@ -180,6 +185,13 @@ def test_no_byte_is_lost_between_blocks(tmp_path: Path, content: bytes) -> None:
     [
         (b"", r"0\.csv is empty; its first line must name the columns"),
         (b"\n1,2\n", r"0\.csv: line 1 is blank"),
+        (gzip.compress(b"a,b\n1,2\n"), r"0\.csv holds gzip, not text in UTF-8; decompress it first \(gunzip\)"),
+        (bz2.compress(b"a,b\n1,2\n"), r"0\.csv holds bzip2, .* \(bunzip2\)"),
+        (lzma.compress(b"a,b\n1,2\n"), r"0\.csv holds xz, .* \(unxz\)"),
+        (b"PK\x03\x04\x14\0", r"0\.csv holds a zip archive or an Excel workbook .* export it as CSV in UTF-8"),
+        (b"PAR1\x15\x04\0", r"0\.csv holds Parquet, .* export it as CSV in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), r"0\.csv holds text in UTF-16, .* convert it to UTF-8"),
+        ("a,b\n1,2\n".encode("utf-32"), r"0\.csv holds text in UTF-32, .* convert it to UTF-8"),
         (b"a,b,a\n", r"0\.csv: line 1 names the column 'a' twice"),
         (b"a,\xff\n1,2\n", r"0\.csv: line 1 is not valid UTF-8"),
         (b"a,b\n1,2\n\n1,2,3\n", r"0\.csv: line 4: the row has 3 cells, the header has 2$"),
