@@ -94,6 +94,7 @@ def make(base: Path, out: Path) -> int:
         input_base=str(base),
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
+        null_values=(),
         examples=Examples(uri=str(out)),
         context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out)),
     )

@@ -7,14 +7,18 @@ of the split) and `typed`. Python's `int` and `float` parse each distinct cell o
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
@@ -22,6 +26,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.csv_text import common_header, first_fault, has_rows
 from airflow_provider_mlpipe.records.short_columns import FEW_ROWS, map_columns
+from airflow_provider_mlpipe.records.stand_ins import STAND_INS
 
 BLOCK_BYTES = 4 << 20
 """How many bytes of a file are parsed at a time. A single row must be smaller."""
@@ -30,6 +35,7 @@ _QUOTED = re.compile(rb'("(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*(?:""[^"]*
 """A quoted cell: from the quote at its start to the quote that closes it, or to the end of the text."""
 
 _INT64_END = 2**63
+_STAND_INS = frozenset(text.encode() for text in STAND_INS)
 
 
 class ColumnType(IntEnum):
@@ -48,21 +54,28 @@ class CsvSplit:
     differ.
     """
 
-    def __init__(self, paths: Sequence[Path], block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self, paths: Sequence[Path], block_bytes: int = BLOCK_BYTES, *, null_values: Sequence[str] = ()
+    ) -> None:
         self.header = common_header(paths, block_bytes)
-        self.files = [CsvFile(path=path, width=len(self.header), block_bytes=block_bytes) for path in paths]
+        self.files = [
+            CsvFile(path=path, width=len(self.header), block_bytes=block_bytes, nulls=("", *null_values))
+            for path in paths
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFile:
     """A file with `width` columns, as a source of blocks of cells: strings, in columns named by their places.
 
-    A blank line is skipped, a quoted newline is data, an empty cell is missing and null, a byte order mark is ignored.
+    A blank line is skipped, a quoted newline is data, a byte order mark is ignored. A cell that is one of `nulls` is
+    missing and null.
     """
 
     path: Path
     width: int
     block_bytes: int = BLOCK_BYTES
+    nulls: Sequence[str] = ("",)
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
         """Yield the blocks in order.
@@ -82,7 +95,8 @@ class CsvFile:
                     yield block
         except pa.ArrowInvalid as error:
             raise self._fault() or InvalidInputError(f"{self.path}: {error}") from error
-        if _may_end_in_quotes(self.path, last_cell) and (fault := self._fault()):
+        ends = self.nulls if last_cell is None else [last_cell]
+        if any(_may_end_in_quotes(self.path, cell) for cell in ends) and (fault := self._fault()):
             raise fault
 
     def _fault(self) -> InvalidInputError | None:
@@ -104,7 +118,7 @@ class CsvFile:
         parse = pa.csv.ParseOptions(newlines_in_values=True)
         convert = pa.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),  # string and not binary, so that UTF-8 is checked
-            null_values=[""],
+            null_values=list(self.nulls),
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
@@ -131,32 +145,70 @@ class CsvFile:
                 yield block
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inferred:
-    """The type of each column, and the number of rows that it is inferred from."""
+    """What the cells of some rows say of the types of the columns.
 
-    types: tuple[ColumnType, ...]
+    `others` are the types of the cells other than stand-ins such as `NA`. Where these are no text, `stand_ins` has the
+    stand-ins of the column, by its place, and how many cells hold each.
+    """
+
     rows: int
+    others: tuple[ColumnType, ...]
+    stand_ins: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def types(self) -> tuple[ColumnType, ...]:
+        """The type of each column."""
+        return tuple(ColumnType.STRING if place in self.stand_ins else kind for place, kind in enumerate(self.others))
 
 
 def infer(block: pa.RecordBatch) -> Inferred:
     """Infer the types of the columns from the cells of a block."""
     if block.num_rows < FEW_ROWS:
-        return Inferred(_types_at_once(block), block.num_rows)
-    distinct = (_bytes(column).dictionary_encode().dictionary for column in block.columns)  # faster than unique()
-    return Inferred(tuple(infer_type(bytes_list(cells)) for cells in distinct), block.num_rows)
+        return _infer_at_once(block)
+    columns = [_bytes(column).dictionary_encode() for column in block.columns]  # faster than unique()
+    distinct = [bytes_list(column.dictionary) for column in columns]
+    others = tuple(infer_type(cell for cell in cells if cell not in _STAND_INS) for cells in distinct)
+    found = {
+        place: _counted(columns[place].indices.drop_null().to_numpy(), _stand_ins(cells))
+        for place, cells in enumerate(distinct)
+        if others[place] is not ColumnType.STRING and not _STAND_INS.isdisjoint(cells)
+    }
+    return Inferred(rows=block.num_rows, others=others, stand_ins=found)
 
 
-def _types_at_once(block: pa.RecordBatch) -> tuple[ColumnType, ...]:
-    cells = _bytes(pa.concat_arrays(block.columns)).dictionary_encode()
-    types = np.array([*map(_cell_type, bytes_list(cells.dictionary)), ColumnType.UNKNOWN])
-    places = cells.indices.fill_null(len(cells.dictionary)).to_numpy()
-    return tuple(map(ColumnType, types[places].reshape(block.num_columns, -1).max(axis=1, initial=0).tolist()))
+def _infer_at_once(block: pa.RecordBatch) -> Inferred:
+    encoded = _bytes(pa.concat_arrays(block.columns)).dictionary_encode()
+    cells = bytes_list(encoded.dictionary)
+    types = np.array([ColumnType.UNKNOWN if cell in _STAND_INS else _cell_type(cell) for cell in cells] + [0])
+    places = encoded.indices.fill_null(len(cells)).to_numpy().reshape(block.num_columns, -1)
+    others = types[places].max(axis=1, initial=ColumnType.UNKNOWN)
+    stand_ins = _stand_ins(cells)
+    some = np.isin(places, list(stand_ins)).any(axis=1) & (others != ColumnType.STRING)
+    found = {place: _counted(places[place], stand_ins) for place in np.flatnonzero(some).tolist()}
+    return Inferred(rows=block.num_rows, others=tuple(map(ColumnType, others.tolist())), stand_ins=found)
+
+
+def _stand_ins(cells: Iterable[bytes]) -> dict[int, str]:
+    """Return the stand-ins among cells, by their place."""
+    return {place: cell.decode() for place, cell in enumerate(cells) if cell in _STAND_INS}
+
+
+def _counted(places: npt.NDArray[Any], stand_ins: Mapping[int, str]) -> dict[str, int]:
+    """Count how often each of the stand-ins is among the places."""
+    counts = {text: int(np.count_nonzero(places == place)) for place, text in stand_ins.items()}
+    return {text: count for text, count in counts.items() if count}
 
 
 def merged(first: Inferred, second: Inferred) -> Inferred:
-    """Return the types over the rows of both, and their number."""
-    return Inferred(tuple(map(max, first.types, second.types)), first.rows + second.rows)
+    """Return what the rows of both say."""
+    others = tuple(map(max, first.others, second.others))
+    found: dict[int, Counter[str]] = {}
+    for place, counts in itertools.chain(first.stand_ins.items(), second.stand_ins.items()):
+        found.setdefault(place, Counter()).update(counts)
+    texts = {place: counts for place, counts in found.items() if others[place] is not ColumnType.STRING}
+    return Inferred(rows=first.rows + second.rows, others=others, stand_ins=texts)
 
 
 def typed(block: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.RecordBatch:
@@ -226,12 +278,12 @@ def _end_of_rows(text: bytes) -> int:
     return 0
 
 
-def _may_end_in_quotes(path: Path, last_cell: str | None) -> bool:
+def _may_end_in_quotes(path: Path, last_cell: str) -> bool:
     """Whether a file may end within a quoted cell, which Arrow treats as closed. False is certain, True is not.
 
     Such a file ends with the opening quote and the text of that cell, in which quotes are doubled.
     """
-    tail = b'"' + (last_cell or "").replace('"', '""').encode()
+    tail = b'"' + last_cell.replace('"', '""').encode()
     with path.open("rb") as file:
         file.seek(-min(len(tail), path.stat().st_size), os.SEEK_END)
         return file.read() == tail

@@ -8,6 +8,7 @@ import importlib.util
 import re
 import struct
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,14 @@ def generate(
     input_config: dict[str, Any] = ONE_SPLIT,
     output_config: dict[str, Any] = TRAIN_AND_EVAL,
     beam_pipeline_args: tuple[str, ...] = (),
+    null_values: Sequence[str] = (),
 ) -> tuple[Produced, dict[str, list[bytes]]]:
     out.mkdir()
     produced = run(
         input_base=str(base),
         input_config=input_config,
         output_config=output_config,
+        null_values=null_values,
         examples=Examples(uri=str(out)),
         context=ExecutorContext(
             component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out), beam_pipeline_args=beam_pipeline_args
@@ -329,6 +332,42 @@ def test_a_header_that_is_probably_not_meant(
 ) -> None:
     generate(csv_folder(tmp_path, a=text), tmp_path / "out")
     assert [re.search(says or "", line) is not None for line in warnings_in(caplog)] == [True] * bool(says)
+
+
+def test_cells_that_stand_for_a_missing_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [
+        ("1", "1.5", "NA", "NA", "x"),
+        ("NA", "-", "", "2", "NA"),
+        ("NA", "?", "NA", "y", "3"),
+        ("", "2", "NA", "", ""),
+    ]
+    base = csv_folder(tmp_path, a="i,f,none,text,late\n" + "".join(",".join(row) + "\n" for row in rows))
+    _, records = generate(base, tmp_path / "out", output_config={})
+    remedy = "only empty cells are missing, CsvExampleGen's null_values names others"
+    said = "split single_split: column {} holds numbers, but is text: {}; " + remedy
+    assert warnings_in(caplog) == [
+        said.format("'i'", "2 of 4 cells are 'NA'"),
+        said.format("'f'", "1 of 4 cells are '-', 1 of 4 cells are '?'"),
+    ]
+    assert kinds(records["single_split"][0]) == dict.fromkeys(["i", "f", "none", "text", "late"], "bytes_list")
+    caplog.clear()
+    _, records = generate(base, tmp_path / "named", output_config={}, null_values=["NA", "-", "?"])
+    assert warnings_in(caplog) == []
+    assert kinds(records["single_split"][1]) == {
+        "i": "int64_list",
+        "f": "float_list",
+        "none": None,
+        "text": "bytes_list",
+        "late": "bytes_list",
+    }
+    assert [
+        len(tf.train.Example.FromString(r).features.feature["i"].int64_list.value) for r in records["single_split"]
+    ] == [1, 0, 0, 0]
+
+
+def kinds(record: bytes) -> dict[str, str | None]:
+    features = tf.train.Example.FromString(record).features.feature
+    return {name: feature.WhichOneof("kind") for name, feature in features.items()}
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -63,6 +63,7 @@ examples = run(
     input_base=given["input_base"],
     input_config={"splits": [{"name": "all", "pattern": "*.csv"}]},
     output_config={"split_config": {"splits": splits}},
+    null_values=(),
 )
 statistics = run(
     statistics_gen,

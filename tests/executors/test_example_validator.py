@@ -100,6 +100,16 @@ def test_an_environment_admits_what_it_does_not_expect(validate: Callable[..., A
     assert validate({"new": NO_LABEL}, environment="SERVING")[0].properties["blessed"] == {"new": 1}
 
 
+def test_a_text_that_is_numbers_but_for_na_is_warned_of(
+    validate: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = {"n": [1, 2, 3], "s": ["1", "NA", "NA"], "label": ["NA", "x", "1"]}
+    text = 'feature { name: "n" type: INT } feature { name: "s" type: BYTES } feature { name: "label" type: BYTES }'
+    assert validate({"train": columns}, text)[0].properties["blessed"] == {"train": 1}
+    (said,) = [record.getMessage() for record in caplog.records if "null_values" in record.getMessage()]
+    assert said.startswith("split train: feature 's' holds numbers, but is text: 2 of 3 cells are 'NA'; ")
+
+
 def test_an_unknown_environment_lists_the_known_ones(validate: Callable[..., Any]) -> None:
     with pytest.raises(
         InvalidInputError, match=r"environment 'TEST' is not a default_environment .*: TRAINING, SERVING"

@@ -30,6 +30,7 @@ from airflow_provider_mlpipe.records.examples import encode_examples, encode_fea
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.splits import HashSplit
+from airflow_provider_mlpipe.records.stand_ins import described
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame
 from airflow_provider_mlpipe.storage.sources import input_files
 
@@ -41,6 +42,7 @@ def run(
     input_base: str,
     input_config: Mapping[str, Any] | None,
     output_config: Mapping[str, Any] | None,
+    null_values: Sequence[str],
     examples: Examples,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
@@ -51,7 +53,7 @@ def run(
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     deal = parse_config(Output, output_config, parameter="output_config").split_config
-    tables = _with_floats_everywhere([_read(split, input_base, context) for split in inputs])
+    tables = _with_floats_everywhere([_read(split, input_base, null_values, context) for split in inputs])
     writers: dict[str, SplitWriter] = {}
     for table in tables:
         writers |= _write(table, deal if deal.splits else _pass_through(table.split), examples, context)
@@ -82,17 +84,24 @@ class _Table:
     rows: int
 
 
-def _read(split: Input.Split, input_base: str, context: ExecutorContext) -> _Table:
-    source = CsvSplit(input_files(input_base, split.pattern))
+def _read(split: Input.Split, input_base: str, null_values: Sequence[str], context: ExecutorContext) -> _Table:
+    source = CsvSplit(input_files(input_base, split.pattern), null_values=null_values)
     log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
     for doubt in doubts(source.header):
         log.warning("split %s: %s", split.name, doubt)
-    no_rows = Inferred(tuple(ColumnType.UNKNOWN for _ in source.header), rows=0)
+    no_rows = Inferred(rows=0, others=(ColumnType.UNKNOWN,) * len(source.header))
     inferred = functools.reduce(merged, map_chunks(infer, source.files, context), no_rows)
     if not inferred.rows:
         raise InvalidInputError(f"{', '.join(str(file.path) for file in source.files)}: no row follows the header")
+    _warn_of_stand_ins(split.name, source.header, inferred)
     types = dict(zip(source.header, inferred.types, strict=True))
     return _Table(split=split.name, source=source, types=types, rows=inferred.rows)
+
+
+def _warn_of_stand_ins(split: str, header: Sequence[str], inferred: Inferred) -> None:
+    for place, counts in sorted(inferred.stand_ins.items()):
+        if inferred.others[place] is not ColumnType.UNKNOWN:
+            log.warning("split %s: column %r %s", split, header[place], described(counts, inferred.rows))
 
 
 def _with_floats_everywhere(tables: Sequence[_Table]) -> list[_Table]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Config, Content
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Value
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
 from airflow_provider_mlpipe.storage import sources
 
@@ -36,6 +36,8 @@ class CsvExampleGenOperator(ComponentOperator):
     :param output_config: an `Output` message or its dict: divides the one input split into output splits in proportion
         to their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
         train:eval = 2:1). Not allowed with several input splits, which are published under their own names
+    :param null_values: texts such as "NA" that mean a missing value, as an empty cell does, in every column (default:
+        none). Without them the log names columns that are text only because of such cells
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
@@ -52,12 +54,14 @@ class CsvExampleGenOperator(ComponentOperator):
         input_base: Content[str],
         input_config: Config[Input | Mapping[str, Any] | None] = None,
         output_config: Config[Output | Mapping[str, Any] | None] = None,
+        null_values: Value[Sequence[str]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.input_base = input_base
         self.input_config: Any = input_config or ONE_SPLIT
         self.output_config: Any = output_config or self._default_output()
+        self.null_values = null_values
         self._check_splits()
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -6,13 +6,16 @@ import logging
 from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.csv import ColumnType, infer_type
 from airflow_provider_mlpipe.records.inputs import read_schema
-from airflow_provider_mlpipe.records.statistics import read_statistics
+from airflow_provider_mlpipe.records.stand_ins import STAND_INS
+from airflow_provider_mlpipe.records.stand_ins import described as stand_ins_described
+from airflow_provider_mlpipe.records.statistics import features_of, overall, read_statistics
 from airflow_provider_mlpipe.storage.layout import select_splits, split_folder
 
 log = logging.getLogger(__name__)
@@ -44,12 +47,14 @@ def run(
     _check_environment(environment, expected)
     described: dict[str, Described] = {}
     for split in splits:
-        found = tfdv.validate_statistics(read_statistics(statistics, split), expected, environment)
+        given = read_statistics(statistics, split)
+        found = tfdv.validate_statistics(given, expected, environment)
         folder = split_folder(anomalies, split)
         folder.mkdir()
         (folder / ANOMALIES_FILE).write_bytes(found.SerializeToString(deterministic=True))
         described[split] = _describe(found)
         _log(split, described[split])
+        _warn_of_stand_ins(split, given)
     properties = {
         "splits": splits,
         "span": statistics.properties.get("span", 0),
@@ -87,3 +92,15 @@ def _log(split: str, described: Described) -> None:
     for feature, reasons in described.items():
         for reason in reasons:
             log.warning("split %s, %s: %s: %s", split, feature, reason["short"], reason["description"])
+
+
+def _warn_of_stand_ins(split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> None:
+    """Warn of features that are text only because of cells such as `NA`, as far as the frequent values tell."""
+    for name, feature in sorted(features_of(overall(statistics)).items()):
+        buckets = feature.string_stats.rank_histogram.buckets
+        counts = {bucket.label: int(bucket.sample_count) for bucket in buckets if bucket.label in STAND_INS}
+        others = [bucket.label.encode() for bucket in buckets if bucket.label not in STAND_INS]
+        is_text = feature.type == statistics_pb2.FeatureNameStatistics.STRING
+        if is_text and counts and infer_type(others) in (ColumnType.INT, ColumnType.FLOAT):
+            total = int(feature.string_stats.common_stats.tot_num_values)
+            log.warning("split %s: feature %r %s", split, name, stand_ins_described(counts, total))

@@ -152,6 +152,15 @@ def test_a_header_may_leave_a_name_empty(tmp_path: Path) -> None:
     assert CsvSplit(write(tmp_path, b",a\n1,2\n")).header == ["", "a"]
 
 
+def test_texts_that_mean_a_missing_value(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, b'a,b\n1,x\nNA,-\n"NA",NA\n na,\n')
+    split = CsvSplit([path], null_values=["NA", "-"])
+    assert typed_rows(split, [STRING, STRING]) == [[b"1", b"x"], [None, None], [None, None], [b" na", None]]
+    path.write_bytes(b'a,b\n1,"NA')
+    with pytest.raises(InvalidInputError, match=r"0\.csv: line 2: a quote that opens in this row is never closed"):
+        list(blocks(CsvSplit([path], null_values=["NA"])))
+
+
 def test_blocks_do_not_show(tmp_path: Path) -> None:
     lines = [f'{number},"line\n{number}",{number / 8}' for number in range(500)]
     paths = write(tmp_path, ("i,s,f\n" + "\n".join(lines)).encode())
@@ -260,13 +269,17 @@ def test_cells_are_those_of_pythons_csv_module(
     assert found == [[cell.encode() or None for cell in row] for row in rows]
 
 
-@given(st.lists(st.tuples(CELLS, CELLS, st.sampled_from(["", "1", "2"]), st.just("")), min_size=1, max_size=20))
+@given(st.lists(st.tuples(CELLS, CELLS, st.sampled_from(["", "1", "NA"]), st.just("")), min_size=1, max_size=20))
 def test_cells_of_short_columns_mean_what_those_of_long_ones_do(rows: list[tuple[str, ...]]) -> None:
     cells = [pa.array([cell or None for cell in column], pa.string()) for column in zip(*rows, strict=True)]
     short = pa.record_batch(cells, list("abcd"))
-    types = infer(short).types
-    assert types == infer(tiled(short)).types
-    named = dict(zip("abcd", types, strict=True))
+    one, many = infer(short), infer(tiled(short))
+    times = many.rows // one.rows
+    assert one.others == many.others
+    assert many.stand_ins == {
+        place: {text: count * times for text, count in counts.items()} for place, counts in one.stand_ins.items()
+    }
+    named = dict(zip("abcd", one.types, strict=True))
     assert typed(short, named).to_pylist() == typed(tiled(short), named).to_pylist()[: len(rows)]
 
 
