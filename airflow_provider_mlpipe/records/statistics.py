@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from airflow_provider_mlpipe.artifacts import ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage.layout import split_folder
+
+log = logging.getLogger(__name__)
 
 STATISTICS_FILE = "FeatureStats.pb"
 _ALL_ROWS = "All Examples"
@@ -17,7 +22,7 @@ _ALL_ROWS = "All Examples"
 def read_statistics(statistics: ExampleStatistics, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Read the statistics of a split.
 
-    Raises InvalidInputError, with the file, when that is missing, does not hold statistics, or has no examples.
+    Raises InvalidInputError, with the file, when that is missing or does not hold statistics.
     """
     path = split_folder(statistics, split) / STATISTICS_FILE
     try:
@@ -26,9 +31,23 @@ def read_statistics(statistics: ExampleStatistics, split: str) -> statistics_pb2
         raise InvalidInputError(f"{path} does not exist; run the producer of these statistics again") from error
     except DecodeError as error:
         raise InvalidInputError(f"{path} is not a DatasetFeatureStatisticsList; run its producer again") from error
-    if not any(dataset.num_examples for dataset in found.datasets):
-        raise InvalidInputError(f"{path}: the split {split!r} has no examples; leave it out with exclude_splits")
+    if not found.datasets:
+        raise InvalidInputError(f"{path} is empty; run the producer of these statistics again")
     return found
+
+
+def has_examples(found: statistics_pb2.DatasetFeatureStatisticsList) -> bool:
+    """Whether the statistics are of any example at all."""
+    return any(dataset.num_examples for dataset in found.datasets)
+
+
+def check_examples(found: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList], where: str) -> None:
+    """Log a warning of each split without examples; raise InvalidInputError, with `where`, if no split has any."""
+    without = [split for split, statistics in found.items() if not has_examples(statistics)]
+    if len(without) == len(found):
+        raise InvalidInputError(f"{where}: no split has any example ({', '.join(without)}); check the data")
+    for split in without:
+        log.warning("split %s has no examples", split)
 
 
 def write_statistics(

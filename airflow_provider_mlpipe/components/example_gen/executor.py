@@ -54,6 +54,9 @@ def run(
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     deal = parse_config(Output, output_config, parameter="output_config").split_config
     tables = _with_floats_everywhere([_read(split, input_base, null_values, context) for split in inputs])
+    if not any(table.rows for table in tables):
+        files = ", ".join(str(file.path) for table in tables for file in table.source.files)
+        raise InvalidInputError(f"{files}: no row follows the header")
     writers: dict[str, SplitWriter] = {}
     for table in tables:
         writers |= _write(table, deal if deal.splits else _pass_through(table.split), examples, context)
@@ -92,7 +95,7 @@ def _read(split: Input.Split, input_base: str, null_values: Sequence[str], conte
     no_rows = Inferred(rows=0, others=(ColumnType.UNKNOWN,) * len(source.header))
     inferred = functools.reduce(merged, map_chunks(infer, source.files, context), no_rows)
     if not inferred.rows:
-        raise InvalidInputError(f"{', '.join(str(file.path) for file in source.files)}: no row follows the header")
+        log.warning("split %s has no rows: none follows the header", split.name)
     _warn_of_stand_ins(split.name, source.header, inferred)
     types = dict(zip(source.header, inferred.types, strict=True))
     return _Table(split=split.name, source=source, types=types, rows=inferred.rows)

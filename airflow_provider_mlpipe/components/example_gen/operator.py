@@ -42,8 +42,8 @@ class CsvExampleGenOperator(ComponentOperator):
 
     Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
     match each other. The task raises InvalidInputError when `input_base` is not a folder, a pattern matches no file, a
-    file is not valid CSV or changes while it is read, there are no rows, or `partition_feature_name` is not an INT or
-    STRING column.
+    file is not valid CSV or changes while it is read, no input split has a row, or `partition_feature_name` is not an
+    INT or STRING column.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}

@@ -15,7 +15,7 @@ from airflow_provider_mlpipe.records.csv import ColumnType, infer_type
 from airflow_provider_mlpipe.records.inputs import read_schema
 from airflow_provider_mlpipe.records.stand_ins import STAND_INS
 from airflow_provider_mlpipe.records.stand_ins import described as stand_ins_described
-from airflow_provider_mlpipe.records.statistics import features_of, overall, read_statistics
+from airflow_provider_mlpipe.records.statistics import check_examples, features_of, overall, read_statistics
 from airflow_provider_mlpipe.storage.layout import select_splits, split_folder
 
 log = logging.getLogger(__name__)
@@ -40,14 +40,15 @@ def run(
     """Write `Split-<name>/SchemaDiff.pb` for every split that is not excluded, and list the anomalies as a property.
 
     The executor ignores `fail_on`: the task checks it after the anomalies are published. Raises InvalidInputError for
-    an unknown split or environment, and for a split without statistics or examples.
+    an unknown split or environment, for a split without statistics, and if no split has examples.
     """
     splits = select_splits(statistics, exclude_splits, "exclude_splits")
     expected = read_schema(schema)
     _check_environment(environment, expected)
     described: dict[str, Described] = {}
-    for split in splits:
-        given = read_statistics(statistics, split)
+    statistics_of = {split: read_statistics(statistics, split) for split in splits}
+    check_examples(statistics_of, statistics.uri)
+    for split, given in statistics_of.items():
         found = tfdv.validate_statistics(given, expected, environment)
         folder = split_folder(anomalies, split)
         folder.mkdir()

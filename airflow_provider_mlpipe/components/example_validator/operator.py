@@ -33,8 +33,8 @@ class ExampleValidatorOperator(ComponentOperator):
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type. The task raises
-    InvalidInputError for an unknown split or environment, a schema that cannot be read, and a split without statistics
-    or examples. It raises AnomaliesFoundError, which is not retried, when an anomaly fails the gate.
+    InvalidInputError for an unknown split or environment, a schema that cannot be read, a split without statistics, and
+    when no split has examples. It raises AnomaliesFoundError, which is not retried, when an anomaly fails the gate.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}

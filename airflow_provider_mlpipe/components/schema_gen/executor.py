@@ -10,7 +10,7 @@ from airflow_provider_mlpipe.components.schema_gen.splits import infer
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (first: it pins Keras 3)
 from airflow_provider_mlpipe.records.inputs import write_schema
-from airflow_provider_mlpipe.records.statistics import read_statistics
+from airflow_provider_mlpipe.records.statistics import check_examples, has_examples, read_statistics
 from airflow_provider_mlpipe.storage.layout import select_splits
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,14 @@ def run(
 ) -> dict[str, Produced]:
     """Infer one schema that fits all splits.
 
-    Raises InvalidInputError for an unknown split, for a split without statistics or examples, and for a feature whose
-    type differs between splits, other than INT and FLOAT.
+    Raises InvalidInputError for an unknown split, for a split without statistics, if no split has examples, and for a
+    feature whose type differs between splits, other than INT and FLOAT.
     """
     splits = select_splits(statistics, exclude_splits, "exclude_splits")
-    inferred = infer({split: read_statistics(statistics, split) for split in splits}, infer_feature_shape)
-    log.info("inferred %d features from %s", len(inferred.feature), ", ".join(splits))
+    found = {split: read_statistics(statistics, split) for split in splits}
+    check_examples(found, statistics.uri)
+    found = {split: given for split, given in found.items() if has_examples(given)}
+    inferred = infer(found, infer_feature_shape)
+    log.info("inferred %d features from %s", len(inferred.feature), ", ".join(found))
     write_schema(schema, inferred)
     return {}

@@ -26,8 +26,8 @@ class SchemaGenOperator(ComponentOperator):
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when `statistics` is not a channel of its type. The task raises
-    InvalidInputError for an unknown split, when every split is excluded, for a split without statistics or examples,
-    and for a feature with other types that differ between splits.
+    InvalidInputError for an unknown split, when every split is excluded, for a split without statistics, when no split
+    has examples, and for a feature with other types that differ between splits.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"schema": Schema}

@@ -27,7 +27,7 @@ from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import MIB, memory_mb, run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.sample import sample_rows
-from airflow_provider_mlpipe.records.statistics import read_statistics, write_statistics
+from airflow_provider_mlpipe.records.statistics import check_examples, read_statistics, write_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
 from airflow_provider_mlpipe.storage.layout import select_splits
 
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000
 """Records that Beam decodes at a time. Beam's own choice depends on timing, and the last digits would vary with it."""
+_UNTYPED = "--no_pipeline_type_check"
+"""Beam refuses the type hints of TFDV's own generators, such as those that `label_feature` asks for."""
 
 
 def run(
@@ -49,7 +51,7 @@ def run(
 ) -> dict[str, Produced]:
     """Write `Split-<name>/FeatureStats.pb` for every split that is not excluded.
 
-    Raises InvalidInputError for an unknown split or option, a schema given twice, a split without examples, a
+    Raises InvalidInputError for an unknown split or option, a schema given twice, if no split has examples, a
     `feature_allowlist` without any feature of the examples, and a weight without exactly one number in every example.
     """
     splits = select_splits(examples, exclude_splits, "exclude_splits")
@@ -60,6 +62,7 @@ def run(
         found = _on_beam(examples, options, rates, context)
     else:
         found = _by_kernel(examples, options, rates, context)
+    check_examples(found, examples.uri)
     _look_for(options[splits[0]].feature_allowlist or (), found)
     for split in splits:
         _publish(examples, statistics, split, found[split], rates[split])
@@ -102,7 +105,7 @@ def _on_beam(
     context: ExecutorContext,
 ) -> dict[str, DatasetFeatureStatisticsList]:
     drafts = {split: Path(context.tmp_dir) / f"{split}.pb" for split in options}
-    with pipeline(context.beam_pipeline_args) as p:
+    with pipeline([*context.beam_pipeline_args, _UNTYPED]) as p:
         for split, draft in drafts.items():
             features = Features.of(options[split])
             _ = (
