@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 Rows = list[dict[str, str]]
+LABEL = '{"feature": [{"name": "l", "type": "INT", "boolDomain": {}}]}'
 
 
 @pytest.fixture
@@ -142,6 +143,28 @@ def test_a_split_without_examples(generate: Callable[..., Any], write_penguins: 
     with pytest.raises(InvalidInputError, match=r"no split has any example \(eval\); check the data"):
         generate(examples=examples, exclude_splits=["train"])
     assert read(generate(examples=examples, exclude_splits=["eval"])[1], "train").num_examples == 3
+
+
+@pytest.mark.parametrize("rows", [20, 16_000, 20_000], ids=["in a piece", "between batches", "in a batch"])
+@pytest.mark.parametrize("options", [None, {"label_feature": "l", "schema_json": LABEL}], ids=["kernel", "beam"])
+def test_a_feature_with_values_of_two_types(
+    generate: Callable[..., Any], empty: Callable[..., Any], rows: int, options: Any
+) -> None:
+    import pyarrow as pa
+
+    from airflow_provider_mlpipe.records.examples import encode_examples
+    from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, TFRecordWriter
+
+    examples = empty(Examples, properties={"splits": ["train"]})
+    folder = Path(examples.uri, "Split-train")
+    folder.mkdir()
+    with TFRecordWriter(folder / FILE_NAME) as writer:
+        for value in (1, 0.5):
+            batch = pa.record_batch([pa.array([value] * rows), pa.array([1] * rows)], ["x", "l"])
+            writer.write(encode_examples(batch).to_pylist())
+    says = rf"split 'train': feature 'x' is INT, but FLOAT in record {rows + 1:,}; create the examples again"
+    with pytest.raises(InvalidInputError, match=says):
+        generate(examples=examples, stats_options=options)
 
 
 MEASURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")

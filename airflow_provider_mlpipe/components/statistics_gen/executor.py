@@ -20,6 +20,7 @@ from airflow_provider_mlpipe.components.statistics_gen.kernel import (
     StatisticsKernel,
     beam_only,
 )
+from airflow_provider_mlpipe.components.statistics_gen.mixed_types import mixed_types
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
@@ -51,22 +52,35 @@ def run(
 ) -> dict[str, Produced]:
     """Write `Split-<name>/FeatureStats.pb` for every split that is not excluded.
 
-    Raises InvalidInputError for an unknown split or option, a schema given twice, if no split has examples, a
-    `feature_allowlist` without any feature of the examples, and a weight without exactly one number in every example.
+    Raises InvalidInputError for an unknown split or option, a schema given twice, a feature with values of two types,
+    if no split has examples, a `feature_allowlist` without any feature of the examples, and a weight without exactly
+    one number in every example.
     """
     splits = select_splits(examples, exclude_splits, "exclude_splits")
     options = {split: _options(stats_options, schema) for split in splits}
     rates = _rates(examples, sample_rate_by_split, options)
-    if others := beam_only(options[splits[0]]):
-        log.info("TFDV's pipeline on Beam does the work, because there is no kernel for %s", ", ".join(others))
-        found = _on_beam(examples, options, rates, context)
-    else:
-        found = _by_kernel(examples, options, rates, context)
+    try:
+        found = _compute(examples, options, rates, context)
+    except (RuntimeError, TypeError) as error:  # of the decoder, and of TFDV's generators
+        mixed = next(filter(None, (mixed_types(examples, split) for split in splits)), None)
+        raise mixed or error from error
     check_examples(found, examples.uri)
     _look_for(options[splits[0]].feature_allowlist or (), found)
     for split in splits:
         _publish(examples, statistics, split, found[split], rates[split])
     return {"statistics": Produced(properties={"splits": splits, "span": examples.properties.get("span", 0)})}
+
+
+def _compute(
+    examples: Examples,
+    options: Mapping[str, tfdv.StatsOptions],
+    rates: Mapping[str, float | None],
+    context: ExecutorContext,
+) -> dict[str, DatasetFeatureStatisticsList]:
+    if others := beam_only(next(iter(options.values()))):
+        log.info("TFDV's pipeline on Beam does the work, because there is no kernel for %s", ", ".join(others))
+        return _on_beam(examples, options, rates, context)
+    return _by_kernel(examples, options, rates, context)
 
 
 def _rates(

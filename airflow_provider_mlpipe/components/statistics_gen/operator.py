@@ -43,8 +43,9 @@ class StatisticsGenOperator(ComponentOperator):
 
     Raises PipelineError at DAG parse time when `stats_options` are neither a dict nor a JSON object, the schema is
     given twice, or an input is not a channel of its type. The task raises InvalidInputError for an unknown option, an
-    unknown split, a rate out of bounds, a schema that cannot be read, when no split has examples, a `feature_allowlist`
-    without any feature of the examples, and a weight without exactly one number in every example.
+    unknown split, a rate out of bounds, a schema that cannot be read, when no split has examples, a feature
+    with values of two types, a `feature_allowlist` without any feature of the examples, and a weight without exactly
+    one number in every example.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"statistics": ExampleStatistics}
