@@ -160,6 +160,7 @@ class Plan:
         if isinstance(node.outcome, Resolution):
             return publisher.publish_resolution(self._store, replace(node.outcome, start=start))
         assert node.outcome.cached is not None
+        self._store.mark_missing(node.outcome.lost)
         return publisher.publish_hit(self._store, start, node.outcome.cached.execution_id)
 
     def _decide(self, task: Any) -> None:
