@@ -7,7 +7,7 @@
     │   ├── PipelineError           the DAG is wired wrongly (raised while the DAG file is parsed)
     │   ├── InvalidInputError       data, a file or a parameter is wrong; names the place
     │   │   └── ForeignRootError      a pipeline_root belongs to another metadata store
-    │   ├── UserCodeError           a module is missing, cannot be imported or lacks the function
+    │   ├── UserCodeError           a module is missing or wrong, or its graph fails on the data; names the line
     │   ├── AnomaliesFoundError     a gate fails: the data has anomalies at or above `fail_on`
     │   ├── InvalidValueError       the store cannot hold this value
     │   └── SchemaVersionError      the store's schema has another version than this code expects
@@ -48,7 +48,7 @@ class ForeignRootError(InvalidInputError):
 
 
 class UserCodeError(PermanentError):
-    """A user module is missing, cannot be imported, or lacks the function that was asked for."""
+    """A user module is missing, cannot be imported or lacks a function, or TensorFlow cannot run what it describes."""
 
 
 class AnomaliesFoundError(PermanentError):
