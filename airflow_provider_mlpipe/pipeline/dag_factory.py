@@ -203,7 +203,11 @@ def _cycle(producers: Mapping[str, set[str]], ordered: Mapping[str, Any]) -> str
 def _construct_in(dag: DAG, component: NodeOperator, settings: _Settings) -> None:
     """Constructs the component in the DAG, so that Airflow does all that it does for `with DAG(...)`."""
     given = component.given_arguments
-    defaults = {name: value for name, value in vars(settings).items() if getattr(component, name, value) is None}
+    defaults = {
+        name: value
+        for name, value in vars(settings).items()
+        if hasattr(component, name) and getattr(component, name) is None
+    }
     for name in defaults.keys() & dag.default_args.keys():
         del defaults[name]
     # Skipped components may be hits, which don't skip what is below them. A DAG with fail_fast has no other rule than
