@@ -292,6 +292,26 @@ def test_rows_are_not_shifted_in_a_dense_feature(
         transform(**given, context=replace(context(), beam_pipeline_args=arguments))
 
 
+_SPARSE = """
+feature { name: "value" type: FLOAT } feature { name: "place" type: INT }
+tensor_representation_group { key: "" value { tensor_representation { key: "both" value { sparse_tensor {
+  value_column_name: "value" index_column_names: "place" dense_shape { dim { size: 10 } }
+} } } } }
+"""
+
+
+def test_rows_that_are_no_sparse_tensor_are_an_error(transform: Transform, tmp_path: Path) -> None:
+    given = {
+        "module_file": user_module(tmp_path, "def preprocessing_fn(inputs):\n    return {'x': inputs['both']}\n"),
+        "examples": write_examples(tmp_path / "examples", [{"value": [1.0], "place": [1, 2]}]),
+        "schema": write_schema(tmp_path / "schema", _SPARSE),
+    }
+    with pytest.raises(
+        InvalidInputError, match=r"tensor 'both': .*number of values: 1; .*correct the data, or the ten"
+    ):
+        transform(**given)
+
+
 def test_an_empty_split_is_transformed_to_an_empty_one(
     transform: Transform, write_penguins: Callable[..., Examples], penguin_rows: list[dict[str, str]]
 ) -> None:

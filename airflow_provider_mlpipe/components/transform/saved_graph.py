@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapter, TensorAdapterConfig, TFExampleRecord
 
-from airflow_provider_mlpipe.exceptions import UserCodeError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.user_code import load_function
 
 
@@ -138,9 +138,18 @@ class SavedGraph:
     user_module: UserModule
 
     def apply(self, batch: pa.RecordBatch) -> dict[str, Any]:
-        """Return the graph's outputs for a batch of rows, as eager tensors."""
+        """Return the graph's outputs for a batch of rows, as eager tensors.
+
+        Raises InvalidInputError for rows that cannot become the tensors that the schema describes.
+        """
         adapter, function = _loaded(self)
-        return function(adapter.ToBatchTensors(batch))
+        try:
+            features = adapter.ToBatchTensors(batch)
+        except ValueError as error:
+            raise InvalidInputError(
+                f"{error}: {error.__cause__}; correct the data, or the tensor_representation_group of the schema"
+            ) from error
+        return function(features)
 
 
 @functools.lru_cache(maxsize=1)
