@@ -125,7 +125,7 @@ def _rows_checked_on_error(reader: Reader) -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.OpError:
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError):
         for patterns, schema in reader.created:
             check_rows(patterns, schema)
         raise
