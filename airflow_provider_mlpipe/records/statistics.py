@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from airflow_provider_mlpipe.artifacts import ExampleStatistics
+from airflow_provider_mlpipe.artifacts import Artifact, ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage.layout import split_folder
 
@@ -41,11 +41,11 @@ def has_examples(found: statistics_pb2.DatasetFeatureStatisticsList) -> bool:
     return any(dataset.num_examples for dataset in found.datasets)
 
 
-def check_examples(found: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList], where: str) -> None:
-    """Log a warning of each split without examples; raise InvalidInputError, with `where`, if no split has any."""
+def check_examples(of: Artifact, found: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]) -> None:
+    """Log a warning of each split without examples; raise InvalidInputError, with the artifact, if no split has any."""
     without = [split for split, statistics in found.items() if not has_examples(statistics)]
     if len(without) == len(found):
-        raise InvalidInputError(f"{where}: no split has any example ({', '.join(without)}); check the data")
+        raise InvalidInputError(f"{of.uri}: no split has any example ({', '.join(without)}); check the data")
     for split in without:
         log.warning("split %s has no examples", split)
 

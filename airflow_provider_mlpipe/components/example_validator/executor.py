@@ -47,7 +47,7 @@ def run(
     _check_environment(environment, expected)
     described: dict[str, Described] = {}
     statistics_of = {split: read_statistics(statistics, split) for split in splits}
-    check_examples(statistics_of, statistics.uri)
+    check_examples(statistics, statistics_of)
     for split, given in statistics_of.items():
         found = tfdv.validate_statistics(given, expected, environment)
         folder = split_folder(anomalies, split)

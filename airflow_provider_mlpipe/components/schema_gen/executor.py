@@ -31,7 +31,7 @@ def run(
     """
     splits = select_splits(statistics, exclude_splits, "exclude_splits")
     found = {split: read_statistics(statistics, split) for split in splits}
-    check_examples(found, statistics.uri)
+    check_examples(statistics, found)
     found = {split: given for split, given in found.items() if has_examples(given)}
     inferred = infer(found, infer_feature_shape)
     log.info("inferred %d features from %s", len(inferred.feature), ", ".join(found))

@@ -64,7 +64,7 @@ def run(
     except (RuntimeError, TypeError) as error:  # of the decoder, and of TFDV's generators
         mixed = next(filter(None, (mixed_types(examples, split) for split in splits)), None)
         raise mixed or error from error
-    check_examples(found, examples.uri)
+    check_examples(examples, found)
     _look_for(options[splits[0]].feature_allowlist or (), found)
     for split in splits:
         _publish(examples, statistics, split, found[split], rates[split])
