@@ -16,6 +16,7 @@ from airflow_provider_mlpipe.storage.layout import folder_of, split_folder
 log = logging.getLogger(__name__)
 
 SCHEMA_FILE = "schema.pbtxt"
+PAYLOAD_FORMAT = "FORMAT_TF_EXAMPLE"
 
 
 def read_schema(schema: Schema) -> schema_pb2.Schema:
@@ -37,8 +38,11 @@ def write_schema(schema: Schema, content: schema_pb2.Schema) -> None:
 def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) -> list[str]:
     """Check the split names of `parameter`, and return them in their order, each once.
 
-    Raises InvalidInputError, with the known splits, when a name is unknown or there are no names.
+    Raises InvalidInputError, with the known splits, when a name is unknown or there are no names, and for Examples
+    whose records are no tf.Examples.
     """
+    if isinstance(artifact, Examples):
+        check_payload(artifact)
     known = artifact.properties.get("splits", [])
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -58,8 +62,22 @@ def check_not_empty(examples: Examples, counts: Mapping[str, int]) -> None:
         log.warning("The split %r of %s has no records", split, folder_of(examples))
 
 
+def check_payload(examples: Examples) -> None:
+    """Raise InvalidInputError for records other than tf.Examples: read as such, they would lose features."""
+    payload = examples.properties.get("payload_format")
+    if payload not in (None, "", PAYLOAD_FORMAT):
+        raise InvalidInputError(
+            f"{examples.uri} has the payload_format {payload!r}, but only {PAYLOAD_FORMAT} can be read; convert the "
+            "records to tf.Examples"
+        )
+
+
 def split_files(examples: Examples, split: str) -> list[Path]:
-    """List the record files of a split in the order of their names; raises InvalidInputError if there are none."""
+    """List the record files of a split in the order of their names.
+
+    Raises InvalidInputError if there are none, or if their records are no tf.Examples.
+    """
+    check_payload(examples)
     folder = split_folder(examples, split)
     files = sorted(path for path in folder.glob("*.gz") if path.is_file())
     if not files:

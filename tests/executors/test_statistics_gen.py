@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,6 +144,23 @@ def test_a_split_without_examples(generate: Callable[..., Any], write_penguins: 
     with pytest.raises(InvalidInputError, match=r"no split has any example \(eval\); check the data"):
         generate(examples=examples, exclude_splits=["train"])
     assert read(generate(examples=examples, exclude_splits=["eval"])[1], "train").num_examples == 3
+
+
+def test_records_that_are_no_tf_examples_are_refused(generate: Callable[..., Any], penguin_examples: Examples) -> None:
+    from airflow_provider_mlpipe.records.inputs import named_splits, split_files
+
+    sequences = dataclasses.replace(
+        penguin_examples,
+        properties={**penguin_examples.properties, "payload_format": "FORMAT_TF_SEQUENCE_EXAMPLE"},
+    )
+    readers: list[Callable[[], object]] = [
+        lambda: generate(examples=sequences),
+        lambda: split_files(sequences, "train"),  # Transform, Evaluator
+        lambda: named_splits(sequences, ["train"], parameter="train_args.splits"),  # Trainer
+    ]
+    for read_them in readers:
+        with pytest.raises(InvalidInputError, match="'FORMAT_TF_SEQUENCE_EXAMPLE', but only FORMAT_TF_EXAMPLE can be"):
+            read_them()
 
 
 @pytest.mark.parametrize("rows", [20, 16_000, 20_000], ids=["in a piece", "between batches", "in a batch"])

@@ -27,6 +27,7 @@ from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, 
 from airflow_provider_mlpipe.records.csv_text import doubts
 from airflow_provider_mlpipe.records.engine import map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
+from airflow_provider_mlpipe.records.inputs import PAYLOAD_FORMAT
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.splits import HashSplit
@@ -65,7 +66,7 @@ def run(
         "splits": list(writers),
         "span": 0,
         "version": 0,
-        "payload_format": "FORMAT_TF_EXAMPLE",
+        "payload_format": PAYLOAD_FORMAT,
         "file_format": "tfrecords_gzip",
         "record_counts": counts,
     }
