@@ -49,6 +49,9 @@ _PYTHON: dict[PropertyType, tuple[type, ...]] = {
 }
 
 
+_EXACT_IN_DOUBLE = 2**53
+
+
 class ArtifactState(str, Enum):
     """PENDING (not published yet, without a row), LIVE, or MISSING or DELETED (its files are gone)."""
 
@@ -114,6 +117,14 @@ class Artifact:
                 raise InvalidValueError(
                     f"property {name!r} of {self.TYPE_NAME} is declared {declared.value}, got {type(value).__name__}"
                 )
+        object.__setattr__(
+            self, "properties", {name: self._stored(name, self.properties[name]) for name in self.properties}
+        )
+
+    def _stored(self, name: str, value: PropertyValue) -> PropertyValue:
+        """The value as the store returns it: an int that is declared DOUBLE is a float there."""
+        is_exact_int = isinstance(value, int) and abs(value) <= _EXACT_IN_DOUBLE
+        return float(value) if self.PROPERTIES[name] is PropertyType.DOUBLE and is_exact_int else value
 
     @classmethod
     def type_names(cls) -> list[str]:

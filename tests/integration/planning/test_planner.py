@@ -15,7 +15,7 @@ from named_runs import named_run
 from planned import Pipeline
 from rights import closed
 
-from airflow_provider_mlpipe.artifacts import ArtifactState, Examples, Model
+from airflow_provider_mlpipe.artifacts import ArtifactState, Examples, Model, PropertyType
 from airflow_provider_mlpipe.caching import libraries
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator
@@ -239,6 +239,23 @@ def test_a_new_span_is_told(pipeline: Pipeline, tmp_path: Path) -> None:
         assert nodes["examples"].is_skipped
         assert nodes["Use"].reason == ("first run" if span == 4 else "input examples: span 5 is new")
         pipeline.run(dag, f"span {span}")
+
+
+def test_a_double_that_is_given_as_an_int_is_the_same(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+
+    class Scored(Examples):
+        PROPERTIES = Examples.PROPERTIES | {"score": PropertyType.DOUBLE}
+
+    def dag(score: float) -> DAG:
+        importer = ImporterOperator(
+            source_uri=str(tmp_path / "data"), artifact_type=Scored, properties={"score": score}, task_id="examples"
+        )
+        return pipeline.dag(importer, parts.UseOperator(examples=importer.outputs["result"]))
+
+    pipeline.run(dag(1))
+    assert pipeline.plan(dag(1))["Use"].verdict is Verdict.HIT
+    assert pipeline.plan(dag(1.0))["Use"].verdict is Verdict.HIT
 
 
 def test_what_is_below_another_kind_of_task_is_unknown(pipeline: Pipeline) -> None:
