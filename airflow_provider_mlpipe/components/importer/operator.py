@@ -14,6 +14,9 @@ from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Ignored
 
+_FILES = {"Schema": "schema.pbtxt", "HyperParameters": "best_hyperparameters.txt"}
+"""What readers of a type that is a single file call it."""
+
 
 class ImporterOperator(ResolvingOperator):
     """Registers an existing folder as an artifact, without copying it.
@@ -59,6 +62,11 @@ class ImporterOperator(ResolvingOperator):
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
         """Return the folder as an artifact with its content digest."""
         uri = Path(run.parameters["source_uri"])
+        if uri.is_file():
+            raise InvalidInputError(
+                f"{run.component_id}.source_uri: {uri} is a file, but an artifact is a folder: put the file into "
+                f"a folder of its own{self._under_its_name()}, and give that"
+            )
         if not uri.is_dir():
             raise InvalidInputError(f"{run.component_id}.source_uri: {uri} is not a folder")
         computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external=run.external)
@@ -70,3 +78,7 @@ class ImporterOperator(ResolvingOperator):
         )
         start = driver.execution_start(run, computed)
         return Resolution(start=start, outputs={"result": [artifact]}, reuse=not run.parameters["reimport"])
+
+    def _under_its_name(self) -> str:
+        name = _FILES.get(self.output_types()["result"].TYPE_NAME)
+        return f", under the name {name}" if name else ""

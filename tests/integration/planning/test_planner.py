@@ -258,6 +258,15 @@ def test_a_double_that_is_given_as_an_int_is_the_same(pipeline: Pipeline, tmp_pa
     assert pipeline.plan(dag(1.0))["Use"].verdict is Verdict.HIT
 
 
+def test_a_file_is_no_artifact(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "my.pbtxt").touch()
+    dag = pipeline.dag(ImporterOperator(source_uri=str(tmp_path / "my.pbtxt"), artifact_type="Schema"))
+    with pytest.raises(
+        InvalidInputError, match=r"Importer.source_uri: .* is a file, .*, under the name schema\.pbtxt, and"
+    ):
+        pipeline.run(dag)
+
+
 def test_what_is_below_another_kind_of_task_is_unknown(pipeline: Pipeline) -> None:
     pipeline.run(pipeline.dag(*make_and_use()))
     dag = pipeline.dag(*make_and_use())
