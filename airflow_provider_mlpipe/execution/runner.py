@@ -44,6 +44,8 @@ from airflow_provider_mlpipe.storage.layout import folder_of, root_of
 
 _WITHOUT_OUTPUT = Produced()
 _MAX_MESSAGE = 1 << 16
+_NOISE = "Setting to DenseTensor."
+"""The end of a message of tfx-bsl's, four lines for each feature whenever it reads a schema."""
 
 
 def main(request: str, answer: str, connection: str) -> NoReturn:
@@ -55,6 +57,8 @@ def prepare() -> None:
     """Sets up the interpreter; must run before any heavy import."""
     import_from_source()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not str(record.msg).endswith(_NOISE))
 
 
 def run(request: str, answer: str) -> NoReturn:
