@@ -120,8 +120,8 @@ class Plan:
 
     @property
     def is_final(self) -> bool:
-        """Whether recording cannot change a decision, because no node searches the store."""
-        return not any(_searches(self._tasks[task_id]) for task_id in self._nodes)
+        """Whether recording cannot change a decision."""
+        return not any(self._finds_what_is_recorded(task_id) for task_id in self._nodes)
 
     def commit(self, *, clear: int) -> bool:
         """Records every outcome and the plan itself in one transaction; False if another process did it first."""
@@ -133,7 +133,7 @@ class Plan:
 
     def _recorded(self, task_id: str) -> PlannedTask:
         task, execution_id = self._tasks[task_id], None
-        if any(_searches(self._tasks[other]) for other in [task_id, *self._above(task_id)]):
+        if any(self._finds_what_is_recorded(other) for other in [task_id, *self._above(task_id)]):
             self._decide(task)
         node = self._nodes[task_id]
         if node.outcome is not None and node.is_settled:
@@ -162,6 +162,11 @@ class Plan:
         assert node.outcome.cached is not None
         self._store.mark_missing(node.outcome.lost)
         return publisher.publish_hit(self._store, start, node.outcome.cached.execution_id)
+
+    def _finds_what_is_recorded(self, task_id: str) -> bool:
+        """Whether it searches the store, and a node above it publishes there with the plan."""
+        above = (self._nodes.get(other) for other in self._above(task_id))
+        return _searches(self._tasks[task_id]) and any(node is not None and node.outcome is not None for node in above)
 
     def _decide(self, task: Any) -> None:
         self._nodes[task.task_id] = self._with_skip(task, self._node(task))

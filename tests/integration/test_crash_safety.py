@@ -13,6 +13,7 @@ import pytest
 from bench import Bench
 from held import BEFORE_THE_LAUNCH
 from light_parent import light_parent, start, stopped_afterwards
+from named_runs import named_run
 from processes import kill_postgres
 from waiting import wait_for
 
@@ -165,8 +166,7 @@ def test_workers_have_time_to_speak_after_postgres_was_away(own_server: Embedded
     store, connection = MetadataStore(own_server.dsn("store")), Connection(own_server.dsn("store"))
     start = ExecutionStart(
         component_type="Any",
-        pipeline="d",
-        run_id="before",
+        run=named_run("d", "before"),
         component_id="any",
         fingerprint="f",
         fingerprint_parts={},
@@ -183,7 +183,7 @@ def test_workers_have_time_to_speak_after_postgres_was_away(own_server: Embedded
     assert store.is_under_way(claim.execution_id)
     assert store.abandon_stale(STALE_AFTER) == []
     with pytest.raises(InProgressError):
-        store.start_execution(replace(start, run_id="after"))
+        store.start_execution(replace(start, run=named_run("d", "after")))
     assert store.abandon_stale(timedelta(milliseconds=1)) == [claim.execution_id]  # the server is up for longer
     with pytest.raises(LostClaimError, match="no heartbeat since"):
         store.heartbeat(claim)

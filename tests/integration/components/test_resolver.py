@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
+from named_runs import named_run
 from planned import Pipeline
 from rights import closed
 
@@ -16,7 +17,6 @@ from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, Model, Mo
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator, Strategy
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, TransientError
 from airflow_provider_mlpipe.metadata.store import ExecutionStart
-from airflow_provider_mlpipe.planning import planner
 from airflow_provider_mlpipe.planning.planner import PlannedNode, Verdict
 from airflow_provider_mlpipe.storage.digests import tree_summary
 
@@ -50,8 +50,7 @@ def models(pipeline: Pipeline) -> list[Artifact]:
 def start(run_id: str, inputs: dict[str, list[int]]) -> ExecutionStart:
     return ExecutionStart(
         component_type="Any",
-        pipeline="d",
-        run_id=run_id,
+        run=named_run("d", run_id),
         component_id="any",
         fingerprint="",
         fingerprint_parts={},
@@ -106,8 +105,7 @@ def test_what_is_lost_is_marked_by_the_plan_that_passes_over_it(
     pipeline: Pipeline, models: list[Artifact], strategy: Strategy
 ) -> None:
     shutil.rmtree(models[0].uri)
-    nodes = list(pipeline.plan(resolver(pipeline, strategy)).values())
-    planner.commit(pipeline.store, nodes, pipeline="d", run_id="next", clear=0)
+    assert pipeline.draft(resolver(pipeline, strategy)).commit(clear=0)
     assert states(pipeline, models)[0] is ArtifactState.MISSING
 
 
@@ -127,7 +125,7 @@ def test_an_older_one_is_not_taken_for_one_out_of_reach(
         (tmp_path / "elsewhere").rename(pipeline.root)
     else:
         with closed(Path(models[0].uri)):
-            assert planned(pipeline, strategy).verdict is Verdict.RUN
+            assert planned(pipeline, strategy).verdict is Verdict.FAILS
             with pytest.raises(error, match="Let this user read it"):
                 named(pipeline, strategy)
     assert states(pipeline, models) == [ArtifactState.LIVE] * 3

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Param
 from airflow.sdk.exceptions import AirflowFailException
+from named_runs import named_run
 from parts import MakeOperator
 from planned import Pipeline
 
@@ -25,7 +26,7 @@ def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
 
 def execute(pipeline: Pipeline, params: dict[str, Any], **parameters: Any) -> dict[str, Any]:
     """What the task of a Make with these parameters returns in a run with these Params."""
-    context = preview_context(pipeline.dag(MakeOperator(), params=params), {}, run_id="run")
+    context = preview_context(pipeline.dag(MakeOperator(), params=params), {}, run=named_run("d", "run"))
     with DAG("d", schedule=None):
         make = MakeOperator(task_id="rendered", pipeline_root=str(pipeline.root), **parameters)
     task = make.prepare_for_execution()
