@@ -16,6 +16,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
 from airflow_provider_mlpipe.records.dense import first_misfit
 from airflow_provider_mlpipe.records.inputs import split_files
+from airflow_provider_mlpipe.records.mixed_types import mixed_types
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 from airflow_provider_mlpipe.storage.layout import split_of
@@ -154,16 +155,19 @@ class RecordChunk:
         try:
             return _decode(records, self.schema)
         except RuntimeError as error:
-            found = next(self._faults(), f": {error}")
-            raise InvalidInputError(f"{self.path}{found}; correct the data, or the schema") from error
+            raise self._fault() or InvalidInputError(f"{self.path}: {error}; correct the data") from error
 
-    def _faults(self) -> Iterator[str]:
-        """Describe each record that cannot be decoded even by itself."""
-        for number, record in enumerate(itertools.chain.from_iterable(self.records), start=self.before + 1):
+    def _fault(self) -> InvalidInputError | None:
+        """The first record that cannot be decoded even by itself, or else with those before it."""
+        split, first = split_of(self.path), self.before + 1
+        for number, record in enumerate(itertools.chain.from_iterable(self.records), start=first):
             try:
                 _decode([record], self.schema)
             except RuntimeError as error:
-                yield f", row {number:,} of the split {split_of(self.path)!r}: {error}"
+                return InvalidInputError(
+                    f"{self.path}, row {number:,} of the split {split!r}: {error}; correct the data, or the schema"
+                )
+        return mixed_types(itertools.chain.from_iterable(self.records), str(self.path), split, first=first)
 
 
 def _decode(records: Sequence[bytes], schema: bytes | None = None) -> pa.RecordBatch:

@@ -53,13 +53,13 @@ def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) ->
     return list(dict.fromkeys(names))
 
 
-def check_not_empty(examples: Examples, counts: Mapping[str, int]) -> None:
-    """Warn of each split without records; raises InvalidInputError if no split has any. `counts` are by split."""
+def check_not_empty(artifact: Artifact, counts: Mapping[str, int]) -> None:
+    """Warn of each split without examples; raises InvalidInputError if no split has any. `counts` are by split."""
     empty = [split for split, count in counts.items() if not count]
     if len(empty) == len(counts):
-        raise InvalidInputError(f"{examples.uri}: no split has a record: {', '.join(empty)}; look at their source")
+        raise InvalidInputError(f"{artifact.uri}: no split has any example ({', '.join(empty)}); check the data")
     for split in empty:
-        log.warning("The split %r of %s has no records", split, folder_of(examples))
+        log.warning("split %s of %s has no examples", split, folder_of(artifact))
 
 
 def check_payload(examples: Examples) -> None:

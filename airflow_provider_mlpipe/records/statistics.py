@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from google.protobuf.message import DecodeError
@@ -10,9 +9,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.inputs import check_not_empty
 from airflow_provider_mlpipe.storage.layout import split_folder
-
-log = logging.getLogger(__name__)
 
 STATISTICS_FILE = "FeatureStats.pb"
 _ALL_ROWS = "All Examples"
@@ -43,11 +41,8 @@ def has_examples(found: statistics_pb2.DatasetFeatureStatisticsList) -> bool:
 
 def check_examples(of: Artifact, found: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]) -> None:
     """Log a warning of each split without examples; raise InvalidInputError, with the artifact, if no split has any."""
-    without = [split for split, statistics in found.items() if not has_examples(statistics)]
-    if len(without) == len(found):
-        raise InvalidInputError(f"{of.uri}: no split has any example ({', '.join(without)}); check the data")
-    for split in without:
-        log.warning("split %s has no examples", split)
+    counts = {split: sum(dataset.num_examples for dataset in each.datasets) for split, each in found.items()}
+    check_not_empty(of, counts)
 
 
 def write_statistics(

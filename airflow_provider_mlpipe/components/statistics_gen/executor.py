@@ -20,13 +20,13 @@ from airflow_provider_mlpipe.components.statistics_gen.kernel import (
     StatisticsKernel,
     beam_only,
 )
-from airflow_provider_mlpipe.components.statistics_gen.mixed_types import mixed_types
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import MIB, memory_mb, run_kernels
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.mixed_types import mixed_types_of
 from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics import check_examples, read_statistics, write_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
@@ -62,7 +62,7 @@ def run(
     try:
         found = _compute(examples, options, rates, context)
     except (RuntimeError, TypeError) as error:  # of the decoder, and of TFDV's generators
-        mixed = next(filter(None, (mixed_types(examples, split) for split in splits)), None)
+        mixed = next(filter(None, (mixed_types_of(examples, split) for split in splits)), None)
         raise mixed or error from error
     check_examples(examples, found)
     _look_for(options[splits[0]].feature_allowlist or (), found)

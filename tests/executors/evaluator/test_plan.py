@@ -200,7 +200,7 @@ def test_without_metrics_examples_are_counted_with_a_warning(three: Examples, tm
 
 def test_no_example_at_all_is_an_error(three: Examples, tmp_path: Path) -> None:
     given = {"examples": three, "model": save_model(tmp_path / "model", {"y": ("x", 1)})}
-    with pytest.raises(InvalidInputError, match="no split has a record: none; look at their source"):
+    with pytest.raises(InvalidInputError, match=r"no split has any example \(none\); check the data"):
         evaluate(tmp_path / "evaluated", by_label(), **given, example_splits=["none"])
 
 

@@ -247,14 +247,14 @@ def test_rows_that_fit_the_schema_are_read(schema: str, sidecar: bool, tmp_path:
     ("schema", "words"),
     [
         ('feature { name: "number" type: INT }', r", row 2 of the split 'train': .*expected int64_list, found float"),
-        ("", ": .*expected int64_list, found float_list"),
+        ("", ", split 'train': feature 'number' is INT, but FLOAT in record 2"),
     ],
 )
 def test_records_of_another_type_are_named(schema: str, words: str, tmp_path: Path) -> None:
     numbers = [pa.RecordBatch.from_pydict({"number": [number]}) for number in (1, 2.5)]
     made = of_records(tmp_path, [record for one in numbers for record in encode_examples(one).to_pylist()])
     serialized = text_format.Parse(schema, schema_pb2.Schema()).SerializeToString() if schema else None
-    with pytest.raises(InvalidInputError, match=f"Split-train/{FILE_NAME}{words}.*; correct the data, or the schema"):
+    with pytest.raises(InvalidInputError, match=f"Split-train/{FILE_NAME}{words}"):
         read(example_sources(made, "train", schema=serialized))
 
 
