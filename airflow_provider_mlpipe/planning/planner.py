@@ -273,7 +273,7 @@ def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
 
 
 def _what_only_its_task_knows(task: NodeOperator) -> str | None:
-    if task.params:
+    if "params" in {**task.dag.default_args, **task.given_arguments}:  # its `params` has those of the DAG, too
         return "it has Params of its own"
     environment = task.get_template_env()
     for name in task.template_fields:

@@ -24,6 +24,7 @@ from airflow_provider_mlpipe.metadata.connection import Connection, make_dsn
 from airflow_provider_mlpipe.metadata.store import ExecutionState
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
+from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.planning.planner import PlannedNode, Verdict
 from airflow_provider_mlpipe.planning.preview import preview_context
 
@@ -70,7 +71,7 @@ def test_a_first_run_runs_and_what_is_below_is_unknown(pipeline: Pipeline) -> No
 
 def test_the_same_again_is_all_hits_and_skipped(pipeline: Pipeline) -> None:
     pipeline.run(pipeline.dag(*make_and_use()))
-    nodes = pipeline.plan(pipeline.dag(*make_and_use()))
+    nodes = pipeline.plan(pipeline.dag(*make_and_use(text=RuntimeParameter("text", str, "hello"))))
     assert verdicts(nodes) == {"Make": "hit", "Use": "hit"}
     assert nodes["Make"].reason == "equal to execution 1"
     assert all(node.is_skipped for node in nodes.values())
