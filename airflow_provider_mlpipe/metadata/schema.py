@@ -21,9 +21,10 @@ def newest_version() -> str:
 def upgrade(dsn: str) -> None:
     """Create or upgrade the schema in one transaction.
 
-    Several processes may call it at once: an advisory lock orders them. Raises StoreUnavailableError,
-    SchemaVersionError when the schema is newer than this code, and InvalidInputError when the database's encoding is
-    not UTF-8.
+    Several processes may call it at once: an advisory lock orders them. If the schema is current already, nothing is
+    done, and the user needs only the right to read. Raises StoreUnavailableError, SchemaVersionError when the schema is
+    newer than this code, and InvalidInputError when the database's encoding is not UTF-8 or the user may not create the
+    schema or its tables.
     """
     # Imported here: only `airflow mlpipe db` needs them, and the import takes longer than a cached component.
     from alembic import command
@@ -34,7 +35,10 @@ def upgrade(dsn: str) -> None:
     try:
         if (found := _version(connection)) and found > newest_version():
             raise _newer(found)
+        if found == newest_version():
+            return
         _check_encoding(connection)
+        _check_rights(connection)
     finally:
         connection.close()
     config = Config()
@@ -75,6 +79,25 @@ def _check_encoding(connection: Connection) -> None:
         raise InvalidInputError(
             f"the database {row['database']!r} has the encoding {row['encoding']}, but names and paths need UTF8. "
             "Create it with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, or with --create-database"
+        )
+
+
+def _check_rights(connection: Connection) -> None:
+    (row,) = connection.run(
+        "SELECT current_database() AS database, current_user AS role, to_regnamespace('mlpipe') IS NULL AS missing, "
+        "has_database_privilege(current_database(), 'CREATE') AS may_create_schemas, "
+        "has_schema_privilege(to_regnamespace('mlpipe'), 'CREATE') AS may_create_tables"
+    )
+    role, database = row["role"], row["database"]
+    if row["missing"] and not row["may_create_schemas"]:
+        raise InvalidInputError(
+            f"the user {role!r} may not create the schema mlpipe in the database {database!r}. "
+            f'Ask a database administrator to run there: CREATE SCHEMA mlpipe AUTHORIZATION "{role}"'
+        )
+    if not row["missing"] and not row["may_create_tables"]:
+        raise InvalidInputError(
+            f"the user {role!r} may not create tables in the schema mlpipe of the database {database!r}. "
+            "Upgrade as the user who owns the schema"
         )
 
 

@@ -17,7 +17,9 @@ def run() -> None:
     with engine.begin() as connection:
         # Alembic reads the version only after this, so a second process finds that the schema is upgraded.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        connection.execute(text("CREATE SCHEMA IF NOT EXISTS mlpipe"))
+        # IF NOT EXISTS would need the right to create schemas although the schema is there.
+        if connection.scalar(text("SELECT to_regnamespace('mlpipe') IS NULL")):
+            connection.execute(text("CREATE SCHEMA mlpipe"))
         # In a schema of its own: Airflow's own table is also named alembic_version.
         context.configure(connection=connection, version_table_schema="mlpipe")
         with context.begin_transaction():

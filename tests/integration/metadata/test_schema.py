@@ -18,6 +18,17 @@ def empty(postgres_server):
     postgres_server.drop_database("empty")
 
 
+@pytest.fixture
+def modest(postgres_server, empty):
+    """The empty database, and its address for a user who may not create schemas there."""
+    connection = Connection(empty)
+    connection.run("CREATE ROLE modest LOGIN PASSWORD 'x'")
+    yield connection, f"postgresql://modest:x@127.0.0.1:{postgres_server.port}/empty"
+    connection.run("DROP OWNED BY modest CASCADE")
+    connection.run("DROP ROLE modest")
+    connection.close()
+
+
 def _set_version(connection, version):
     connection.run("UPDATE mlpipe.alembic_version SET version_num = %(version)s", {"version": version})
 
@@ -44,6 +55,26 @@ def test_a_database_that_does_not_hold_utf8_is_refused(postgres_server, connecti
     with pytest.raises(InvalidInputError, match=r"'ascii' has the encoding SQL_ASCII.*--create-database"):
         schema.upgrade(postgres_server.dsn("ascii"))
     postgres_server.drop_database("ascii")
+
+
+def test_who_owns_the_schema_needs_no_other_right(modest):
+    connection, dsn = modest
+    with pytest.raises(InvalidInputError, match=r"'modest' may not.*'empty'.*run there: CREATE SCHEMA mlpipe AUTH"):
+        schema.upgrade(dsn)
+    connection.run('CREATE SCHEMA mlpipe AUTHORIZATION "modest"')
+    schema.upgrade(dsn)
+    schema.check(dsn)
+
+
+def test_an_upgrade_of_what_is_current_only_reads(modest, empty):
+    connection, dsn = modest
+    connection.run("CREATE SCHEMA mlpipe")
+    connection.run("GRANT USAGE ON SCHEMA mlpipe TO modest")
+    with pytest.raises(InvalidInputError, match=r"may not create tables in the schema mlpipe.*who owns the schema"):
+        schema.upgrade(dsn)
+    schema.upgrade(empty)
+    connection.run("GRANT SELECT ON ALL TABLES IN SCHEMA mlpipe TO modest")
+    schema.upgrade(dsn)
 
 
 def test_nothing_is_made_outside_the_schema(empty):
