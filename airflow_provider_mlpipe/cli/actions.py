@@ -66,10 +66,10 @@ def _leave(error: MlpipeError) -> NoReturn:
 @_command
 def db_upgrade(args: Namespace) -> None:
     """`airflow mlpipe db upgrade`."""
-    dsn = MlpipeHook(args.conn_id).dsn
-    if args.create_database and create_database(dsn):
+    address = MlpipeHook(args.conn_id).address
+    if args.create_database and create_database(address):
         print("Created the database.")
-    schema.upgrade(dsn)
+    schema.upgrade(address)
     print(f"The metadata schema is at version {schema.newest_version()}.")
 
 

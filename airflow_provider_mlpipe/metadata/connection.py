@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg2
@@ -33,6 +36,31 @@ _DEFAULTS = {
     "tcp_user_timeout": "60000",
 }
 
+_SWITCHES = frozenset({"gssdelegation", "keepalives", "replication", "requiressl", "sslcompression", "sslsni"})
+"""libpq's settings that are 1 or 0."""
+
+_OF_PSYCOPG2 = frozenset({"dsn", "database"})
+"""What psycopg2 takes besides libpq's settings."""
+
+# How libpq says that it does not take the value of a setting. The server's own messages begin with FATAL there.
+_REFUSED_SETTING = re.compile(r"(?:^|failed: )(?P<problem>invalid .*)")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the store is: a libpq connection string or URL.
+
+    `source` is how errors name the place that says so.
+    """
+
+    dsn: str = field(repr=False)  # it may contain a password
+    source: str = "the store's address"
+
+    @staticmethod
+    def of(given: str | Address) -> Address:
+        """An address as it is, and that of a connection string."""
+        return given if isinstance(given, Address) else Address(given)
+
 
 class _Session(threading.local):
     """A thread's open connection."""
@@ -47,17 +75,43 @@ def make_dsn(**keywords: str | int) -> str:
     return str(extensions.make_dsn(**{keyword: str(value) for keyword, value in keywords.items()}))
 
 
-def create_database(dsn: str) -> bool:
-    """Create the database that `dsn` names, over the database `postgres`; return False if it exists already.
+def libpq_value(setting: str, value: object) -> str:
+    """Return the value of a libpq setting as libpq reads it; the value comes from JSON.
 
-    Raises StoreUnavailableError, and InvalidInputError when `dsn` names no database or the user may not create one.
+    Raises InvalidInputError, which says what is wrong and what to do, for a setting that libpq does not have, and for
+    a value that is neither text nor a number, nor a boolean where libpq takes 1 or 0.
     """
-    if _answers(Connection(dsn)):
+    if setting in _OF_PSYCOPG2 or not _is_setting(setting):
+        raise InvalidInputError(f"{setting!r} is no setting of libpq: remove it, or write libpq's name of it")
+    if isinstance(value, bool) and setting in _SWITCHES:
+        return str(int(value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InvalidInputError(
+            f"{setting!r} is {json.dumps(value)}, which libpq does not take: write the value as text, or remove it"
+        )
+    return str(value)
+
+
+def _is_setting(name: str) -> bool:
+    try:
+        extensions.make_dsn(**{name: ""})
+    except psycopg2.ProgrammingError:
         return False
-    name = extensions.parse_dsn(dsn).get("dbname")
+    return True
+
+
+def create_database(address: str | Address) -> bool:
+    """Create the database that an address names, over the database `postgres`; return False if it exists already.
+
+    Raises StoreUnavailableError, and InvalidInputError when no database is named or the user may not create one.
+    """
+    address = Address.of(address)
+    if _answers(Connection(address)):
+        return False
+    name = extensions.parse_dsn(address.dsn).get("dbname")
     if not name:
-        raise InvalidInputError("the connection names no database: enter its name in the field Database")
-    connection = Connection(make_dsn(dsn=dsn, dbname="postgres"))
+        raise InvalidInputError(f"{address.source} names no database: enter its name in the field Database")
+    connection = Connection(replace(address, dsn=make_dsn(dsn=address.dsn, dbname="postgres")))
     statement = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
     try:
         connection.run(statement)
@@ -91,18 +145,13 @@ class Connection:
     **So every statement outside a transaction must be idempotent**. The store's are, because of the claim token.
     """
 
-    def __init__(self, dsn: str) -> None:
-        """Take a libpq connection string or URL.
+    def __init__(self, address: str | Address) -> None:
+        """Take an address, or a libpq connection string or URL.
 
         Raises InvalidInputError when it is neither. The message does not repeat it, since it may contain a password.
         """
-        try:
-            self._arguments = _DEFAULTS | extensions.parse_dsn(dsn)
-        except psycopg2.ProgrammingError:
-            raise InvalidInputError(
-                "the store's address is not a Postgres connection string; expected e.g. "
-                "postgresql://user@host:5432/dbname"
-            ) from None
+        self._address = Address.of(address)
+        self._arguments = _arguments(self._address)
         self._session = _Session()
 
     def run(self, statement: str | sql.Composable, parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -171,12 +220,21 @@ class Connection:
         try:
             raw: extensions.connection = psycopg2.connect(**self._arguments)
         except psycopg2.OperationalError as error:
-            raise StoreUnavailableError(
-                f"cannot connect to the metadata store at {self._where}: {_text(error)}. "
-                "Check that Postgres runs there and that the Airflow connection names it"
-            ) from error
+            raise self._unconnected(_text(error)) from error
         raw.autocommit = True
         return raw
+
+    def _unconnected(self, text: str) -> MlpipeError:
+        """The error when libpq could not connect and said `text`."""
+        if refused := _REFUSED_SETTING.search(text):
+            return InvalidInputError(
+                f"{self._address.source} has a setting that libpq does not take: {refused['problem']}. "
+                "Correct it in the connection's fields or its extra"
+            )
+        return StoreUnavailableError(
+            f"cannot connect to the metadata store at {self._where}: {text}. "
+            "Check that Postgres runs there and that the Airflow connection names it"
+        )
 
     def _send(
         self, raw: extensions.connection, statement: str | sql.Composable, parameters: Mapping[str, Any] | None
@@ -208,6 +266,15 @@ class Connection:
         known = self._arguments
         host, port, database = known.get("host", "local socket"), known.get("port", "5432"), known.get("dbname", "")
         return f"{host}:{port}, database {database!r}"
+
+
+def _arguments(address: Address) -> dict[str, Any]:
+    try:
+        return _DEFAULTS | extensions.parse_dsn(address.dsn)
+    except psycopg2.ProgrammingError:
+        raise InvalidInputError(
+            f"{address.source} is not a Postgres connection string; expected e.g. postgresql://user@host:5432/dbname"
+        ) from None
 
 
 def _is_libpqs_own(error: psycopg2.Error) -> bool:

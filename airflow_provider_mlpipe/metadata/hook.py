@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
+from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.metadata.connection import make_dsn
+from airflow_provider_mlpipe.metadata.connection import Address, libpq_value, make_dsn
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 
@@ -30,11 +32,19 @@ class MlpipeHook(BaseHook):
         return self.store
 
     @functools.cached_property
-    def dsn(self) -> str:
-        """The libpq connection string; extras such as `sslmode` are passed on.
+    def address(self) -> Address:
+        """Where the store is. The connection's extras are passed on to libpq.
 
-        Raises InvalidInputError when Airflow does not know the connection.
+        Raises InvalidInputError when Airflow does not know the connection, or libpq does not take an extra.
         """
+        return self._read()
+
+    @functools.cached_property
+    def store(self) -> MetadataStore:
+        """The store of this connection."""
+        return MetadataStore(self.address)
+
+    def _read(self) -> Address:
         try:
             connection = self.get_connection(self.metadata_conn_id)
         except AirflowNotFoundException as error:
@@ -42,19 +52,11 @@ class MlpipeHook(BaseHook):
                 f"Airflow has no connection {self.metadata_conn_id!r}; make one: airflow connections add "
                 f"{self.metadata_conn_id} --conn-type mlpipe --conn-host HOST --conn-schema DATABASE --conn-login USER"
             ) from error
-        known = {
-            "host": connection.host,
-            "port": connection.port,
-            "user": connection.login,
-            "password": connection.password,
-            "dbname": connection.schema,
-        }
-        return make_dsn(**{key: value for key, value in known.items() if value}, **connection.extra_dejson)
-
-    @functools.cached_property
-    def store(self) -> MetadataStore:
-        """The store of this connection."""
-        return MetadataStore(self.dsn)
+        source = f"the Airflow connection {self.metadata_conn_id!r}"
+        try:
+            return Address(make_dsn(**_settings(connection)), source)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"the extra of {source}: {error}") from error
 
     def test_connection(self) -> tuple[bool, str]:
         """For the "Test" button of Airflow's connection form."""
@@ -63,3 +65,32 @@ class MlpipeHook(BaseHook):
         except Exception as error:  # noqa: BLE001 - the form shows any error
             return False, str(error)
         return True, "The metadata store answers and its schema is current."
+
+
+def _settings(connection: Connection) -> dict[str, str]:
+    """The settings for libpq: a connection's fields and its extra. What is null or empty counts as not given."""
+    fields = {
+        "host": ("Host", connection.host),
+        "port": ("Port", connection.port),
+        "user": ("Login", connection.login),
+        "password": ("Password", connection.password),
+        "dbname": ("Database", connection.schema),
+    }
+    settings = {name: str(value) for name, (_, value) in fields.items() if value}
+    for name, value in _extra(connection).items():
+        if value is None or value == "":
+            continue
+        if name in settings:
+            raise InvalidInputError(f"{name!r} is given in the field {fields[name][0]}, too: remove one of them")
+        settings[name] = libpq_value(name, value)
+    return settings
+
+
+def _extra(connection: Connection) -> Mapping[str, Any]:
+    try:
+        given = json.loads(connection.extra or "{}")
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise InvalidInputError('it is not a JSON object: write it like {"sslmode": "require"}')
+    return connection.extra_dejson  # the same; but Airflow hides its secrets in logs from now on

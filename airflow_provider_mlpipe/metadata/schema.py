@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, SchemaVersionError
-from airflow_provider_mlpipe.metadata.connection import Connection, translated
+from airflow_provider_mlpipe.metadata.connection import Address, Connection, translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _one_at_a_time = threading.Lock()
@@ -18,7 +18,7 @@ def newest_version() -> str:
     return max(path.name[:4] for path in (_MIGRATIONS / "versions").iterdir() if re.match(r"\d{4}_", path.name))
 
 
-def upgrade(dsn: str) -> None:
+def upgrade(address: str | Address) -> None:
     """Create or upgrade the schema in one transaction.
 
     Several processes may call it at once: an advisory lock orders them. If the schema is current already, nothing is
@@ -31,7 +31,7 @@ def upgrade(dsn: str) -> None:
     from alembic.config import Config
     from sqlalchemy.exc import DBAPIError
 
-    connection = Connection(dsn)
+    connection = Connection(address)
     try:
         if (found := _version(connection)) and found > newest_version():
             raise _newer(found)
@@ -43,7 +43,7 @@ def upgrade(dsn: str) -> None:
         connection.close()
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["dsn"] = dsn
+    config.attributes["address"] = address
     with _one_at_a_time:  # Alembic's context is global to the process
         try:
             command.upgrade(config, "head")

@@ -20,7 +20,7 @@ from airflow_provider_mlpipe.exceptions import (
 )
 from airflow_provider_mlpipe.forms import declared_properties, from_row, to_row
 from airflow_provider_mlpipe.metadata import schema, sql
-from airflow_provider_mlpipe.metadata.connection import Connection, Row
+from airflow_provider_mlpipe.metadata.connection import Address, Connection, Row
 from airflow_provider_mlpipe.metadata.rows import (
     CachedExecution,
     Claim,
@@ -77,10 +77,10 @@ class MetadataStore:
     checks the schema's version and may raise SchemaVersionError. Threads and forks may share a store.
     """
 
-    def __init__(self, dsn: str) -> None:
-        """Connect at first use. Raises InvalidInputError when `dsn` is not a Postgres connection string."""
-        self._dsn = dsn
-        self._connection = Connection(dsn)
+    def __init__(self, address: str | Address) -> None:
+        """Connect at first use, to an address or a Postgres connection string; raises InvalidInputError for others."""
+        self._dsn = Address.of(address).dsn
+        self._connection = Connection(address)
 
     def check(self) -> None:
         """Raise SchemaVersionError unless the schema has the version that this code needs."""

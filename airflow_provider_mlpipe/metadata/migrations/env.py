@@ -11,8 +11,8 @@ _LOCK = 6_357_041_928_301  # a random number that no other program uses
 
 
 def run() -> None:
-    """Upgrade the database of the DSN in `config.attributes`."""
-    store = Connection(context.config.attributes["dsn"])
+    """Upgrade the database at the address in `config.attributes`."""
+    store = Connection(context.config.attributes["address"])
     engine = create_engine("postgresql+psycopg2://", creator=store.new_raw, poolclass=pool.NullPool)
     with engine.begin() as connection:
         # Alembic reads the version only after this, so a second process finds that the schema is upgraded.
