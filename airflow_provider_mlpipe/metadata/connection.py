@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -45,16 +46,19 @@ _OF_PSYCOPG2 = frozenset({"dsn", "database"})
 # How libpq says that it does not take the value of a setting. The server's own messages begin with FATAL there.
 _REFUSED_SETTING = re.compile(r"(?:^|failed: )(?P<problem>invalid .*)")
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Address:
     """Where the store is: a libpq connection string or URL.
 
-    `source` is how errors name the place that says so.
+    `source` is how errors name the place that says so. `read_again` asks that place anew, such as for a new password.
     """
 
     dsn: str = field(repr=False)  # it may contain a password
     source: str = "the store's address"
+    read_again: Callable[[], Address] | None = None
 
     @staticmethod
     def of(given: str | Address) -> Address:
@@ -111,7 +115,7 @@ def create_database(address: str | Address) -> bool:
     name = extensions.parse_dsn(address.dsn).get("dbname")
     if not name:
         raise InvalidInputError(f"{address.source} names no database: enter its name in the field Database")
-    connection = Connection(replace(address, dsn=make_dsn(dsn=address.dsn, dbname="postgres")))
+    connection = Connection(replace(address, dsn=make_dsn(dsn=address.dsn, dbname="postgres"), read_again=None))
     statement = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
     try:
         connection.run(statement)
@@ -217,6 +221,28 @@ class Connection:
         return session.raw
 
     def _connected(self) -> extensions.connection:
+        tried = self._arguments
+        try:
+            return self._connect()
+        except StoreUnavailableError:
+            self._read_again()
+            if self._arguments == tried:
+                raise
+            return self._connect()
+
+    def _read_again(self) -> None:
+        """Ask again where the store is: its password may be a new one.
+
+        This is not only done after a refused password: the server says in its own language why it refuses.
+        """
+        if self._address.read_again is None:
+            return
+        try:
+            self._arguments = _arguments(self._address.read_again())
+        except Exception as error:  # noqa: BLE001 - Airflow may be away, too; the first error is the one to raise
+            log.warning("%s could not be read again: %s", self._address.source, error)
+
+    def _connect(self) -> extensions.connection:
         try:
             raw: extensions.connection = psycopg2.connect(**self._arguments)
         except psycopg2.OperationalError as error:

@@ -41,7 +41,7 @@ class MlpipeHook(BaseHook):
 
     @functools.cached_property
     def store(self) -> MetadataStore:
-        """The store of this connection."""
+        """The store of this connection. If it cannot be reached, it reads the connection again."""
         return MetadataStore(self.address)
 
     def _read(self) -> Address:
@@ -54,7 +54,7 @@ class MlpipeHook(BaseHook):
             ) from error
         source = f"the Airflow connection {self.metadata_conn_id!r}"
         try:
-            return Address(make_dsn(**_settings(connection)), source)
+            return Address(make_dsn(**_settings(connection)), source, read_again=self._read)
         except InvalidInputError as error:
             raise InvalidInputError(f"the extra of {source}: {error}") from error
 

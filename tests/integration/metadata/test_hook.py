@@ -1,15 +1,16 @@
-"""From an Airflow connection to the store: its extra."""
+"""From an Airflow connection to the store: its extra, and what changes while a task runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, StoreUnavailableError
+from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.schema import upgrade
 
@@ -72,3 +73,58 @@ def test_what_libpq_would_not_take_names_connection_and_setting(connect: Connect
         hook.store.check()
     with pytest.raises(InvalidInputError, match=words):
         upgrade(hook.address)
+
+
+@pytest.fixture
+def role(database: str) -> Iterator[Connection]:
+    """A user `rotated` with the password "old", who may use the store; the connection is an administrator's."""
+    admin = Connection(database)
+    admin.run("CREATE ROLE rotated LOGIN PASSWORD 'old'")
+    admin.run("GRANT USAGE ON SCHEMA mlpipe TO rotated")
+    admin.run("GRANT ALL ON ALL TABLES IN SCHEMA mlpipe TO rotated")
+    yield admin
+    admin.run("DROP OWNED BY rotated")
+    admin.run("DROP ROLE rotated")
+    admin.close()
+
+
+def rotate(admin: Connection) -> None:
+    """A new password; and nobody is still there by the old one."""
+    admin.run("ALTER ROLE rotated PASSWORD 'new'")
+    admin.run("SELECT pg_terminate_backend(pid, 300000) FROM pg_stat_activity WHERE usename = 'rotated'")
+
+
+def test_a_password_that_changed_meanwhile_is_read_again(connect: Connect, role: Connection, start: Any) -> None:
+    store = connect(login="rotated", password="old").store
+    claim = store.start_execution(start())
+    rotate(role)
+    connect(login="rotated", password="new")
+    store.publish(claim, {})
+    store.close()
+
+
+def test_one_that_did_not_change_is_asked_for_once_a_failure(connect: Connect, role: Connection) -> None:
+    reads: list[None] = []
+
+    class Hook(MlpipeHook):
+        def _read(self) -> Any:
+            reads.append(None)
+            return super()._read()
+
+    connect(login="rotated", password="old")
+    store = Hook().store
+    store.check()
+    rotate(role)
+    with pytest.raises(StoreUnavailableError, match='failed for user "rotated"'):
+        store.check()
+    assert len(reads) == 2
+
+
+def test_an_airflow_that_does_not_answer_hides_no_error(
+    connect: Connect, role: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = connect(login="rotated", password="wrong").store
+    monkeypatch.delenv("AIRFLOW_CONN_MLPIPE_DEFAULT")
+    with pytest.raises(StoreUnavailableError, match="password authentication failed"):
+        store.check()
+    assert "the Airflow connection 'mlpipe_default' could not be read again" in caplog.text
