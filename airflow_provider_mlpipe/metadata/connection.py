@@ -257,10 +257,10 @@ class Connection:
                 f"{self._address.source} has a setting that libpq does not take: {refused['problem']}. "
                 "Correct it in the connection's fields or its extra"
             )
-        return StoreUnavailableError(
-            f"cannot connect to the metadata store at {self._where}: {text}. "
-            "Check that Postgres runs there and that the Airflow connection names it"
-        )
+        remedy = "Check that Postgres runs there and that the Airflow connection names it"
+        if f'database "{self._arguments.get("dbname")}" does not exist' in text:
+            remedy = "Create it: `airflow mlpipe db upgrade --create-database`"
+        return StoreUnavailableError(f"cannot connect to the metadata store at {self._where}: {text}. {remedy}")
 
     def _send(
         self, raw: extensions.connection, statement: str | sql.Composable, parameters: Mapping[str, Any] | None

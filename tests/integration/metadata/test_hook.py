@@ -13,6 +13,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, StoreUnavailab
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.schema import upgrade
+from airflow_provider_mlpipe.metadata.store import MetadataStore
 
 Connect = Callable[..., MlpipeHook]
 
@@ -128,3 +129,9 @@ def test_an_airflow_that_does_not_answer_hides_no_error(
     with pytest.raises(StoreUnavailableError, match="password authentication failed"):
         store.check()
     assert "the Airflow connection 'mlpipe_default' could not be read again" in caplog.text
+
+
+def test_a_database_that_is_missing_is_to_be_created(connect: Connect) -> None:
+    hook = connect(schema="absent")
+    with pytest.raises(StoreUnavailableError, match=r"database 'absent'.*: `airflow mlpipe db upgrade --create"):
+        MetadataStore(hook.address).check()
