@@ -32,13 +32,14 @@ class Launcher:
 
     def __init__(self) -> None:
         self._kept: Kept | None = None
-        self._was_killed = False
+        self._killed_why: str | None = None
 
     def launch(self, invocation: ExecutorInvocation, *, log: Log, warm: WarmParent | None = None) -> ExecutorResult:
         """Runs the executor and returns its result. If `warm` is given and answers, the process is forked from it.
 
-        Raises ExecutorDiedError when the process ends without a result, and TransientError without a temporary folder.
-        If the executor raised one of PERMANENT_ERRORS, raises that; for any other error, ExecutorFailedError.
+        Raises ExecutorDiedError when the process ends without a result or is killed, and TransientError without a
+        temporary folder. If the executor raised one of PERMANENT_ERRORS, raises that; for any other error,
+        ExecutorFailedError.
         """
         with _task_folder() as folder:
             request = _prepare(folder, invocation)
@@ -52,17 +53,25 @@ class Launcher:
             self._kept = None
             barrier("launcher.ended")
             if not request.answer.exists():
-                raise ExecutorDiedError(obituary(invocation.component_id, kept.code, lines.tail))
+                raise self._died(invocation.component_id, kept.code, lines)
             result = ExecutorResult.FromString(request.answer.read_bytes())
         _raise_error_of(result)
         return result
 
-    def kill(self) -> None:
-        """Kills the executor and everything that it started; if it is not started yet, as soon as it is."""
-        self._was_killed = True
+    def kill(self, why: str) -> None:
+        """Kills the executor and everything that it started; if it is not started yet, as soon as it is.
+
+        `why` is the reason that the error gives, a sentence without its full stop.
+        """
+        self._killed_why = why
         kept = self._kept
         if kept is not None:
             kept.kill()
+
+    def _died(self, component_id: str, code: int | None, lines: LogLines) -> ExecutorDiedError:
+        if self._killed_why is not None:
+            return ExecutorDiedError(f"the executor of {component_id} was killed: {self._killed_why}")
+        return ExecutorDiedError(obituary(component_id, code, lines.tail))
 
     def _start(self, request: ExecutorRequest, warm: WarmParent | None, log: Log) -> Kept:
         """Starts a process that waits for `begin`."""
@@ -76,7 +85,7 @@ class Launcher:
     def _hold(self, kept: Kept, wait_until_ready: Callable[[Kept], object]) -> Kept:
         """Waits until the process is ready. If it is killed meanwhile, returns it; its stream then ends at once."""
         self._kept = kept
-        if self._was_killed:
+        if self._killed_why is not None:
             kept.kill()
         try:
             wait_until_ready(kept)

@@ -6,11 +6,14 @@ records the hit. While an equal execution is running, it waits deferred, without
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
@@ -44,6 +47,11 @@ from airflow_provider_mlpipe.storage.layout import absolute, folder_of, in_full,
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+_ENDED_BY_AIRFLOW = (
+    "Airflow ended the task: it was marked failed, success or cleared, its DAG changed or its run timed out, "
+    "or its worker was stopped"
+)
 
 
 class ComponentOperator(NodeOperator):
@@ -139,7 +147,7 @@ class ComponentOperator(NodeOperator):
 
     def on_kill(self) -> None:
         """Kills the executor when Airflow ends the task."""
-        self._launcher.kill()
+        self._launcher.kill(_ENDED_BY_AIRFLOW)
 
     def _run_executor(self, run: ComponentRun, decision: Decision) -> Published:
         barrier("driver.before_start")
@@ -148,8 +156,9 @@ class ComponentOperator(NodeOperator):
         except InProgressError as other:
             self._wait_for(other)
         barrier("driver.started")
+        on_loss = functools.partial(self._launcher.kill, "its try may not publish any more")
         try:
-            with Heartbeat(self.store, claim, on_loss=self._launcher.kill) as heart:
+            with Heartbeat(self.store, claim, on_loss=on_loss) as heart:
                 cached = driver.look_again(self.store, run, decision, problem_with=self.cached_outputs_problem)
                 if cached is not None:
                     self.log.info("%s: cached after all, equal to execution %s", self.task_id, cached.execution_id)
@@ -213,8 +222,11 @@ class ComponentOperator(NodeOperator):
         )
 
     def _record_failure(self, claim: Claim, error: BaseException) -> None:
+        what = str(error)
+        if isinstance(error, AirflowTaskTimeout):
+            what = f"the task timed out after {self.execution_timeout}, its execution_timeout"
         try:
-            self.store.fail(claim, f"{type(error).__name__}: {error}")
+            self.store.fail(claim, f"{type(error).__name__}: {what}")
         except TransientError as lost:  # the store cannot be reached: the next try will end this execution
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
 

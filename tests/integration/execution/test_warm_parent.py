@@ -103,7 +103,7 @@ class Execution:
         return str(died.value)
 
     def kill(self) -> None:
-        self._launcher.kill()
+        self._launcher.kill("a test wants it")
 
     @property
     def is_waiting(self) -> bool:
@@ -495,7 +495,7 @@ def test_a_task_that_is_killed_while_it_waits_starts_nothing(make: Make, cold: W
         result = pool.submit(execution.run)
         wait_for(lambda: execution.is_waiting or result.done())
         execution.kill()
-        with pytest.raises(ExecutorDiedError):
+        with pytest.raises(ExecutorDiedError, match="was killed: a test wants it"):
             result.result()
     assert not execution.lines
 
@@ -506,7 +506,7 @@ def test_a_task_that_is_killed_before_there_is_an_executor_runs_none(
 ) -> None:
     execution = make(parent if warm_start else None)
     execution.kill()
-    with pytest.raises(ExecutorDiedError):
+    with pytest.raises(ExecutorDiedError, match="was killed: a test wants it"):
         execution.run()
     assert not (execution.folder / "0.txt").exists()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.execution_time.timeout import timeout
 from named_runs import named_run
 from run_part import component, component_run, run
 from waiting import wait_for
@@ -435,27 +438,45 @@ def test_what_an_executor_leaves_running_ends_with_it(make: Make, task_log: Task
     wait_for(lambda: not alive(int(pid)))
 
 
-def test_on_kill_ends_the_executor(make: Make, store: MetadataStore, tmp_path: Path, monkeypatch: Any) -> None:
-    barriers = tmp_path / "barriers"
+@pytest.mark.parametrize(
+    ("number", "error", "words"),
+    [
+        (signal.SIGTERM, ExecutorDiedError, r"Make was killed: Airflow ended the task: it was marked failed, success"),
+        (signal.SIGALRM, AirflowTaskTimeout, r"^AirflowTaskTimeout: the task timed out after 1:00:00"),
+    ],
+)
+def test_an_execution_that_airflow_ends_says_so(
+    make: Make,
+    store: MetadataStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    error: type[BaseException],
+    words: str,
+) -> None:
+    """Airflow has the task's process handle both signals, as it is done here."""
+    barriers, hour = tmp_path / "barriers", timedelta(hours=1)
     barriers.mkdir()
     (barriers / "executor.inside.0.hold").touch()
     monkeypatch.setenv("MLPIPE_BARRIERS", str(barriers))
-    operator = make()
-    failures: list[BaseException] = []
+    operator = make(execution_timeout=hour)
 
-    def work() -> None:
-        try:
-            run(operator)
-        except ExecutorDiedError as error:
-            failures.append(error)
+    def end() -> None:
+        wait_for(lambda: list(barriers.glob("executor.inside.0@*")))
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    wait_for(lambda: list(barriers.glob("executor.inside.0@*")))
-    operator.on_kill()
-    worker.join()
-    assert len(failures) == 1
-    assert states(store) == [ExecutionState.FAILED]
+    before = signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+    ending = threading.Thread(target=end)
+    ending.start()
+    with pytest.raises(error), timeout(hour.total_seconds()):
+        run(operator)
+    ending.join()
+    signal.signal(signal.SIGTERM, before)
+    (execution,) = store.executions().items
+    assert execution.state is ExecutionState.FAILED
+    assert re.search(words, execution.error or "")
+    (arrived,) = barriers.glob("executor.inside.0@*")
+    wait_for(lambda: not alive(int(arrived.name.rpartition("@")[2])))
 
 
 def test_user_code_that_was_not_hashed_makes_the_result_not_reusable(
