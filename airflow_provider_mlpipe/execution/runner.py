@@ -32,7 +32,12 @@ from airflow_provider_mlpipe.exceptions import (
 )
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.keeper import keep
-from airflow_provider_mlpipe.execution.user_code import import_from_source, imported_user_files, load_executor
+from airflow_provider_mlpipe.execution.user_code import (
+    check_arguments,
+    import_from_source,
+    imported_user_files,
+    load_executor,
+)
 from airflow_provider_mlpipe.execution.user_errors import headline
 from airflow_provider_mlpipe.execution.watch import Watch
 from airflow_provider_mlpipe.forms import from_message
@@ -123,8 +128,10 @@ def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
     run = load_executor(invocation.executor)
     outputs = {key: from_message(message) for key, message in invocation.outputs.items()}
+    arguments = {**_arguments(invocation), **outputs, "context": _context(invocation)}
+    check_arguments(run, list(arguments))
     barrier(f"{invocation.component_id}.executor.before")
-    produced = _checked(invocation.executor, run(**_arguments(invocation), **outputs) or {}, outputs)
+    produced = _checked(invocation.executor, run(**arguments) or {}, outputs)
     barrier(f"{invocation.component_id}.executor.after")
     return pb.ExecutorResult.Outputs(
         outputs={key: _output(artifact, produced.get(key, _WITHOUT_OUTPUT)) for key, artifact in outputs.items()}
@@ -153,17 +160,21 @@ def _refuse_if_unmounted(root: Path) -> None:
         )
 
 
-def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:
-    context = ExecutorContext(
+def _context(invocation: pb.ExecutorInvocation) -> ExecutorContext:
+    return ExecutorContext(
         component_id=invocation.component_id,
         execution_id=invocation.execution_id,
         tmp_dir=invocation.tmp_dir,
         beam_pipeline_args=tuple(invocation.beam_pipeline_args),
         max_memory_mb=invocation.max_memory_mb or None,
     )
+
+
+def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:
+    """The inputs and parameters."""
     inputs: dict[str, Artifact | None] = {key: from_message(message) for key, message in invocation.inputs.items()}
     inputs |= dict.fromkeys(invocation.absent_inputs)
-    return {**inputs, **from_map(invocation.parameters), "context": context}
+    return {**inputs, **from_map(invocation.parameters)}
 
 
 def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:

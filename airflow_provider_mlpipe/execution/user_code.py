@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -68,6 +69,37 @@ def load_function(module_file: str | None, function: str | None, default_name: s
             f"Add `def {name}(...)` there."
         )
     return loaded  # type: ignore[no-any-return]
+
+
+def check_arguments(executor: Callable[..., Any], given: Sequence[str]) -> None:
+    """Raises UserCodeError unless a component's executor takes exactly the keyword arguments that it is given."""
+    parameters = inspect.signature(executor).parameters.values()
+    taken = {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    lacking = [name for name in given if name not in taken and not takes_any]
+    unknown = [each.name for each in parameters if _is_needed(each) and each.name not in given]
+    if lacking or unknown:
+        faults = [f"lacks {', '.join(lacking)}"] if lacking else []
+        faults += [f"has {', '.join(unknown)}, which its component does not give"] if unknown else []
+        where, name = _definition(executor)
+        raise UserCodeError(
+            f"{where}: {name}() {' and '.join(faults)}. It takes each input, parameter and output of its component, "
+            f"and context: def {name}(*, {', '.join(given)})"
+        )
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    """Whether a call must give the parameter."""
+    is_rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not is_rest
+
+
+def _definition(function: Callable[..., Any]) -> tuple[str, str]:
+    """The file and line where a function is defined, and its name; for another callable, its module and type."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return str(getattr(function, "__module__", None)), type(function).__name__
+    return f"{code.co_filename}, line {code.co_firstlineno}", code.co_name
 
 
 def imported_user_files(generated: Path | None = None) -> list[str]:

@@ -145,6 +145,7 @@ def test_a_base_class_without_outputs_has_no_executor_to_hand_on(dag_file: Path)
         (("def run(", "def run(:"), "fails", "executor.py, line 9: not valid Python"),
         (("def run(", "def ran("), "run", r"executor\.py has no function run\(\); it defines: Counter, Path"),
         (("import json", "import json, no_such_library"), "run", "no_such_library"),
+        (("before, least, ", "befor, "), "run", r"executor\.py, line 9: run\(\) lacks before, least and has befor, "),
     ],
 )
 def test_an_executor_that_cannot_run_is_the_users_code(

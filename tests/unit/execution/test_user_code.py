@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from code_files import printed, write
@@ -10,7 +12,7 @@ from code_files import printed, write
 from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.user_code import module_source
 from airflow_provider_mlpipe.exceptions import UserCodeError
-from airflow_provider_mlpipe.execution.user_code import load_function
+from airflow_provider_mlpipe.execution.user_code import check_arguments, load_function
 
 
 def test_load_function_from_a_file_and_by_name(tmp_path: Path) -> None:
@@ -19,6 +21,25 @@ def test_load_function_from_a_file_and_by_name(tmp_path: Path) -> None:
     by_file, by_name = code.format("'model.py', None"), code.format("None, 'model.run_fn'")
     assert printed(by_file, folder) == "42"
     assert printed(by_name, folder) == "42"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("*, a, b, context", None),
+        ("a, b, context, more=None", None),
+        ("*rest, a, **others", None),
+        ("*, a", r"own\.py, line 2: run\(\) lacks b, context\. It takes .*: def run\(\*, a, b, context\)$"),
+        ("a, b, /, context", r"run\(\) lacks a, b\. It takes"),
+        ("a, c, **others", r"run\(\) has c, which its component does not give\."),
+        ("a, c, context", r"run\(\) lacks b and has c, which its component does not give\."),
+    ],
+)
+def test_an_executor_takes_what_its_component_gives(parameters: str, words: str | None) -> None:
+    defined: dict[str, Any] = {}
+    exec(compile(f"\ndef run({parameters}): pass", "own.py", "exec"), defined)
+    with pytest.raises(UserCodeError, match=words) if words else contextlib.nullcontext():
+        check_arguments(defined["run"], ["a", "b", "context"])
 
 
 def test_stale_bytecode_is_not_run(tmp_path: Path) -> None:
