@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
 from airflow_provider_mlpipe.barriers import barrier
@@ -17,6 +18,9 @@ from airflow_provider_mlpipe.proto.values import from_map
 
 Recorded = tuple[int, dict[str, list[Artifact]]]
 """The id of an execution, and its outputs by key."""
+
+PATIENCE = timedelta(minutes=30)
+"""How long a result that is ready waits for a store that is away. To make it again may take hours."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,8 @@ def publish(
 ) -> dict[str, list[Artifact]]:
     """Publishes the outputs of an executor that ran. If something `changed` meanwhile, later runs do not reuse them.
 
-    Raises LostClaimError when a later try has replaced this one; then its outputs are not published.
+    Waits PATIENCE for a store that is away. Raises LostClaimError when a later try has replaced this one; then its
+    outputs are not published.
     """
     outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
     reason = _why_not_reusable(decision, result, changed)
@@ -41,7 +46,8 @@ def publish(
     barrier("publisher.before")
     found = (Read(read.path, read.content, read.stamp) for read in result.reads)
     read = reads.to_struct([one.in_folders(decision.source_folders) for one in found])
-    published = store.publish(claim, outputs, not_reusable_reason=reason, reads=read)
+    with store.patience(PATIENCE):
+        published = store.publish(claim, outputs, not_reusable_reason=reason, reads=read)
     barrier("publisher.after")
     return published
 

@@ -7,9 +7,11 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import psycopg2
@@ -66,12 +68,17 @@ class Address:
         return given if isinstance(given, Address) else Address(given)
 
 
+PAUSE_SECONDS = 10.0
+"""How long a statement that waits for the store waits before it is sent again."""
+
+
 class _Session(threading.local):
     """A thread's open connection."""
 
     raw: extensions.connection | None = None
     pid = 0
     in_transaction = False
+    patience = timedelta()
 
 
 def make_dsn(**keywords: str | int) -> str:
@@ -145,8 +152,9 @@ class Connection:
     """A lazy connection per thread and process, so that threads and forks do not share a session.
 
     Outside a transaction a statement is sent a second time when its connection broke (over a new one), or when Postgres
-    cancelled it to resolve a deadlock. After a break, Postgres may have run the first one although its reply was lost.
-    **So every statement outside a transaction must be idempotent**. The store's are, because of the claim token.
+    cancelled it to resolve a deadlock; with `patience`, again and again. After a break, Postgres may have run the first
+    one although its reply was lost. **So every statement outside a transaction must be idempotent**. The store's are,
+    because of the claim token.
     """
 
     def __init__(self, address: str | Address) -> None:
@@ -164,6 +172,26 @@ class Connection:
         Raises StoreUnavailableError, TransientError (deadlock, timeout), SchemaVersionError (no such table), or
         InvalidValueError (a value or reference that Postgres refuses).
         """
+        give_up_at = time.monotonic() + self._session.patience.total_seconds()
+        while True:
+            try:
+                return self._run(statement, parameters)
+            except StoreUnavailableError as error:
+                if self._session.in_transaction or time.monotonic() >= give_up_at:
+                    raise
+                log.warning("the store is away; waits for it, %s at most: %s", self._session.patience, error)
+                time.sleep(PAUSE_SECONDS)
+
+    @contextmanager
+    def patience(self, patience: timedelta) -> Iterator[None]:
+        """In the `with` block, each of this thread's statements outside a transaction waits so long for the store."""
+        before, self._session.patience = self._session.patience, patience
+        try:
+            yield
+        finally:
+            self._session.patience = before
+
+    def _run(self, statement: str | sql.Composable, parameters: Mapping[str, Any] | None) -> list[Row]:
         raw = self._opened()
         try:
             return self._send(raw, statement, parameters)

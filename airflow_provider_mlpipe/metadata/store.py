@@ -100,6 +100,13 @@ class MetadataStore:
         """Run this thread's statements of the `with` block in one transaction."""
         return self._connection.transaction()
 
+    def patience(self, patience: timedelta) -> AbstractContextManager[None]:
+        """Let this thread's statements of the `with` block wait so long while the store is away.
+
+        A publication that waited knows its own work, even if it was carried out and the reply was lost.
+        """
+        return self._connection.patience(patience)
+
     # Recording
 
     def start_execution(self, start: ExecutionStart) -> Claim:

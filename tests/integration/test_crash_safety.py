@@ -20,6 +20,7 @@ from waiting import wait_for
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.exceptions import InProgressError, LostClaimError
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata import connection
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, ExecutionStart, ExecutionState, MetadataStore
@@ -42,7 +43,7 @@ IN_THE_TASK = [
     "publisher.before",
     "publisher.after",
 ]
-WITH_THE_STORE = ["driver.look_up", "driver.before_start", "driver.started", "executor.inside.1", "publisher.before"]
+BEFORE_THE_WORK = ["driver.look_up", "driver.before_start", "driver.started"]
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def own_server(open_tmp_path: Path) -> Iterator[EmbeddedPostgres]:
         yield server
 
 
-@pytest.mark.parametrize("barrier", WITH_THE_STORE)
+@pytest.mark.parametrize("barrier", BEFORE_THE_WORK)
 def test_postgres_is_killed(own_server: EmbeddedPostgres, tmp_path: Path, barrier: str) -> None:
     barriers = tmp_path / "barriers"
     barriers.mkdir()
@@ -146,24 +147,28 @@ def test_postgres_is_killed(own_server: EmbeddedPostgres, tmp_path: Path, barrie
     bench.assert_sound()
 
 
-def test_postgres_restarts_while_the_executor_works(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize("barrier", ["executor.inside.1", "publisher.before"])
+def test_postgres_is_killed_and_the_work_is_not_lost(
+    own_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, barrier: str
+) -> None:
+    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0.1)
     barriers = tmp_path / "barriers"
     barriers.mkdir()
     upgrade(own_server.create_database("store"))
     bench = Bench(own_server.dsn("store"), tmp_path / "root", barriers)
-    bench.hold("executor.inside.1")
+    bench.hold(barrier)
     task = bench.start(1)
-    bench.wait_at("executor.inside.1")
+    bench.wait_at(barrier)
     kill_postgres(own_server)
+    bench.release(barrier)
     own_server.start()
-    bench.release("executor.inside.1")
     assert task.wait() == 0, task.output
     bench.assert_sound()
 
 
 def test_workers_have_time_to_speak_after_postgres_was_away(own_server: EmbeddedPostgres) -> None:
     upgrade(own_server.create_database("store"))
-    store, connection = MetadataStore(own_server.dsn("store")), Connection(own_server.dsn("store"))
+    store, other = MetadataStore(own_server.dsn("store")), Connection(own_server.dsn("store"))
     start = ExecutionStart(
         component_type="Any",
         run=named_run("d", "before"),
@@ -177,7 +182,7 @@ def test_workers_have_time_to_speak_after_postgres_was_away(own_server: Embedded
         flight="f",
     )
     claim = store.start_execution(start)
-    connection.run("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '10 minutes'")
+    other.run("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '10 minutes'")
     kill_postgres(own_server)
     own_server.start()
     assert store.is_under_way(claim.execution_id)
@@ -188,7 +193,7 @@ def test_workers_have_time_to_speak_after_postgres_was_away(own_server: Embedded
     with pytest.raises(LostClaimError, match="no heartbeat since"):
         store.heartbeat(claim)
     store.close()
-    connection.close()
+    other.close()
 
 
 def test_a_zombie_that_wakes_up_cannot_publish(bench: Bench) -> None:

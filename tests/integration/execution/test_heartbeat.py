@@ -19,6 +19,7 @@ from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.exceptions import InvalidInputError, LostClaimError, MlpipeError
 from airflow_provider_mlpipe.execution import heartbeat
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
+from airflow_provider_mlpipe.metadata import connection
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import Claim, ExecutionState, MetadataStore
 
@@ -28,6 +29,7 @@ BARRIER = "executor.inside.0"
 @pytest.fixture(autouse=True)
 def _quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -169,6 +171,16 @@ def test_an_executor_that_was_taken_for_dead_is_killed(held: HeldTry, store: Met
         held.result.result(timeout=PATIENCE)
     wait_for(lambda: not Path(f"/proc/{held.executor}").exists())
     assert [execution.id for execution in store.executions(state=ExecutionState.ABANDONED).items] == [abandoned]
+
+
+def test_a_result_that_is_ready_waits_for_the_store(
+    held: HeldTry, database: str, store: MetadataStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with away(database):
+        held.release()
+        wait_for(lambda: held.result.done() or "the store is away; waits" in caplog.text)
+    (artifact,) = held.result.result(timeout=PATIENCE)["examples"]
+    assert store.artifact(artifact.id) == artifact
 
 
 def test_an_executor_works_on_while_the_store_is_away(

@@ -3,6 +3,7 @@ import socket
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from processes import kill_postgres
@@ -19,6 +20,7 @@ from airflow_provider_mlpipe.exceptions import (
     TransientError,
 )
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata import connection as connections
 from airflow_provider_mlpipe.metadata.connection import Connection, create_database
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
@@ -40,14 +42,16 @@ def _reset(connection):
 
 
 class LosesReplies(Connection):
-    """Its connection breaks right after the server carried out a statement with `needle`, once."""
+    """Its connection breaks right after the server carried out a statement with `needle`, as often as `times` says."""
 
     needle = ""
+    times = 1
 
     def _send(self, raw, statement, parameters):
         rows = super()._send(raw, statement, parameters)
         if self.needle and self.needle in statement:
-            self.needle = ""
+            self.times -= 1
+            self.needle = self.needle if self.times else ""
             self.close()
             raise StoreUnavailableError("the reply was lost")
         return rows
@@ -173,6 +177,22 @@ class TestLostReplies:
         assert store.execution_artifacts(claim.execution_id, "OUTPUT") == outputs
         assert len(store.artifacts().items) == 2
         with pytest.raises(LostClaimError):
+            store.publish(claim, {})
+
+    def test_a_publication_that_waited_knows_its_own_work(self, store, start, lossy, monkeypatch):
+        monkeypatch.setattr(connections, "PAUSE_SECONDS", 0.01)
+        claim = store.start_execution(start())
+        lossy.needle, lossy.times = "INSERT INTO mlpipe.artifact (", 3
+        with store.patience(timedelta(hours=1)):
+            outputs = store.publish(claim, {"model": [Model(uri="/m")]})
+        assert lossy.times == 0
+        assert store.execution_artifacts(claim.execution_id, "OUTPUT") == outputs
+
+    def test_patience_ends(self, store, start, lossy, monkeypatch):
+        monkeypatch.setattr(connections, "PAUSE_SECONDS", 0.01)
+        claim = store.start_execution(start())
+        lossy.needle, lossy.times = "INSERT INTO mlpipe.artifact (", 10**6
+        with store.patience(timedelta(seconds=0.05)), pytest.raises(StoreUnavailableError, match="was lost"):
             store.publish(claim, {})
 
     def test_a_publication_without_outputs(self, store, start, lossy):
