@@ -40,7 +40,7 @@ class ExecutionStart:
     """What is known when a try begins. `inputs` has the artifact ids by key, `properties` the parameters.
 
     Only one execution with the same `flight` is RUNNING at a time; the others wait. An execution with the flight None
-    does not wait, and no other waits for it.
+    does not wait, and no other waits for it. Of a try that failed before it could begin, only the first six are known.
     """
 
     component_type: str
@@ -48,12 +48,12 @@ class ExecutionStart:
     component_id: str
     map_index: int = -1
     try_number: int = 1
-    fingerprint: str
-    fingerprint_parts: Mapping[str, str]
-    inputs: Mapping[str, Sequence[int]]
-    properties: Mapping[str, PropertyValue]
     triggered_by: str | None
-    environment: Mapping[str, PropertyValue]
+    fingerprint: str = ""
+    fingerprint_parts: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    properties: Mapping[str, PropertyValue] = field(default_factory=dict)
+    environment: Mapping[str, PropertyValue] = field(default_factory=dict)
     flight: str | None = None
 
 

@@ -194,6 +194,20 @@ class MetadataStore:
         """End the execution as FAILED. If the claim is lost, does nothing and returns False."""
         return bool(self._run("fail", execution_id=claim.execution_id, token=claim.token, error=printable(error)))
 
+    def fail_before_start(self, start: ExecutionStart, error: str) -> bool:
+        """Record a FAILED execution for a try that failed before it had one; if it has one, return False.
+
+        Raises what `start_execution` raises, except InProgressError.
+        """
+        self._ensure_contexts(start)
+        task = {"component_id": start.component_id, "map_index": start.map_index, "try_number": start.try_number}
+        with self.transaction():
+            if self._run("has_execution", run_key=start.run.key, **task):
+                return False
+            token = _new_token()
+            self.fail(Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token), error)
+        return True
+
     def abandon_stale(self, older_than: timedelta) -> list[int]:
         """End RUNNING executions whose heartbeat is further from now than `older_than` as ABANDONED; return their ids.
 

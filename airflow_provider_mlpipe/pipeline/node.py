@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from typing_extensions import Self
 
 from airflow_provider_mlpipe.artifacts import Artifact
@@ -23,7 +23,7 @@ from airflow_provider_mlpipe.execution import publisher
 from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run, identify_run, task_states
 from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
-from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
+from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
 if TYPE_CHECKING:
@@ -75,18 +75,19 @@ class NodeOperator(WiredOperator):
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
         """As in Airflow; but a value of a wrong type is not retried."""
-        with _airflow_errors():
+        with _airflow_errors(), self._recording_failures(context):
             super().render_template_fields(context, jinja_env)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the node; returns the published artifacts as plain dicts, by output key."""
         with _airflow_errors():
             identify_run(context, self.store)
-            self.convert_rendered()
-            self._skip_with_what_is_above(context)
-            published = self._planned(context)
-            if published is None:
-                published = self.run_node(self.component_run(context))
+            with self._recording_failures(context):
+                self.convert_rendered()
+                self._skip_with_what_is_above(context)
+                published = self._planned(context)
+                if published is None:
+                    published = self.run_node(self.component_run(context))
             self.check_gate(published)
         return {key: [to_dict(artifact) for artifact in artifacts] for key, artifacts in published.items()}
 
@@ -109,7 +110,7 @@ class NodeOperator(WiredOperator):
             spec=self.SPEC,
             dag_run=current_run(context),
             component_id=self.task_id,
-            map_index=ti.map_index if ti.map_index is not None else -1,
+            map_index=_map_index(ti),
             try_number=ti.try_number,
             triggered_by=_triggered_by(context["dag_run"]),
             inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
@@ -134,6 +135,33 @@ class NodeOperator(WiredOperator):
         copy._do_render_template_fields(copy, others, context, copy.get_template_env(), set())
         copy.convert_rendered()
         return copy
+
+    @contextlib.contextmanager
+    def _recording_failures(self, context: Context) -> Iterator[None]:
+        """Leaves a FAILED execution of this try if it fails before it has one, so that people find out why."""
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except (Exception, AirflowTaskTimeout) as error:
+            self._record_early_failure(context, error)
+            raise
+
+    def _record_early_failure(self, context: Context, failure: BaseException) -> None:
+        ti, executor = context["ti"], self.SPEC.executor
+        try:
+            start = ExecutionStart(
+                component_type=self.SPEC.component_type,
+                run=identify_run(context, self.store),
+                component_id=self.task_id,
+                map_index=_map_index(ti),
+                try_number=ti.try_number,
+                triggered_by=_triggered_by(context["dag_run"]),
+                fingerprint_parts={"executor": executor} if executor else {},
+            )
+            self.store.fail_before_start(start, f"{type(failure).__name__}: {failure}")
+        except Exception as error:  # noqa: BLE001 - the failure itself is what people must see
+            self.log.warning("the failure could not be recorded: %s: %s", type(error).__name__, error)
 
     def _skip_with_what_is_above(self, context: Context) -> None:
         """Skips this task when an upstream task that is not a component was skipped.
@@ -204,6 +232,10 @@ class ResolvingOperator(NodeOperator):
         named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
         self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")
         return published
+
+
+def _map_index(ti: Any) -> int:
+    return -1 if ti.map_index is None else int(ti.map_index)
 
 
 def _triggered_by(dag_run: Any) -> str:

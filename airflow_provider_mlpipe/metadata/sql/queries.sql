@@ -142,6 +142,13 @@ SET state = 'FAILED', error = %(error)s, ended_at = coalesce(ended_at, clock_tim
 WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state IN ('RUNNING', 'FAILED')
 RETURNING id
 
+-- name: has_execution
+-- Whether a try of a task has an execution.
+SELECT id FROM mlpipe.execution
+WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s
+    AND map_index = %(map_index)s AND try_number = %(try_number)s
+LIMIT 1
+
 -- name: abandon_stale
 -- Ends executions whose worker died: the heartbeat is stale, as in in_flight. If the worker comes back, it cannot
 -- publish without the token.

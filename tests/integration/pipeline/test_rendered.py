@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from named_runs import named_run
 from parts import MakeOperator
 from planned import Pipeline
 
+from airflow_provider_mlpipe.exceptions import ExecutorFailedError
+from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.planning.preview import preview_context
 
@@ -57,3 +60,38 @@ def test_a_wrong_value_fails_the_task_without_a_retry(pipeline: Pipeline, parame
     with pytest.raises(AirflowFailException) as failed:
         execute(pipeline, {"n": Param("many")}, files=parameter)
     assert str(failed.value) == says
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "says"),
+    [
+        ({"files": "{{ params.n }}"}, AirflowFailException, "InvalidInputError: rendered: files takes an int, but got"),
+        ({"text": "{{ 1 / 0 }}"}, ZeroDivisionError, "ZeroDivisionError: division by zero"),
+        ({"module_file": "/nowhere.csv"}, AirflowFailException, "InvalidInputError: .*/nowhere.csv"),
+    ],
+)
+def test_what_fails_before_its_execution_begins_leaves_its_error_and_is_never_a_hit(
+    pipeline: Pipeline, parameters: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    for _ in range(2):  # a try that is told twice has one row
+        with pytest.raises(error):
+            execute(pipeline, {"n": Param("many")}, **parameters)
+    (failed,) = pipeline.store.executions().items
+    assert (failed.component_id, failed.state, failed.has_executor) == ("rendered", ExecutionState.FAILED, True)
+    assert re.match(says, failed.error or "")
+    assert pipeline.store.find_cached(failed.fingerprint) is None
+    assert pipeline.store.earlier_parts(pipeline="d", component_id="rendered") == []
+
+
+def test_a_store_that_is_away_does_not_hide_the_failure(pipeline: Pipeline) -> None:
+    pipeline.store = MetadataStore("postgresql://someone@127.0.0.1:1/nowhere")
+    with pytest.raises(ZeroDivisionError):
+        execute(pipeline, {}, text="{{ 1 / 0 }}")
+
+
+def test_a_try_that_has_an_execution_gets_no_second_one(pipeline: Pipeline) -> None:
+    with pytest.raises(ExecutorFailedError):
+        execute(pipeline, {}, act="raise")
+    with pytest.raises(AirflowFailException, match="the gate is shut"):
+        execute(pipeline, {}, text="other", shut=True)
+    assert [one.state for one in pipeline.store.executions().items] == [ExecutionState.COMPLETE, ExecutionState.FAILED]
