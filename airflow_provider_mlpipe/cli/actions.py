@@ -216,10 +216,11 @@ def _check_choice(args: Namespace) -> None:
 def orphans(args: Namespace) -> None:
     """`airflow mlpipe orphans`."""
     roots = args.pipeline_root or [default_pipeline_root()]
-    found = orphan_files.find(MlpipeHook(args.conn_id).store, roots)
+    found = orphan_files.find(MlpipeHook(args.conn_id).store, roots, dry_run=not args.delete)
     if found.abandoned:
         ids = ", ".join(map(str, found.abandoned))
-        print(f"Abandoned, since their workers sent no heartbeat: execution {ids}.", file=sys.stderr)
+        what = "Abandoned" if args.delete else "Abandoned with --delete"
+        print(f"{what}, since their workers sent no heartbeat: execution {ids}.", file=sys.stderr)
     for words in found.left_alone:
         print(f"Left alone, since another store may have made it: {words}", file=sys.stderr)
     _print_or_say([_orphan(orphan) for orphan in found.orphans], args.output, "No orphans were found.")

@@ -102,7 +102,7 @@ def get_cli_commands() -> list[CLICommand]:
                     help="List or delete the files of failed and killed tries",
                     description=(
                         "Lists folders <pipeline root>/<component id>/<output key>/<execution id> whose execution is "
-                        "FAILED or ABANDONED. First it ends executions whose worker has sent no heartbeat for a minute."
+                        "FAILED or ABANDONED, or whose worker has sent no heartbeat for a minute; --delete ends it."
                     ),
                     func=_impl("orphans"),
                     args=(

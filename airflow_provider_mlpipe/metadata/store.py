@@ -208,13 +208,14 @@ class MetadataStore:
             self.fail(Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token), error)
         return True
 
-    def abandon_stale(self, older_than: timedelta) -> list[int]:
+    def abandon_stale(self, older_than: timedelta, *, dry_run: bool = False) -> list[int]:
         """End RUNNING executions whose heartbeat is further from now than `older_than` as ABANDONED; return their ids.
 
         A heartbeat in the future counts, too: the database's clock was set back, and a living worker would have sent
         another heartbeat since then. Heartbeats from before the server's start count once it is up for `older_than`.
+        With `dry_run`, only return them.
         """
-        return [row["id"] for row in self._run("abandon_stale", older_than=older_than)]
+        return [row["id"] for row in self._run("abandon_stale", older_than=older_than, dry_run=dry_run)]
 
     def mark_missing(self, artifact_ids: Collection[int]) -> list[int]:
         """Mark LIVE artifacts whose files are gone as MISSING; returns the ids of the changed ones."""

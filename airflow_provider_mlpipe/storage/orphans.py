@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -44,15 +44,16 @@ class Found:
     left_alone: list[str] = field(default_factory=list)
 
 
-def find(store: MetadataStore, roots: Iterable[str]) -> Found:
+def find(store: MetadataStore, roots: Iterable[str], *, dry_run: bool = False) -> Found:
     """Looks below each pipeline_root for outputs whose execution is FAILED or ABANDONED.
 
-    First it ends executions whose worker sends no heartbeat, so that their files count as orphans. It leaves alone the
-    files of artifacts, folders that this store does not know, and what may be another store's. Raises InvalidInputError
-    for a root that is missing, cannot be read or has no marker, and ForeignRootError for one of another store.
+    First it ends executions whose worker sends no heartbeat, so that their files count as orphans. With `dry_run` they
+    count without that; then do not delete them, since they may publish. It leaves alone the files of artifacts, folders
+    that this store does not know, and what may be another store's. Raises InvalidInputError for a root that is missing,
+    cannot be read or has no marker, and ForeignRootError for one of another store.
     """
     places = [_marked(store, root) for root in _distinct(roots)]
-    found = Found(abandoned=store.abandon_stale(STALE_AFTER))
+    found = Found(abandoned=store.abandon_stale(STALE_AFTER, dry_run=dry_run))
     for marker, folders in places:
         for begin in range(0, len(folders), _BATCH):
             _sort_out(store, marker, folders[begin : begin + _BATCH], found)
@@ -87,7 +88,10 @@ def _marked(store: MetadataStore, root: Path) -> tuple[Marker, list[OutputFolder
 
 
 def _sort_out(store: MetadataStore, marker: Marker, folders: Sequence[OutputFolder], found: Found) -> None:
-    executions = {execution.id: execution for execution in store.executions_by_id({f.execution_id for f in folders})}
+    known = store.executions_by_id({folder.execution_id for folder in folders})
+    executions = {
+        one.id: replace(one, state=ExecutionState.ABANDONED) if one.id in found.abandoned else one for one in known
+    }
     mine = list(_of_this_store(marker, folders, executions, found.left_alone))
     ended = [(folder, execution) for folder, execution in mine if execution.state in _UNPUBLISHED]
     used = store.used_folders({uri for folder, _ in ended for uri in folder.uris})

@@ -152,15 +152,23 @@ LIMIT 1
 -- name: abandon_stale
 -- Ends executions whose worker died: the heartbeat is stale, as in in_flight. If the worker comes back, it cannot
 -- publish without the token.
-UPDATE mlpipe.execution
-SET state = 'ABANDONED', claim_token = NULL, ended_at = clock_timestamp(),
-    error = 'no heartbeat since ' || heartbeat_at
-WHERE state = 'RUNNING'
-    AND (heartbeat_at > clock_timestamp() + %(older_than)s::interval
-        OR (heartbeat_at < clock_timestamp() - %(older_than)s::interval
-            AND pg_postmaster_start_time()
-                NOT BETWEEN clock_timestamp() - %(older_than)s::interval AND clock_timestamp()))
-RETURNING id
+WITH dead AS (
+    SELECT id FROM mlpipe.execution
+    WHERE state = 'RUNNING'
+        AND (heartbeat_at > clock_timestamp() + %(older_than)s::interval
+            OR (heartbeat_at < clock_timestamp() - %(older_than)s::interval
+                AND pg_postmaster_start_time()
+                    NOT BETWEEN clock_timestamp() - %(older_than)s::interval AND clock_timestamp()))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), ended AS (
+    UPDATE mlpipe.execution
+    SET state = 'ABANDONED', claim_token = NULL, ended_at = clock_timestamp(),
+        error = 'no heartbeat since ' || heartbeat_at
+    FROM dead
+    WHERE NOT %(dry_run)s AND execution.id = dead.id
+)
+SELECT id FROM dead ORDER BY id
 
 -- name: lock_uris
 -- Locks URIs before an importer looks for an existing artifact, so that only one of several importers creates it.

@@ -131,10 +131,16 @@ def test_files_of_a_dead_worker_count_and_it_cannot_publish_any_more(
     place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '30 seconds'")
     assert place.found() == []
     place.change("UPDATE mlpipe.execution SET heartbeat_at = heartbeat_at - interval '31 seconds'")
+    why = f"since their workers sent no heartbeat: execution {claim.execution_id}."
     out, warned = command("--output", "json")
-    assert f"Abandoned, since their workers sent no heartbeat: execution {claim.execution_id}." in warned
+    assert f"Abandoned with --delete, {why}" in warned
     (row,) = json.loads(out)
     assert (row["state"], row["path"]) == ("ABANDONED", str(folder))
+    (looked_at,) = place.store.executions().items
+    assert looked_at.state is ExecutionState.RUNNING
+    assert folder.is_dir()
+    assert f"Abandoned, {why}" in command("--delete")[1]
+    assert not folder.exists()
     assert place.store.fail(claim, "late") is False
 
 
