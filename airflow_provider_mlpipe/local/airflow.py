@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.local.client import AirflowClient
+from airflow_provider_mlpipe.local.dag_files import DagFiles, parsing
 from airflow_provider_mlpipe.local.postgres import USER, EmbeddedPostgres, reserve_port
 from airflow_provider_mlpipe.metadata.schema import upgrade
 from airflow_provider_mlpipe.storage import locks
@@ -90,7 +91,7 @@ class LocalAirflow(AirflowClient):
         self.postgres.start()
         try:
             self._start_processes()
-            self.wait_until(self.is_healthy, "Airflow did not become healthy", lambda: f"Its logs are in {self.logs}.")
+            self.wait_until(self.is_healthy, "Airflow did not become healthy", self._where_to_look)
         except BaseException:
             self.stop()
             raise
@@ -103,6 +104,35 @@ class LocalAirflow(AirflowClient):
                 pass
         self._port_marks.close()
         self.postgres.stop()
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until this Airflow has parsed the DAG's file.
+
+        Raises:
+            InvalidInputError: all files are parsed, and none has the DAG, or Airflow cannot take it. The message has
+                the errors, and the DAGs that there are.
+            TransientError: the DAG did not appear, or this Airflow has ended.
+        """
+        if self.is_parsed(dag_id):
+            return
+        began = datetime.now(timezone.utc)
+        with parsing(self.dags_folder, self._process_environment(), self.home) as files:
+
+            def is_there() -> bool:
+                if self.is_parsed(dag_id):
+                    return True
+                if (found := files.found()) is not None:
+                    self._refuse_unless_in(found, dag_id, began)
+                return False
+
+            self.wait_until(is_there, f"the DAG {dag_id} did not appear", self._where_to_look)
+
+    def _refuse_unless_in(self, found: DagFiles, dag_id: str, began: datetime) -> None:
+        if dag_id not in found.dags:
+            raise InvalidInputError(found.what_lacks(dag_id))
+        file = found.dags[dag_id]
+        if trace := self.import_errors(since=began).get(file):  # such as of a DAG that Airflow cannot store
+            raise InvalidInputError(f"Airflow cannot take the DAG {dag_id!r} of {file}:\n{trace.strip()}")
 
     def wait_until_stopped(self) -> None:
         """Block for as long as Airflow runs.
@@ -138,6 +168,9 @@ class LocalAirflow(AirflowClient):
                 pass_fds=[lock.fileno()],
                 start_new_session=True,  # Ctrl-C must reach only this process, which then stops them
             )
+
+    def _where_to_look(self) -> str:
+        return f"Its logs are in {self.logs}."
 
     def _lock(self) -> IO[str]:
         """Lock the state folder. The processes inherit the lock, so it is free when the last of them has ended."""

@@ -72,14 +72,26 @@ class AirflowClient:
         Raises:
             TransientError: the DAG did not appear; the message ends with the import errors.
         """
-        self.wait_until(
-            lambda: self._is_parsed(dag_id),
-            f"the DAG {dag_id} did not appear",
-            lambda: "\n".join(f"{file}: {trace}" for file, trace in self.import_errors().items()),
-        )
+        self.wait_for_dag(dag_id)
         self._call("PATCH", f"dags/{_quote(dag_id)}?update_mask=is_paused", {"is_paused": False})
         run = self._call("POST", f"dags/{_quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
         return str(run["dag_run_id"])
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until this Airflow has parsed the DAG's file; raises what `trigger` raises."""
+        self.wait_until(
+            lambda: self.is_parsed(dag_id),
+            f"the DAG {dag_id} did not appear",
+            lambda: "\n".join(f"{file}: {trace}" for file, trace in self.import_errors().items()),
+        )
+
+    def is_parsed(self, dag_id: str) -> bool:
+        """Whether this Airflow has parsed the DAG's file since its start."""
+        try:
+            parsed_at = self._call("GET", f"dags/{_quote(dag_id)}")["last_parsed_time"]
+        except _NotFoundError:
+            return False
+        return parsed_at is not None and from_iso(parsed_at) > self.parsed_after
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
@@ -156,10 +168,14 @@ class AirflowClient:
         content = self._call("GET", path)["content"]
         return "\n".join(_log_line(line) for line in content)
 
-    def import_errors(self) -> dict[str, str]:
-        """Return the traceback of each DAG file that cannot be parsed."""
+    def import_errors(self, since: datetime | None = None) -> dict[str, str]:
+        """Return the traceback of each DAG file that cannot be parsed, perhaps only what was parsed `since` then."""
         errors = self._all("importErrors?", "import_errors")
-        return {error["filename"]: error["stack_trace"] for error in errors}
+        return {
+            error["filename"]: error["stack_trace"]
+            for error in errors
+            if since is None or from_iso(error["timestamp"]) > since
+        }
 
     def wait_until(
         self,
@@ -179,13 +195,6 @@ class AirflowClient:
             if time.monotonic() > deadline:
                 raise TransientError(f"{failure} within {_PATIENCE:.0f} seconds\n{details()}")
             time.sleep(_POLL)
-
-    def _is_parsed(self, dag_id: str) -> bool:
-        try:
-            parsed_at = self._call("GET", f"dags/{_quote(dag_id)}")["last_parsed_time"]
-        except _NotFoundError:
-            return False
-        return parsed_at is not None and from_iso(parsed_at) > self.parsed_after
 
     def _all(self, path: str, key: str) -> list[Any]:
         """Return the items of all pages of a list."""

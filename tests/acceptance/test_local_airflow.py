@@ -54,6 +54,16 @@ BROKEN_DAG_FILE = """
 import airflow
 raise RuntimeError("this dag is broken on purpose")
 """
+UNSTORABLE_DAG_FILE = """
+from airflow.sdk import DAG
+from airflow.timetables.simple import NullTimetable
+
+class NoPluginsTimetable(NullTimetable):
+    pass
+
+print("this is no answer")
+dag = DAG("unstorable", schedule=NoPluginsTimetable())
+"""
 STARTER = """
 import sys
 from pathlib import Path
@@ -102,6 +112,13 @@ def test_runs_a_dag(state_dir: Path, dags: Path) -> None:
         airflow.wait_until(
             lambda: "broken on purpose" in airflow.import_errors().get("broken.py", ""), "no import error"
         )
+        (dags / "unstorable.py").write_text(UNSTORABLE_DAG_FILE)
+        with pytest.raises(InvalidInputError, match=r"cannot take the DAG 'unstorable'(.|\n)*NoPluginsTimetable"):
+            airflow.trigger("unstorable")
+        there_are = r"has the DAG 'broken'; there are: endless, greetings, unstorable"
+        with pytest.raises(InvalidInputError, match=rf"{there_are}\nbroken\.py(.|\n)*broken on purpose"):
+            airflow.trigger("broken")
+        (dags / "unstorable.py").unlink()
         (dags / "broken.py").unlink()
 
         airflow._token = "of yesterday"
