@@ -266,3 +266,21 @@ class TestTypes:
         blessing.properties["blessed"] = "yes"
         with pytest.raises(InvalidValueError, match=r"blessing\[0\].properties.blessed"):
             run({"blessing": [blessing]})
+
+
+def test_a_try_that_fails_before_it_begins_is_recorded_once_and_ends_earlier_ones_only(store, start):
+    first = store.start_execution(start(try_number=1))
+    assert store.fail_before_start(start(try_number=2), "no such file")
+    assert not store.fail_before_start(start(try_number=2), "again")
+    states = {each.try_number: (each.state, each.error) for each in store.executions().items}
+    assert states == {
+        1: (ExecutionState.FAILED, "superseded by try 2"),
+        2: (ExecutionState.FAILED, "no such file"),
+    }
+    with pytest.raises(LostClaimError):
+        store.heartbeat(first)
+    fourth = store.start_execution(start(try_number=4))
+    with pytest.raises(LostClaimError, match="try 4 of task 'trainer' is running"):
+        store.fail_before_start(start(try_number=3), "too late")
+    store.heartbeat(fourth)
+    assert {each.try_number for each in store.executions().items} == {1, 2, 4}
