@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
+from graphlib import TopologicalSorter
 from typing import Any
 from urllib.parse import quote
 
@@ -161,6 +162,15 @@ class AirflowClient:
             )
             for task in sorted(tasks, key=lambda task: (task["start_date"] or "~", task["task_id"]))
         ]
+
+    def task_order(self, dag_id: str) -> list[str]:
+        """Return the ids of a DAG's tasks, each after those that it waits for."""
+        tasks = self._call("GET", f"dags/{_quote(dag_id)}/tasks")["tasks"]
+        above: dict[str, list[str]] = {task["task_id"]: [] for task in tasks}
+        for task in tasks:
+            for task_id in task["downstream_task_ids"] or ():
+                above[task_id].append(task["task_id"])
+        return [*TopologicalSorter(above).static_order()]
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Return the log of one try of a task, one line per message."""

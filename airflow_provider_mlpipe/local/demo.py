@@ -19,7 +19,7 @@ from typing import NoReturn, TextIO
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.local.airflow import LocalAirflow
-from airflow_provider_mlpipe.local.progress import Lines, Table, steps
+from airflow_provider_mlpipe.local.progress import Lines, Table, in_order, steps
 from airflow_provider_mlpipe.local.report import report
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
@@ -73,11 +73,12 @@ def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
     airflow.cancel_runs(dag_id)  # a demo that was killed may have left runs
     with closing(MetadataStore(airflow.mlpipe_dsn)) as store:
         run_id = airflow.trigger(dag_id)
+        order = airflow.task_order(dag_id)
         print(f"\n{dag_id}, {run_id}", file=out)
         view = Table(out) if out.isatty() else Lines(out)
         try:
             for tasks in airflow.watch(dag_id, run_id, _TIMEOUT):
-                view.show(steps(tasks, store, dag_id, run_id))
+                view.show(in_order(steps(tasks, store, dag_id, run_id), order))
         except KeyboardInterrupt:
             airflow.cancel_runs(dag_id)
             raise

@@ -42,6 +42,12 @@ def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_
     return [_step(store, task, executions.get(task.task_id)) for task in tasks]
 
 
+def in_order(shown: Sequence[Step], order: Sequence[str]) -> list[Step]:
+    """Sort the steps as the pipeline has them; what it does not have any more comes last."""
+    place = {component: number for number, component in enumerate(order)}
+    return sorted(shown, key=lambda step: place.get(step.component, len(place)))
+
+
 def newest(executions: Sequence[Execution]) -> dict[str, Execution]:
     """The newest execution of each component, by its id."""
     return {execution.component_id: execution for execution in sorted(executions, key=lambda one: one.id)}

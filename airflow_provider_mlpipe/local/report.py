@@ -20,8 +20,9 @@ def report(state: str, airflow: LocalAirflow, store: MetadataStore, dag_id: str,
     """Yield the report: how the run ended, the metrics by slice, where the model is, and the address of the UI."""
     executions = newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
     yield ""
-    yield f"The run ended: {state}. {_summary([one for one in executions.values() if one.has_executor])}"
-    for task in airflow.task_instances(dag_id, run_id):
+    tasks = airflow.task_instances(dag_id, run_id)
+    yield f"The run ended: {state}. {_summary(tasks, [one for one in executions.values() if one.has_executor])}"
+    for task in tasks:
         if task.state == "failed":
             yield from _failure(task, executions.get(task.task_id), airflow, dag_id, run_id)
     outputs = [
@@ -39,8 +40,13 @@ def report(state: str, airflow: LocalAirflow, store: MetadataStore, dag_id: str,
             yield _pushed_to(artifact.properties)
 
 
-def _summary(executions: Sequence[Execution]) -> str:
+def _summary(tasks: Sequence[TaskInstance], executions: Sequence[Execution]) -> str:
     cached = sum(one.state is ExecutionState.CACHED for one in executions)
+    not_reached = [task.task_id for task in tasks if task.state == "upstream_failed"]
+    if not_reached:
+        return (
+            f"{cached} of the {len(executions)} components reached are cached. Not reached: {', '.join(not_reached)}."
+        )
     if executions and cached == len(executions):
         return f"Every component cached ({cached})."
     return f"{cached} of {len(executions)} components cached."

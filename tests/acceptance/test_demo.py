@@ -54,7 +54,8 @@ def write_dag(root: Path, *more: str) -> None:
 
 
 def test_a_first_run_runs_everything_and_a_shut_gate_fails_the_demo(root: Path) -> None:
-    write_dag(root, 'parts.MakeOperator(task_id="Shut", text="other", shut=True)')
+    shut = 'shut := parts.MakeOperator(task_id="Shut", text="other", shut=True)'
+    write_dag(root, shut, 'parts.UseOperator(task_id="Below", examples=shut.outputs["examples"])')
     out = io.StringIO()
     status = run_demo(dag_id="small", dags_folder=root / "dags", state_dir=root / "state", once=True, out=out)
     shown = out.getvalue()
@@ -63,6 +64,7 @@ def test_a_first_run_runs_everything_and_a_shut_gate_fails_the_demo(root: Path) 
     made = next(line for line in lines if line[:3] == ["Make", "done", "run"])
     assert made[-2:] == ["train", "1,234"]
     assert any(line[:3] == ["Use", "done", "run"] for line in lines)
+    assert "The run ended: failed. 0 of the 3 components reached are cached. Not reached: Below." in shown
     assert "Shut failed:" in shown
     assert "the gate is shut" in shown
     assert "user admin, password" in shown

@@ -108,6 +108,8 @@ def test_runs_a_dag(state_dir: Path, dags: Path) -> None:
         assert "hello, Ada" in airflow.task_log("greetings", run_id, "hello")
         assert "database mlpipe x1" in airflow.task_log("greetings", run_id, "check")
 
+        assert airflow.task_order("greetings") == ["hello", "check"]
+
         (dags / "broken.py").write_text(BROKEN_DAG_FILE)
         airflow.wait_until(
             lambda: "broken on purpose" in airflow.import_errors().get("broken.py", ""), "no import error"
