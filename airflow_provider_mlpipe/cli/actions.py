@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 from airflow.cli.simple_table import AirflowConsole
 from airflow.sdk.exceptions import AirflowException
 from airflow.utils.cli import get_bagged_dag
+from sqlalchemy.exc import DatabaseError
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
+from airflow_provider_mlpipe.cli.answer import answering, kept_apart
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.local import demo as demos
@@ -45,16 +47,19 @@ _LISTED = 50
 
 
 def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    """Prints an error of this package as one line without a traceback, and exits with code 1."""
+    """Prints the answer alone to standard output; an error is one line without a traceback, and exit code 1."""
 
     @wraps(function)
     def wrapped(args: Namespace) -> None:
         # As Airflow's own commands do. Without it, Airflow's SDK does not look for connections in Airflow's database.
         os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
         try:
-            function(args)
+            with kept_apart():
+                function(args)
         except MlpipeError as error:
             _leave(error)
+        except DatabaseError as error:  # SQLAlchemy is Airflow's; the metadata store does without it
+            _leave(InvalidInputError(_airflows_database(error)))
 
     return wrapped
 
@@ -63,14 +68,21 @@ def _leave(error: MlpipeError) -> NoReturn:
     sys.exit(f"{type(error).__name__}: {error}")
 
 
+def _airflows_database(error: DatabaseError) -> str:
+    return (
+        f"Airflow's own database does not answer as it should: {' '.join(str(error.orig).split())}. If it is new or "
+        "older than this Airflow, run: airflow db migrate"
+    )
+
+
 @_command
 def db_upgrade(args: Namespace) -> None:
     """`airflow mlpipe db upgrade`."""
     address = MlpipeHook(args.conn_id).address
     if args.create_database and create_database(address):
-        print("Created the database.")
+        _say("Created the database.")
     schema.upgrade(address)
-    print(f"The metadata schema is at version {schema.newest_version()}.")
+    _say(f"The metadata schema is at version {schema.newest_version()}.")
 
 
 @_command
@@ -78,8 +90,8 @@ def db_check(args: Namespace) -> None:
     """`airflow mlpipe db check`; exit code 1 unless the schema is current."""
     store = MlpipeHook(args.conn_id).store
     store.check()
-    print(f"The metadata schema is at version {schema.newest_version()}, as this code needs it.")
-    print(f"The store's id is {store.id}.")
+    _say(f"The metadata schema is at version {schema.newest_version()}, as this code needs it.")
+    _say(f"The store's id is {store.id}.")
 
 
 @_command
@@ -253,14 +265,18 @@ def _parents(act: Callable[[str], list[warm.ParentState]]) -> list[Row]:
         raise InvalidInputError(f"the warm parents' folder {warm.default_folder()}: {error}") from error
 
 
-@_command
 def demo(args: Namespace) -> None:
     """`airflow mlpipe demo`."""
-    sys.exit(demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once))
+    try:
+        status = demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once)
+    except MlpipeError as error:
+        _leave(error)
+    sys.exit(status)
 
 
 def _print(rows: list[Row], output: str) -> None:
-    AirflowConsole().print_as(data=rows, output=output)
+    with answering():
+        AirflowConsole().print_as(data=rows, output=output)
 
 
 def _print_or_say(rows: list[Row], output: str, nothing: str) -> None:
@@ -270,9 +286,13 @@ def _print_or_say(rows: list[Row], output: str, nothing: str) -> None:
         _print(rows, output)
 
 
-def _say(words: str, output: str) -> None:
+def _say(words: str, output: str = "table") -> None:
     """Prints a message: to standard error if a program reads the rows from standard output."""
-    print(words, file=sys.stderr if output in _FOR_PROGRAMS else sys.stdout)
+    if output in _FOR_PROGRAMS:
+        print(words, file=sys.stderr)
+        return
+    with answering():
+        print(words)
 
 
 def _context_id(store: MetadataStore, dag_id: str) -> int:

@@ -273,6 +273,11 @@ def test_a_store_that_is_away_is_one_clear_line(command: Command, monkeypatch: p
     assert "secret" not in str(error.value)
 
 
+def test_an_airflow_database_that_is_not_migrated_is_one_clear_line(command: Command) -> None:
+    with pytest.raises(SystemExit, match=r"^InvalidInputError: Airflow's own database .* run: airflow db migrate$"):
+        command("plan", "any")
+
+
 def test_the_warm_parent_is_shown_and_stopped(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
