@@ -268,7 +268,9 @@ def _parents(act: Callable[[str], list[warm.ParentState]]) -> list[Row]:
 def demo(args: Namespace) -> None:
     """`airflow mlpipe demo`."""
     try:
-        status = demos.run_demo(dag_id=args.dag_id, dags_folder=args.dags_folder, once=args.once)
+        status = demos.run_demo(
+            dag_id=args.dag_id, dags_folder=args.dags_folder, state_dir=args.state_dir, once=args.once
+        )
     except MlpipeError as error:
         _leave(error)
     sys.exit(status)

@@ -126,6 +126,7 @@ def get_cli_commands() -> list[CLICommand]:
                         Arg(("--once",), help="exit with the run's status instead of staying up", action="store_true"),
                         Arg(("--dag-id",), help="the example DAG to run", default="flight_delays"),
                         Arg(("--dags-folder",), help="the DAG's folder (default: dags of this checkout)", type=Path),
+                        Arg(("--state-dir",), help="the folder of its state (default: .state there)", type=Path),
                     ),
                 ),
             ),

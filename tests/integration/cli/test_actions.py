@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pwd
@@ -23,6 +24,7 @@ from waiting import PATIENCE, wait_for
 from airflow_provider_mlpipe.artifacts import ArtifactState
 from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.execution.warm import WarmParent
+from airflow_provider_mlpipe.local.demo import run_demo
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.settings import airflow_home
@@ -276,6 +278,11 @@ def test_a_store_that_is_away_is_one_clear_line(command: Command, monkeypatch: p
 def test_an_airflow_database_that_is_not_migrated_is_one_clear_line(command: Command) -> None:
     with pytest.raises(SystemExit, match=r"^InvalidInputError: Airflow's own database .* run: airflow db migrate$"):
         command("plan", "any")
+
+
+def test_the_demo_takes_what_its_module_takes() -> None:
+    options = set(inspect.signature(run_demo).parameters) - {"out"}
+    assert options <= vars(get_parser().parse_args(["mlpipe", "demo"])).keys()
 
 
 def test_the_warm_parent_is_shown_and_stopped(
