@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast equality chaos lint bench proto screenshot clean
+.PHONY: help install demo look test test-fast equality chaos lint bench proto screenshot clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -18,6 +18,9 @@ install: ## install everything into .venv, from uv.lock
 
 demo: install ## run the flights through a real Airflow; DAG=id runs another DAG of dags/, ONCE=1 exits with its status
 	@$(RUN)/python -m airflow_provider_mlpipe.local.demo $(if $(DAG),--dag-id=$(DAG)) $(if $(filter-out 0,$(ONCE)),--once)
+
+look: install ## start the Postgres of what `make demo` made, for `airflow mlpipe …` in another shell; Ctrl-C ends it
+	@$(RUN)/python -m airflow_provider_mlpipe.local.look
 
 test: lint ## all checks and all tests
 	$(RUN)/pytest $(IN_PARALLEL)

@@ -1,8 +1,8 @@
 """A real Airflow on this machine, for the demo and the tests: four processes, one Postgres, one state folder.
 
 Everything is in the state folder: `postgres/` (Airflow's database and `mlpipe`), `airflow/` (AIRFLOW_HOME, task logs
-too), `logs/` (one file per process) and `secrets.json`. The processes end with the one that started them, however it
-dies.
+too), `logs/` (one file per process), `secrets.json`, and `env`, which a shell reads to have `airflow` look at it all.
+The processes end with the one that started them, however it dies.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 import sys
@@ -51,7 +52,8 @@ class LocalAirflow(AirflowClient):
         durable: bool = True,
         restart: bool = False,
     ) -> None:
-        super().__init__(url="", username="admin", password="")  # url and password are set at the start
+        # The password is set at the start, and the URL of another port if that one is taken.
+        super().__init__(url=f"http://127.0.0.1:{port}", username="admin", password="")
         self.state_dir = Path(state_dir).absolute()
         self.dags_folder = Path(dags_folder).absolute()
         self.home = self.state_dir / "airflow"
@@ -77,6 +79,18 @@ class LocalAirflow(AirflowClient):
     def mlpipe_dsn(self) -> str:
         """The address of the metadata store."""
         return self.postgres.dsn("mlpipe")
+
+    @property
+    def shell_file(self) -> Path:
+        """The file that gives a shell the settings of this Airflow: `source` it."""
+        return self.state_dir / "env"
+
+    def write_shell_file(self) -> None:
+        """Write `shell_file` for the running Postgres, which need not have had the same port before."""
+        programs = f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
+        settings = [f"export {name}={shlex.quote(value)}" for name, value in self._settings().items()]
+        with _open_private(self.shell_file, "w") as file:
+            file.write("\n".join([programs, *settings, ""]))
 
     def start(self) -> None:
         """Start Postgres and Airflow; return when every process is healthy.
@@ -153,6 +167,7 @@ class LocalAirflow(AirflowClient):
         upgrade(self.mlpipe_dsn)
         port, self._port_marks = _reserve_port(self._preferred_port)
         self.url, self.password = f"http://127.0.0.1:{port}", self._secrets["admin_password"]
+        self.write_shell_file()
         passwords = _open_private(self.home / "simple_auth_manager_passwords.json.generated", "w")
         with passwords:
             json.dump({self.username: self.password}, passwords)
@@ -202,17 +217,14 @@ class LocalAirflow(AirflowClient):
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
         no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY", os.environ.get("no_proxy")), "127.0.0.1")))
-        return (
-            inherited
-            | {f"AIRFLOW__{key}": value for key, value in self._configuration().items()}
-            | {
-                "AIRFLOW_HOME": str(self.home),
-                "AIRFLOW_CONN_MLPIPE_DEFAULT": json.dumps(self._connection()),
-                "NO_PROXY": no_proxy,
-                "no_proxy": no_proxy,
-            }
-            | self._environment
-        )
+        return inherited | self._settings() | {"NO_PROXY": no_proxy, "no_proxy": no_proxy} | self._environment
+
+    def _settings(self) -> dict[str, str]:
+        """Return the environment variables by which Airflow's commands find this Airflow."""
+        return {f"AIRFLOW__{key}": value for key, value in self._configuration().items()} | {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW_CONN_MLPIPE_DEFAULT": json.dumps(self._connection()),
+        }
 
     def _connection(self) -> dict[str, Any]:
         return {

@@ -49,9 +49,9 @@ def run_demo(
     if not dags_folder.is_dir():
         raise InvalidInputError(f"there is no folder {dags_folder}: run the demo in a checkout, or set --dags-folder")
     say = functools.partial(print, file=out or sys.stdout, flush=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    end_like_ctrl_c()
     status = 130
+    look = "make look" if state_dir is None else f"python -m airflow_provider_mlpipe.local.look --state-dir {state_dir}"
     try:
         state_dir = state_dir or default_state_dir()
         say(f"Starting Postgres and Airflow; all state is in {state_dir} …")
@@ -60,8 +60,10 @@ def run_demo(
             status = _run(airflow, dag_id, out or sys.stdout)
             if once:
                 say("To look at the run in Airflow's UI, start the demo again without ONCE=1 (or --once).")
+                say(f"To look at it with `airflow mlpipe …`: {look}")
             else:
                 say(f"\nLook at it: {airflow.url}/dags/{dag_id}  user {airflow.username}, password {airflow.password}")
+                say(f"In another shell: source {airflow.shell_file}; airflow mlpipe runs")
                 say("Airflow stays up; Ctrl-C stops it.")
                 airflow.wait_until_stopped()
     except KeyboardInterrupt:
@@ -95,6 +97,12 @@ def default_state_dir() -> Path:
         return inside
     name = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]  # one per checkout
     return Path(f"/var/tmp/mlpipe-{name}")
+
+
+def end_like_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt in this process, as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,19 @@ from airflow_provider_mlpipe.pipeline.dag_factory import create_dag
 
 make = parts.MakeOperator(files=1234)
 dag = create_dag("small", [make, parts.UseOperator(examples=make.outputs["examples"]), {more}])
+print("what a DAG file prints is no answer")
+"""
+OWN_PROBLEMS = """
+import parts
+from airflow_provider_mlpipe.pipeline.dag_factory import create_dag
+
+texts = {
+    "Variable": "{{ var.value.nope }}",
+    "Connection": "{{ conn.nope.host }}",
+    "Xcom": "{{ ti.xcom_pull('other') }}",
+    "Fine": "fine",
+}
+dag = create_dag("problems", [parts.MakeOperator(task_id=name, text=text) for name, text in texts.items()])
 """
 
 
@@ -86,3 +100,37 @@ def test_a_second_run_is_cached_and_stays_up_until_ctrl_c(root: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0, shown
     assert "The run ended: success. Every component cached (2)." in shown
+
+
+def test_afterwards_commands_find_what_the_demo_made_and_print_their_answer_alone(root: Path) -> None:
+    write_dag(root)
+    (root / "dags" / "problems.py").write_text(OWN_PROBLEMS)
+    command = [sys.executable, "-m", "airflow_provider_mlpipe.local.look", f"--dags-folder={root / 'dags'}"]
+    with subprocess.Popen([*command, f"--state-dir={root / 'state'}"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        source = next(line for line in process.stdout if line.startswith("source "))
+
+        def airflow(arguments: str) -> tuple[int, str]:
+            shell = subprocess.run(
+                ["bash", "-c", f"{source}exec airflow mlpipe {arguments}"],
+                env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PARTS)},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            return shell.returncode, shell.stdout
+
+        assert {row["component"] for row in json.loads(airflow("runs --output json")[1])} == {"Make", "Use", "Shut"}
+        status, answer = airflow("plan small --output json")
+        assert (status, [row["verdict"] for row in json.loads(answer)]) == (0, ["hit", "hit"])
+        status, answer = airflow("plan problems --output json")
+        found = {row["component"]: (row["verdict"], row["reason"]) for row in json.loads(answer)}
+        process.terminate()
+        assert "Stopped." in process.stdout.read()
+    assert status == 2
+    assert found["Fine"] == ("run", "first run")
+    for name in ("Variable", "Connection"):
+        assert found[name][0] == "fails"
+        assert "nope" in found[name][1]
+    assert found["Xcom"] == ("unknown", "its text is known only in its task: {{ ti.xcom_pull('other') }}")
+    assert process.returncode == 0
