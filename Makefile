@@ -15,6 +15,7 @@ help: ## list the targets
 
 install: ## install everything into .venv, from uv.lock
 	@scripts/install
+	@$(if $(filter install,$(MAKECMDGOALS)),echo "Everything is in .venv. Next: make demo or make test")
 
 demo: install ## run the flights through a real Airflow; DAG=id runs another DAG of dags/, ONCE=1 exits with its status
 	@$(RUN)/python -m airflow_provider_mlpipe.local.demo $(if $(DAG),--dag-id=$(DAG)) $(if $(filter-out 0,$(ONCE)),--once)
