@@ -29,8 +29,9 @@ test: lint ## all checks and all tests
 test-fast: install ## the unit tests that need no TensorFlow: under a minute
 	$(RUN)/pytest $(IN_PARALLEL) tests/unit -m "not heavy and not airflow"
 
-equality: install ## hold components against TFDV, TFT and TFMA on 50 random examples
-	MLPIPE_EXAMPLES=$(or $(MLPIPE_EXAMPLES),50) $(RUN)/pytest $(IN_PARALLEL) -k "random or any_columns" tests/executors
+equality: install ## on 50 random examples: components against TFDV, TFT and TFMA, runs with a plan against runs without
+	MLPIPE_EXAMPLES=$(or $(MLPIPE_EXAMPLES),50) $(RUN)/pytest $(IN_PARALLEL) -k "random or any_columns" \
+		tests/executors tests/integration/planning
 
 chaos: install ## kill 200 of Airflow's and Postgres' processes, tasks and executors while runs come and go
 	MLPIPE_CHAOS_KILLS=$(or $(MLPIPE_CHAOS_KILLS),200) \
