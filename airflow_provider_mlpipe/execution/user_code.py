@@ -88,6 +88,17 @@ def check_arguments(executor: Callable[..., Any], given: Sequence[str]) -> None:
         )
 
 
+def check_takes(function: Callable[..., Any], argument: str) -> None:
+    """Raises UserCodeError unless a user's function can be called with one argument, as it will be."""
+    try:
+        inspect.signature(function).bind(argument)
+    except TypeError as error:
+        where, name = _definition(function)
+        raise UserCodeError(
+            f"{where}: {name}() is called with one argument: {error}. Write `def {name}({argument})`"
+        ) from None
+
+
 def _is_needed(parameter: inspect.Parameter) -> bool:
     """Whether a call must give the parameter."""
     is_rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -212,6 +212,12 @@ assert tf.keras.__version__.startswith("3."), tf.keras
     assert done.returncode == 0, done.stderr
 
 
+def test_a_run_fn_that_does_not_take_fn_args_is_told_so(train: Train, tmp_path: Path) -> None:
+    module = user_module(tmp_path, "def run_fn():\n    pass\n")
+    with pytest.raises(UserCodeError, match=rf"{module}, line 1: run_fn\(\) is called .*`def run_fn\(fn_args\)`"):
+        train(module_file=str(module))
+
+
 def test_a_run_fn_that_saves_nothing_is_told_what_to_call(train: Train, tmp_path: Path) -> None:
     module = user_module(tmp_path, "def run_fn(fn_args):\n    pass\n")
     with pytest.raises(UserCodeError, match=r"saved no SavedModel to fn_args\.serving_model_dir") as raised:

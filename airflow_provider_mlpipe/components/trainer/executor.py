@@ -26,7 +26,7 @@ from airflow_provider_mlpipe.components.trainer.fn_args import DataAccessor, FnA
 from airflow_provider_mlpipe.components.trainer.variable_order import order_variables
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.execution.user_code import load_function
+from airflow_provider_mlpipe.execution.user_code import check_takes, load_function
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import check_rows, dataset
@@ -58,10 +58,11 @@ def run(
 ) -> dict[str, Produced]:
     """Call `run_fn`; the model is what it saves to `fn_args.serving_model_dir`.
 
-    Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing or saves no model, and
-    every error of run_fn.
+    Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing, does not take fn_args or
+    saves no model, and every error of run_fn.
     """
     function = load_function(module_file, run_fn, "run_fn")
+    check_takes(function, "fn_args")
     train = parse_config(TrainArgs, train_args, parameter="train_args")
     evaluation = parse_config(EvalArgs, eval_args, parameter="eval_args")
     reader = Reader()
