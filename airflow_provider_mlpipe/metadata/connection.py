@@ -39,6 +39,9 @@ _DEFAULTS = {
     "tcp_user_timeout": "60000",
 }
 
+PAUSE_SECONDS = 10.0
+"""How long a statement that waits for the store waits before it is sent again."""
+
 _SWITCHES = frozenset({"gssdelegation", "keepalives", "replication", "requiressl", "sslcompression", "sslsni"})
 """libpq's settings that are 1 or 0."""
 
@@ -66,10 +69,6 @@ class Address:
     def of(given: str | Address) -> Address:
         """An address as it is, and that of a connection string."""
         return given if isinstance(given, Address) else Address(given)
-
-
-PAUSE_SECONDS = 10.0
-"""How long a statement that waits for the store waits before it is sent again."""
 
 
 class _Session(threading.local):
@@ -252,11 +251,15 @@ class Connection:
         tried = self._arguments
         try:
             return self._connect()
-        except StoreUnavailableError:
+        except StoreUnavailableError as away:
             self._read_again()
             if self._arguments == tried:
                 raise
-            return self._connect()
+            try:
+                return self._connect()
+            except InvalidInputError as error:  # who made this mistake may still correct it
+                self._arguments = tried
+                raise away from error
 
     def _read_again(self) -> None:
         """Ask again where the store is: its password may be a new one.

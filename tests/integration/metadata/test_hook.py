@@ -13,7 +13,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, StoreUnavailab
 from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.schema import upgrade
-from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
 
 Connect = Callable[..., MlpipeHook]
 
@@ -95,10 +95,26 @@ def rotate(admin: Connection) -> None:
     admin.run("SELECT pg_terminate_backend(pid, 300000) FROM pg_stat_activity WHERE usename = 'rotated'")
 
 
-def test_a_password_that_changed_meanwhile_is_read_again(connect: Connect, role: Connection, start: Any) -> None:
+def test_a_password_that_changed_meanwhile_is_read_again(
+    connect: Connect, role: Connection, start: Callable[..., ExecutionStart]
+) -> None:
     store = connect(login="rotated", password="old").store
     claim = store.start_execution(start())
     rotate(role)
+    connect(login="rotated", password="new")
+    store.publish(claim, {})
+    store.close()
+
+
+def test_a_connection_that_was_changed_wrongly_may_be_corrected(
+    connect: Connect, role: Connection, start: Callable[..., ExecutionStart]
+) -> None:
+    store = connect(login="rotated", password="old").store
+    claim = store.start_execution(start())
+    rotate(role)
+    connect(login="rotated", password="new", extra={"sslmode": "mabye"})
+    with pytest.raises(StoreUnavailableError, match="password authentication failed"):
+        store.publish(claim, {})
     connect(login="rotated", password="new")
     store.publish(claim, {})
     store.close()
