@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from airflow_provider_mlpipe.execution import linux
 
 _LAST = 19  # the lowest priority
 
@@ -36,38 +41,40 @@ class DagFiles:
 class Parsing:
     """A process that parses the files of a folder."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes], printed: IO[str]) -> None:
         self._folder = folder
         self._process = process
+        self._printed = printed
         self._found: DagFiles | None = None
 
     def found(self) -> DagFiles | None:
         """Return what was found; None until all files are parsed, and for ever if a file ends the process."""
         if self._found is None and self._process.poll() == 0:
-            printed = self._process.communicate()[0].splitlines()  # DAG files may print, too
-            self._found = DagFiles(folder=self._folder, **json.loads(printed[-1]))
+            self._printed.seek(0)
+            *_, last = self._printed  # DAG files may print, too
+            self._found = DagFiles(folder=self._folder, **json.loads(last))
         return self._found
 
 
 @contextmanager
 def parsing(folder: Path, environment: Mapping[str, str], home: Path) -> Iterator[Parsing]:
     """Parse the DAG files of a folder, while the block runs, as an Airflow with this environment and home does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__, str(folder)],
-        env=dict(environment),
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    command = [sys.executable, "-m", __name__, str(folder)]
+    with (
+        tempfile.TemporaryFile("w+") as printed,  # a pipe could fill up
+        subprocess.Popen(
+            command, env=dict(environment), cwd=home, stdout=printed, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
         try:
-            yield Parsing(folder, process)
+            yield Parsing(folder, process, printed)
         finally:
             process.kill()
 
 
 def main(folder: Path) -> None:
     """Print the DAGs and errors as one line of JSON, the last one."""
+    linux.die_with(os.getppid(), signal.SIGKILL)
     os.nice(_LAST)
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"  # so that Variables are found, as by Airflow's own commands
     from airflow.dag_processing.dagbag import BundleDagBag

@@ -61,7 +61,7 @@ from airflow.timetables.simple import NullTimetable
 class NoPluginsTimetable(NullTimetable):
     pass
 
-print("this is no answer")
+print("this is no answer\\n" * 10_000)
 dag = DAG("unstorable", schedule=NoPluginsTimetable())
 """
 STARTER = """
