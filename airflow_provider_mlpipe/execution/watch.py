@@ -46,8 +46,8 @@ class Seen:
 
 
 def count_as_user_code(module: str) -> None:
-    """From now on the package of this module counts as user code, even if it is installed."""
-    _named.add(module.partition(".")[0])
+    """From now on the package of this module counts as user code, even if it is installed; this package never does."""
+    _named.update({module.partition(".")[0]} - {PACKAGE_ROOT.name})
 
 
 class Watch:

@@ -291,17 +291,6 @@ def test_features_of_a_schema(compare: Callable[..., Evaluated], tmp_path: Path)
     compare(eval_config, **given)
 
 
-def test_no_example_at_all(compare: Callable[..., Evaluated], tmp_path: Path) -> None:
-    threshold = {"threshold": {"value_threshold": {"lower_bound": 0.5}}}
-    given = {
-        "examples": write_examples(tmp_path / "examples", rows(10, count=0)),
-        "model": save_model(tmp_path / "model", {"": ("p", 1)}),
-    }
-    found = compare(config({"metrics": [metric("AUC") | threshold]}), **given)
-    assert not found.metrics
-    assert not found.summary["blessed"]
-
-
 @pytest.mark.parametrize("method", ["JACKKNIFE", "POISSON_BOOTSTRAP"])
 def test_confidence_intervals(method: str, tmp_path: Path) -> None:
     import pyarrow as pa
