@@ -46,8 +46,8 @@ from airflow_provider_mlpipe import (
 EVAL_CONFIG = {{
     "model_specs": [{{"signature_name": "serving_default", "label_key": "species"}}],
     "metrics_specs": [{{
-        "metrics": [{{"class_name": "SparseCategoricalAccuracy"}}],
-        "thresholds": {{"sparse_categorical_accuracy": {{"value_threshold": {{"lower_bound": 0.8}}}}}},
+        "metrics": [{{
+            "class_name": "SparseCategoricalAccuracy", "threshold": {{"value_threshold": {{"lower_bound": 0.1}}}}}}],
     }}],
 }}
 
