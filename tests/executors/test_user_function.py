@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ Outputs = dict[Any, Any]
 def traced(function: Callable[..., Any]) -> Any:
     """Trace a preprocessing_fn of dense, sparse and ragged features, and one of unknown rank; return its outputs."""
     import tensorflow as tf
+    from tensorflow_transform.graph_context import TFGraphContext
 
     from airflow_provider_mlpipe.components.transform.user_function import UserPreprocessing
 
@@ -32,7 +34,8 @@ def traced(function: Callable[..., Any]) -> Any:
         "unknown": tf.TensorSpec(None, tf.float32),
     }
     graph = tf.function(UserPreprocessing(function), input_signature=[features], autograph=False)
-    return graph.get_concrete_function().structured_outputs
+    with tempfile.TemporaryDirectory() as folder, TFGraphContext(tf.Module(), temp_dir=folder):  # as when TFT traces
+        return graph.get_concrete_function().structured_outputs
 
 
 def cast(feature: str, dtype: str) -> Callable[[Mapping[str, Any]], Outputs]:

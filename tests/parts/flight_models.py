@@ -45,6 +45,7 @@ def make(folder: Path, csv_folder: str, buckets: Mapping[str, int], steps: Mappi
         input_base=csv_folder,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
+        null_values=(),
         examples=examples,
     )["examples"]
     examples = Examples(uri=examples.uri, properties=produced.properties)
