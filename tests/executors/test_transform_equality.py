@@ -99,6 +99,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]
         output_config={
             "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
         },
+        null_values=(),
         examples=Examples(uri=str(folder / "examples")),
         context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(folder)),
     )
