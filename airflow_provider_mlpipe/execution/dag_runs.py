@@ -56,7 +56,8 @@ def _by_map_index(states: Mapping[str, str | None], task_id: str) -> dict[int, s
     """Airflow names a mapped task "<task_id>_<map index>", which may also be the id of another task."""
     if task_id in states:
         return {-1: states[task_id]}
-    found = ((name.removeprefix(f"{task_id}_"), state) for name, state in states.items() if name.startswith(task_id))
+    prefix = f"{task_id}_"
+    found = ((name.removeprefix(prefix), state) for name, state in states.items() if name.startswith(prefix))
     return {int(index): state for index, state in found if index.isdecimal()}
 
 

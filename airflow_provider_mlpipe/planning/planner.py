@@ -165,8 +165,10 @@ class Plan:
 
     def _finds_what_is_recorded(self, task_id: str) -> bool:
         """Whether it searches the store, and a node above it publishes there with the plan."""
+        if not _searches(self._tasks[task_id]):
+            return False
         above = (self._nodes.get(other) for other in self._above(task_id))
-        return _searches(self._tasks[task_id]) and any(node is not None and node.outcome is not None for node in above)
+        return any(node is not None and node.outcome is not None for node in above)
 
     def _decide(self, task: Any) -> None:
         self._nodes[task.task_id] = self._with_skip(task, self._node(task))

@@ -1,11 +1,13 @@
-"""A bench for tries that are killed, starved or held."""
+"""A bench for tries that are killed, starved or held, and a way to plan and run DAGs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench import Bench
+from planned import Pipeline
 
 
 @pytest.fixture
@@ -13,3 +15,10 @@ def bench(database: str, tmp_path: Path) -> Bench:
     barriers = tmp_path / "barriers"
     barriers.mkdir()
     return Bench(database, tmp_path / "root", barriers)
+
+
+@pytest.fixture
+def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
+    made = Pipeline(database, tmp_path / "root")
+    yield made
+    made.store.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -21,13 +20,6 @@ from airflow_provider_mlpipe.planning.planner import PlannedNode, Verdict
 from airflow_provider_mlpipe.storage.digests import tree_summary
 
 _runs = count()
-
-
-@pytest.fixture
-def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
-    made = Pipeline(database, tmp_path / "root")
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT
 from airflow_provider_mlpipe.exceptions import PipelineError, UserCodeError
 
 CHECKOUT = PACKAGE_ROOT.parent
-
-
-@pytest.fixture
-def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
-    made = Pipeline(database, tmp_path / "root")
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,6 @@ from airflow_provider_mlpipe.exceptions import ExecutorFailedError
 from airflow_provider_mlpipe.metadata.store import ExecutionState, MetadataStore
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.planning.preview import preview_context
-
-
-@pytest.fixture
-def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
-    made = Pipeline(database, tmp_path / "root")
-    yield made
-    made.store.close()
 
 
 def execute(pipeline: Pipeline, params: dict[str, Any], **parameters: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,6 @@ class ProbeOperator(parts.MakeOperator):
     """A Make whose executor imports a library."""
 
     EXECUTOR = "probe_executor:make"
-
-
-@pytest.fixture
-def pipeline(database: str, tmp_path: Path) -> Iterator[Pipeline]:
-    made = Pipeline(database, tmp_path / "root")
-    yield made
-    made.store.close()
 
 
 def make_and_use(**arguments: Any) -> list[NodeOperator]:

@@ -88,13 +88,13 @@ def test_an_installed_package_that_a_parameter_names_is_user_code(
     packages = tmp_path / "site-packages"
     for name in ("flights", "none"):
         (packages / name).mkdir(parents=True)
-        (packages / name / "__init__.py").write_text("def run_fn(value): open('flights.json').close()")
+        (packages / name / "__init__.py").write_text("def run_fn(*given): open('flights.json').close()")
     (tmp_path / "flights.json").touch()
     code = (
         f"import sys; sys.path.append({str(packages)!r}); import flights\n"
         "from airflow_provider_mlpipe.execution.user_code import load_function\n"
-        "from airflow_provider_mlpipe.nested import mapped\n"
-        f"load_function(None, '{loaded}.run_fn', 'run_fn'); mapped(1, flights.run_fn)"  # as an executor calls it
+        "from airflow_provider_mlpipe.pipeline.declared import converted\n"
+        f"load_function(None, '{loaded}.run_fn', 'run_fn'); converted(1, int, 'n', flights.run_fn)"  # as executors do
     )
     assert watched(tmp_path, code) == (reads, "")
 
