@@ -52,6 +52,12 @@ def clear_number(context: Context) -> int:
     return context["dag_run"].clear_number or 0
 
 
+def map_index(context: Context) -> int:
+    """The context's task's number among the tasks that it was mapped to; -1 if it isn't mapped."""
+    index = context["ti"].map_index
+    return -1 if index is None else index
+
+
 def _by_map_index(states: Mapping[str, str | None], task_id: str) -> dict[int, str | None]:
     """Airflow names a mapped task "<task_id>_<map index>", which may also be the id of another task."""
     if task_id in states:

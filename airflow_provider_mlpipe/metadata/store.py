@@ -406,6 +406,10 @@ class MetadataStore:
         """Return the executions with these ids in order, without the ids that do not exist."""
         return [Execution.from_row(row) for row in self._run("executions_by_id", execution_ids=list(execution_ids))]
 
+    def first_publishers(self, artifact_ids: Collection[int]) -> list[Execution]:
+        """Return the executions that published these artifacts first; later ones found them."""
+        return [Execution.from_row(row) for row in self._run("first_publishers", artifact_ids=list(artifact_ids))]
+
     def used_folders(self, folders: Collection[str]) -> set[str]:
         """Return the folders (absolute, without a slash at the end) that are or contain an artifact of any state."""
         # A path that is not Unicode cannot be an artifact's URI: the store could not hold it.

@@ -20,10 +20,11 @@ from airflow_provider_mlpipe.caching import fingerprint
 from airflow_provider_mlpipe.caching.driver import CachePolicy, ComponentRun, Decision, Resolution
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError
 from airflow_provider_mlpipe.execution import publisher
-from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run, identify_run, task_states
+from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run, identify_run, map_index, task_states
 from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
+from airflow_provider_mlpipe.pipeline import news
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
 if TYPE_CHECKING:
@@ -85,10 +86,13 @@ class NodeOperator(WiredOperator):
             with self._recording_failures(context):
                 self.convert_rendered()
                 self._skip_with_what_is_above(context)
-                published = self._planned(context)
-                if published is None:
-                    published = self.run_node(self.component_run(context))
+                if self.outlets:
+                    news.remember_first_try(context)
+                planned = self._planned(context)
+                published = self.run_node(self.component_run(context)) if planned is None else self._outputs(planned)
             self.check_gate(published)
+            if self.outlets and not self._is_news(context, published, planned):
+                self.outlets = []  # Airflow sends an event for each that is here when the task succeeds
         return {key: [to_dict(artifact) for artifact in artifacts] for key, artifacts in published.items()}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Decision | Resolution:
@@ -102,6 +106,10 @@ class NodeOperator(WiredOperator):
     def check_gate(self, outputs: Published) -> None:
         """Raises a PermanentError when the published or reused outputs must stop the run; by default it does not."""
 
+    def is_worth_an_event(self, outputs: Published) -> bool:
+        """Whether consumers of this task's outlets are to know of these new outputs; by default, of all."""
+        return True
+
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
         ti = context["ti"]
@@ -110,7 +118,7 @@ class NodeOperator(WiredOperator):
             spec=self.SPEC,
             dag_run=current_run(context),
             component_id=self.task_id,
-            map_index=_map_index(ti),
+            map_index=map_index(context),
             try_number=ti.try_number,
             triggered_by=_triggered_by(context["dag_run"]),
             inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
@@ -154,7 +162,7 @@ class NodeOperator(WiredOperator):
                 component_type=self.SPEC.component_type,
                 run=identify_run(context, self.store),
                 component_id=self.task_id,
-                map_index=_map_index(ti),
+                map_index=map_index(context),
                 try_number=ti.try_number,
                 triggered_by=_triggered_by(context["dag_run"]),
                 fingerprint_parts={"executor": executor} if executor else {},
@@ -178,8 +186,12 @@ class NodeOperator(WiredOperator):
         others = [task.task_id for task in self.upstream_list if not isinstance(task, NodeOperator)]
         return [task_id for task_id in others if "skipped" in task_states(context, task_id).values()]
 
-    def _planned(self, context: Context) -> Published | None:
-        """The outputs that the run's plan recorded for this task; None without any.
+    def _is_news(self, context: Context, outputs: Published, planned: PlannedTask | None) -> bool:
+        artifacts = [artifact for of_key in outputs.values() for artifact in of_key]
+        return self.is_worth_an_event(outputs) and news.is_news(context, self.store, artifacts, planned)
+
+    def _planned(self, context: Context) -> PlannedTask | None:
+        """What the run's plan recorded for this task; None without a result.
 
         A plan holds until tasks of the run are cleared. Then the task decides for itself, unless there is a new plan.
         """
@@ -190,7 +202,10 @@ class NodeOperator(WiredOperator):
         if planned is None or planned.is_skipped or planned.execution_id is None:
             return None
         self.log.info("%s: as planned, %s", self.task_id, planned.reason)
-        return self.store.execution_artifacts(planned.execution_id, "OUTPUT")
+        return planned
+
+    def _outputs(self, planned: PlannedTask) -> Mapping[str, list[Artifact]]:
+        return self.store.execution_artifacts(planned.execution_id, "OUTPUT") if planned.execution_id else {}
 
     def _planned_outputs(self, context: Context) -> Mapping[str, list[Artifact]]:
         """The outputs of this skipped task if the run's plan skipped it; none if it was skipped for another reason."""
@@ -199,9 +214,7 @@ class NodeOperator(WiredOperator):
         if task_states(context, self.planned_by) != {-1: "success"}:
             return {}
         planned = self._part_of(self.store.plan(identify_run(context, self.store)))
-        if planned is None or not planned.is_skipped or planned.execution_id is None:
-            return {}
-        return self.store.execution_artifacts(planned.execution_id, "OUTPUT")
+        return self._outputs(planned) if planned is not None and planned.is_skipped else {}
 
     def _part_of(self, plan: Sequence[PlannedTask] | None) -> PlannedTask | None:
         return next((task for task in plan or () if task.component_id == self.task_id), None)
@@ -232,10 +245,6 @@ class ResolvingOperator(NodeOperator):
         named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
         self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")
         return published
-
-
-def _map_index(ti: Any) -> int:
-    return -1 if ti.map_index is None else int(ti.map_index)
 
 
 def _triggered_by(dag_run: Any) -> str:

@@ -221,14 +221,16 @@ class Plan:
         """Decides whether the node's task can be skipped.
 
         Only components may follow a skipped task, since Airflow would skip other tasks, too. And everything upstream
-        must be settled, since the tasks after a skipped one may start before an upstream task has ended.
+        must be settled, since the tasks after a skipped one may start before an upstream task has ended. A skipped task
+        sends no events, so a node with outlets that may find something new must run.
         """
         if not node.is_settled:
             return node
         is_left_out = node.verdict is Verdict.LEFT_OUT
         let_pass = all(_is_node(other) and other.trigger_rule in _LETS_SKIPPED_PASS for other in task.downstream_list)
         all_known = all(self._is_settled(other) for other in self._above(task.task_id))
-        return replace(node, is_skipped=is_left_out or (let_pass and all_known))
+        may_be_news = isinstance(node.outcome, Resolution) and bool(task.outlets)
+        return replace(node, is_skipped=is_left_out or (let_pass and all_known and not may_be_news))
 
     def _outputs(self, task_id: str) -> Outputs:
         return (self._nodes[task_id].outputs if task_id in self._nodes else None) or {}

@@ -30,7 +30,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import parts
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, Asset, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_mlpipe import RuntimeParameter, create_dag
@@ -77,6 +77,17 @@ with gated:
 with DAG("unplanned", schedule=None):
     made = parts.MakeOperator(text=text, pipeline_root="{root}/unplanned")
     parts.MaybeOperator(examples=made.outputs["examples"], pipeline_root="{root}/unplanned", trigger_rule="all_done")
+
+with DAG("announced", schedule=None):
+    parts.MakeOperator(text=text, pipeline_root="{root}/announced", outlets=[Asset("words")])
+
+with DAG("consumer", schedule=[Asset("words")], is_paused_upon_creation=False):
+
+    @task
+    def consume():
+        pass
+
+    consume()
 
 elsewhere = create_dag("elsewhere", chain(), metadata_conn_id="elsewhere", pipeline_root="{root}/elsewhere")
 
@@ -202,6 +213,14 @@ def test_a_connection_made_by_the_rest_api_is_found_by_tasks_and_commands(place:
     assert not place.store.executions(pipeline="elsewhere").items
     status, planned = place.plan_command("elsewhere")
     assert (status, [row["verdict"] for row in planned]) == (0, ["hit", "hit"])
+
+
+def test_a_consumer_of_an_outlet_runs_for_what_is_new(place: Place) -> None:
+    first = place.run("announced")
+    place.run("announced")
+    changed = place.run("announced", text="other")
+    events = place.airflow._call("GET", "assets/events?source_dag_id=announced&order_by=timestamp")["asset_events"]
+    assert [event["source_run_id"] for event in events] == [first, changed]
 
 
 def test_the_command_shows_the_same_without_running(place: Place) -> None:

@@ -37,6 +37,8 @@ class Run:
     tries: dict[str, int] = field(default_factory=dict)
     xcom: dict[tuple[str, str], Any] = field(default_factory=dict)
     task_state: dict[tuple[str, str], Any] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    """The names of the assets of which it sent an event."""
 
 
 class LittleAirflow:
@@ -59,6 +61,11 @@ class LittleAirflow:
             run.states[task_id] = None
         run.clears, run.started = run.clears + 1, _now()
         self._work(dag, run)
+
+    def retry(self, dag: DAG, run_id: str, task_id: str) -> None:
+        """Runs a task again as after a try that died."""
+        self.runs[run_id].states[task_id] = None
+        self._work(dag, self.runs[run_id])
 
     def published(self, dag: DAG, run_id: str) -> dict[str, dict[str, list[str | None]]]:
         """The digests of what each component published, as one that reads it now would see them."""
@@ -105,6 +112,7 @@ class LittleAirflow:
             copy = task.prepare_for_execution()
             copy.render_template_fields(context)
             copy.execute(context)
+            run.events.extend(asset.name for asset in copy.outlets)
         except AirflowSkipException:
             return "skipped"
         except (AirflowFailException, MlpipeError):

@@ -70,6 +70,10 @@ class PusherOperator(ComponentOperator):
                 f"{self.task_id}: push_destination.filesystem.versioning: PATH cannot be published atomically; use AUTO"
             )
 
+    def is_worth_an_event(self, outputs: Mapping[str, Sequence[Artifact]]) -> bool:
+        """Return whether the model was pushed."""
+        return any(artifact.properties["pushed"] for artifact in outputs["pushed_model"])
+
     def cached_outputs_problem(self, outputs: Mapping[str, Sequence[Artifact]]) -> str | None:
         """Return why an earlier push cannot be reused; None while the destination still serves it."""
         return next(filter(None, map(_push_problem, outputs["pushed_model"])), None)

@@ -499,6 +499,17 @@ FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.typ
 WHERE execution.id = ANY (%(execution_ids)s::bigint[])
 ORDER BY execution.id
 
+-- name: first_publishers
+-- The executions that published each of these artifacts first: what they publish is new, what others publish is found.
+SELECT execution.*, type.name AS type
+FROM mlpipe.execution JOIN mlpipe.execution_type type ON type.id = execution.type_id
+WHERE execution.id IN (
+    SELECT min(execution_id) FROM mlpipe.event
+    WHERE artifact_id = ANY (%(artifact_ids)s::bigint[]) AND type = 'OUTPUT'
+    GROUP BY artifact_id
+)
+ORDER BY execution.id
+
 -- name: used_folders
 -- The given folders that are an artifact or contain one (a part of an output may have been imported). The index on URIs
 -- finds only whole URIs, so this reads all URIs (once for any number of folders) and cuts them to the folders' depth.
