@@ -80,7 +80,8 @@ class Artifact:
 
     `files` is None if it was imported. A subclass is a type: `PROPERTIES` declares its properties, `TYPE_NAME` is its
     name in the store (default: the name of the class), and `DESCRIPTIVE` names properties that only describe it and so
-    do not count in the fingerprints of its readers.
+    do not count in the fingerprints of its readers. `FILE` is the name of its file if it is a single one. Only such a
+    type may be imported as a file without its folder.
     Raises InvalidValueError when a property is not declared or has a value of another type, and PipelineError for a
     subclass whose name or properties are not valid.
     """
@@ -88,6 +89,7 @@ class Artifact:
     TYPE_NAME: ClassVar[str] = "Artifact"
     PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {}
     DESCRIPTIVE: ClassVar[frozenset[str]] = frozenset()
+    FILE: ClassVar[str | None] = None
 
     uri: str
     id: int | None = None
@@ -222,6 +224,8 @@ class ExampleStatistics(Artifact):
 class Schema(Artifact):
     """`schema.pbtxt`, a text tensorflow.metadata.v0.Schema."""
 
+    FILE: ClassVar[str] = "schema.pbtxt"
+
 
 class ExampleAnomalies(Artifact):
     """`Split-<name>/SchemaDiff.pb`, a binary tensorflow.metadata.v0.Anomalies each; `blessed` is {split: 0 or 1}."""
@@ -252,6 +256,8 @@ class ModelRun(Artifact):
 
 class HyperParameters(Artifact):
     """`best_hyperparameters.txt`, KerasTuner's config as JSON."""
+
+    FILE: ClassVar[str] = "best_hyperparameters.txt"
 
 
 class ModelEvaluation(Artifact):

@@ -11,17 +11,16 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.storage.layout import folder_of, split_folder
+from airflow_provider_mlpipe.storage.layout import file_of, folder_of, split_folder
 
 log = logging.getLogger(__name__)
 
-SCHEMA_FILE = "schema.pbtxt"
 PAYLOAD_FORMAT = "FORMAT_TF_EXAMPLE"
 
 
 def read_schema(schema: Schema) -> schema_pb2.Schema:
     """Read a Schema artifact; raises InvalidInputError, with the file, when that is missing or not a schema."""
-    path = folder_of(schema) / SCHEMA_FILE
+    path = file_of(schema)
     try:
         return text_format.Parse(path.read_text(encoding="utf-8-sig"), schema_pb2.Schema())
     except FileNotFoundError as error:
@@ -32,7 +31,7 @@ def read_schema(schema: Schema) -> schema_pb2.Schema:
 
 def write_schema(schema: Schema, content: schema_pb2.Schema) -> None:
     """Write a schema for `read_schema`; equal schemas give equal bytes."""
-    (folder_of(schema) / SCHEMA_FILE).write_text(text_format.MessageToString(content), encoding="utf-8")
+    (folder_of(schema) / Schema.FILE).write_text(text_format.MessageToString(content), encoding="utf-8")
 
 
 def named_splits(artifact: Artifact, names: Sequence[str], *, parameter: str) -> list[str]:

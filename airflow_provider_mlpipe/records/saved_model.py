@@ -1,25 +1,29 @@
 """Checks that a model has a SavedModel, and rewrites SavedModels so that equal models have equal bytes.
 
-Two things differ between runs of the same code on the same data. TFT uses the path of a vocabulary in the temporary
+Three things differ between runs of the same code on the same data. TFT uses the path of a vocabulary in the temporary
 folder as the name of its lookup table, or as a constant. TensorFlow lists the nodes of some functions in the order of
-memory addresses. Neither changes the model: a loaded table gets its own name, and reads the vocabulary that is saved
-with the model; a node refers to others by name.
-Format: tensorflow/core/protobuf/saved_model.proto and tensorflow/core/framework/function.proto.
+memory addresses. TensorFlow 2.21 draws a uuid for each model that it saves. None of them changes the model: a loaded
+table gets its own name, and reads the vocabulary that is saved with the model; a node refers to others by name; nobody
+looks for the uuid.
+Format: tensorflow/core/protobuf/saved_model.proto, tensorflow/core/protobuf/fingerprint.proto and
+tensorflow/core/framework/function.proto.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 
 from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage.layout import folder_of, serving_model
 
 _FILES = ("saved_model.pb", "saved_model.pbtxt")
+_FINGERPRINT = "fingerprint.pb"
 
 
 def check_serving_model(model: Model) -> None:
@@ -50,7 +54,19 @@ def canonicalize(saved_model: Path, *, temporary: str) -> None:
             function.node_def.sort(key=lambda node: node.name)
         graph.library.function.sort(key=lambda function: function.signature.name)
     path.write_bytes(model.SerializeToString(deterministic=True))
-    (saved_model / "fingerprint.pb").unlink(missing_ok=True)
+    (saved_model / _FINGERPRINT).unlink(missing_ok=True)
+
+
+def settle_uuid(saved_model: Path) -> None:
+    """Make the uuid in `fingerprint.pb` one that depends on the model's checksums; TensorFlow 2.16 writes none."""
+    path = saved_model / _FINGERPRINT
+    if not path.is_file() or "uuid" not in fingerprint_pb2.FingerprintDef.DESCRIPTOR.fields_by_name:
+        return
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    fingerprint.ClearField("uuid")
+    checksums = fingerprint.SerializeToString(deterministic=True)
+    fingerprint.uuid = str(uuid.uuid5(uuid.NAMESPACE_OID, checksums.hex()))
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 
 def _forget(nodes: Iterable[node_def_pb2.NodeDef], temporary: bytes) -> None:

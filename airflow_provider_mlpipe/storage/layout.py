@@ -45,6 +45,22 @@ def folder_of(artifact: Artifact) -> Path:
     return Path(artifact.uri)
 
 
+def file_of(artifact: Artifact) -> Path:
+    """The file of an artifact whose type is a single file. What was imported may have another name.
+
+    Raises InvalidInputError for a folder that lacks the file and does not have exactly one other.
+    """
+    path, name = folder_of(artifact), artifact.FILE
+    if name is None or not path.is_dir():
+        return path
+    if (path / name).exists():
+        return path / name
+    files = [each for each in path.iterdir() if each.is_file() and not each.name.startswith(".")]
+    if len(files) != 1:
+        raise InvalidInputError(f"{path / name} does not exist, and {path} has {len(files)} other files instead of one")
+    return files[0]
+
+
 def root_of(output: Artifact) -> Path:
     """The pipeline_root of what an execution publishes."""
     return folder_of(output).parents[2]

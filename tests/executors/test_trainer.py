@@ -271,9 +271,24 @@ def test_a_row_that_does_not_fit_the_schema_is_named(sidecar: bool, train: Train
         train(module_file=user_module(tmp_path, _READ_X), examples=examples, schema=schema)
 
 
+@pytest.mark.parametrize("file", ["best_hyperparameters.txt", "hyperparameters.txt", "mine.json"])
+@pytest.mark.parametrize("is_imported_alone", [True, False])
+def test_hyperparameters_are_read_whatever_their_file_is_called(
+    file: str, is_imported_alone: bool, train: Train, penguin_schema: Schema, tmp_path: Path
+) -> None:
+    (tmp_path / "hp").mkdir()
+    (tmp_path / "hp" / file).write_text('{"values": {"units": 8}}')
+    uri = tmp_path / "hp" / file if is_imported_alone else tmp_path / "hp"
+    module = user_module(tmp_path, "def run_fn(fn_args):\n    raise KeyError(str(fn_args.hyperparameters))\n")
+    with pytest.raises(KeyError, match="'units': 8"):
+        train(module_file=module, hyperparameters=HyperParameters(uri=str(uri)))
+
+
 def test_hyperparameters_that_are_no_json_are_an_error(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "hp").mkdir()
+    (tmp_path / "hp" / "best_hyperparameters.txt").write_text("units: 8")
     with pytest.raises(InvalidInputError, match=r"best_hyperparameters\.txt cannot be read as JSON"):
-        train(hyperparameters=HyperParameters(uri=str(tmp_path)))
+        train(hyperparameters=HyperParameters(uri=str(tmp_path / "hp")))
 
 
 def test_what_run_fn_raises_comes_through(train: Train, tmp_path: Path) -> None:

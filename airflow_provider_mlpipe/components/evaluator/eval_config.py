@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import wrappers_pb2  # noqa: F401 - TFMA 0.52 refers to its messages without importing it
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.exceptions import InvalidValueError

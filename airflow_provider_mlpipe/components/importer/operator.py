@@ -14,9 +14,6 @@ from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Ignored
 
-_FILES = {"Schema": "schema.pbtxt", "HyperParameters": "best_hyperparameters.txt"}
-"""What readers of a type that is a single file call it."""
-
 
 class ImporterOperator(ResolvingOperator):
     """Registers an existing folder as an artifact, without copying it.
@@ -24,7 +21,8 @@ class ImporterOperator(ResolvingOperator):
     Reads no artifact. Publishes `result`, an artifact of the given type whose URI is the folder. Every run hashes the
     folder. It publishes the same artifact again if content, type, path and properties are equal.
 
-    :param source_uri: the folder; the artifact's digest is computed from its content
+    :param source_uri: the folder; the artifact's digest is computed from its content. It may be a file for a type that
+        is a single file (`FILE`): Schema and HyperParameters
     :param artifact_type: an artifact class, or its name
     :param properties: a dict of properties that the type declares (default None)
     :param custom_properties: a dict of other properties (default None)
@@ -33,8 +31,8 @@ class ImporterOperator(ResolvingOperator):
     :param kwargs: everything that NodeOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time for an unknown `artifact_type`.
-    The task raises InvalidInputError when `source_uri` is missing or not a folder, and InvalidValueError for a property
-    that the type does not declare, or declares with another type.
+    The task raises InvalidInputError when `source_uri` does not exist, or is a file of another type, and
+    InvalidValueError for a property that the type does not declare, or declares with another type.
     """
 
     def __init__(
@@ -61,16 +59,14 @@ class ImporterOperator(ResolvingOperator):
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Resolution:
         """Return the folder as an artifact with its content digest."""
-        uri = Path(run.parameters["source_uri"])
-        if uri.is_file():
+        artifact_type, uri = self.output_types()["result"], Path(run.parameters["source_uri"])
+        if uri.is_file() and artifact_type.FILE is None:
             raise InvalidInputError(
-                f"{run.component_id}.source_uri: {uri} is a file, but an artifact is a folder: put the file into "
-                f"a folder of its own{self._under_its_name()}, and give that"
+                f"{run.component_id}.source_uri: {uri} is a file, but {artifact_type.TYPE_NAME} is a folder: put the "
+                "file into a folder of its own, and give that"
             )
-        if not uri.is_dir():
-            raise InvalidInputError(f"{run.component_id}.source_uri: {uri} is not a folder")
         computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external=run.external)
-        artifact = self.output_types()["result"](
+        artifact = artifact_type(
             uri=str(uri),
             digest=run.external["source_uri"],
             properties=run.parameters["properties"] or {},
@@ -78,7 +74,3 @@ class ImporterOperator(ResolvingOperator):
         )
         start = driver.execution_start(run, computed)
         return Resolution(start=start, outputs={"result": [artifact]}, reuse=not run.parameters["reimport"])
-
-    def _under_its_name(self) -> str:
-        name = _FILES.get(self.output_types()["result"].TYPE_NAME)
-        return f", under the name {name}" if name else ""

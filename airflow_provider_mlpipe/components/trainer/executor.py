@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
-from airflow_provider_mlpipe.storage.layout import evaluation_model, folder_of, serving_model, split_folder
+from airflow_provider_mlpipe.records.saved_model import settle_uuid
+from airflow_provider_mlpipe.storage.layout import evaluation_model, file_of, folder_of, serving_model, split_folder
 
 # isort: split
 import keras
@@ -30,14 +31,13 @@ from airflow_provider_mlpipe.execution.user_code import check_takes, load_functi
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import check_rows, dataset
-from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits
+from airflow_provider_mlpipe.records.inputs import named_splits
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
 log = logging.getLogger(__name__)
 
 _SEED = 0
 _SERVING, _EVAL = "Format-Serving", "Format-TFMA"
-_HYPERPARAMETERS_FILE = "best_hyperparameters.txt"
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
         eval_files=_patterns(examples, evaluation.splits or ["eval"], "eval_args.splits"),
         train_steps=train.num_steps or None,
         eval_steps=evaluation.num_steps or None,
-        schema_path=str(folder_of(schema) / SCHEMA_FILE) if schema else None,
+        schema_path=str(file_of(schema)) if schema else None,
         transform_graph_path=str(folder_of(transform_graph)) if transform_graph else None,
         data_accessor=DataAccessor(tf_dataset_factory=reader.tf_dataset, record_batch_factory=record_batches),
         serving_model_dir=str(serving_model(model)),
@@ -87,6 +87,8 @@ def run(
     with _rows_checked_on_error(reader):
         function(fn_args)
     _check_saved(serving_model(model), f"{module_file or run_fn}")
+    for saved in (serving_model(model), evaluation_model(model)):
+        settle_uuid(saved)
     return {}
 
 
@@ -158,7 +160,7 @@ def _escaped(folder: Path) -> str:
 
 
 def _read_hyperparameters(hyperparameters: HyperParameters) -> dict[str, Any]:
-    path = folder_of(hyperparameters) / _HYPERPARAMETERS_FILE
+    path = file_of(hyperparameters)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

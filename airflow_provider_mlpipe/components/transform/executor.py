@@ -38,7 +38,7 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 from airflow_provider_mlpipe.records.beam import temporary_folder
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import Chunk, Source, fork_aside, names_runner, run_kernels
-from airflow_provider_mlpipe.records.inputs import SCHEMA_FILE, named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
 from airflow_provider_mlpipe.records.saved_model import canonicalize
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, read_records
 
@@ -218,4 +218,4 @@ def _write_graph(over: _Pass, function: UserPreprocessing, folder: str, output: 
 def _write_schema(schema: schema_pb2.Schema, folder: Path) -> None:
     """Write the raw schema where `TFTransformOutput.raw_feature_spec` looks for it."""
     folder.mkdir()
-    (folder / SCHEMA_FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")
+    (folder / Schema.FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")

@@ -252,13 +252,21 @@ def test_a_double_that_is_given_as_an_int_is_the_same(pipeline: Pipeline, tmp_pa
     assert pipeline.plan(dag(1.0))["Use"].verdict is Verdict.HIT
 
 
-def test_a_file_is_no_artifact(pipeline: Pipeline, tmp_path: Path) -> None:
-    (tmp_path / "my.pbtxt").touch()
-    dag = pipeline.dag(ImporterOperator(source_uri=str(tmp_path / "my.pbtxt"), artifact_type="Schema"))
-    with pytest.raises(
-        InvalidInputError, match=r"Importer.source_uri: .* is a file, .*, under the name schema\.pbtxt, and"
-    ):
-        pipeline.run(dag)
+def test_a_file_is_imported_only_as_a_type_that_is_one_file(pipeline: Pipeline, tmp_path: Path) -> None:
+    file = tmp_path / "my.pbtxt"
+    file.touch()
+
+    def dag(artifact_type: str) -> DAG:
+        return pipeline.dag(ImporterOperator(source_uri=str(file), artifact_type=artifact_type))
+
+    pipeline.run(dag("Schema"))
+    (found,) = pipeline.plan(dag("Schema"))["Importer"].outputs["result"]
+    assert (found.uri, found.TYPE_NAME) == (str(file), "Schema")
+    with pytest.raises(InvalidInputError, match=r"^Importer.source_uri: .* is a file, but Model is a folder: put"):
+        pipeline.run(dag("Model"))
+    file.unlink()
+    with pytest.raises(InvalidInputError, match=r"^source_uri: .*my\.pbtxt does not exist$"):
+        pipeline.run(dag("Schema"))
 
 
 def test_what_is_below_another_kind_of_task_is_unknown(pipeline: Pipeline) -> None:
