@@ -15,6 +15,7 @@ from .components.trainer.fn_args import DataAccessor as DataAccessor
 from .components.trainer.fn_args import FnArgs as FnArgs
 from .components.trainer.operator import TrainerOperator as TrainerOperator
 from .components.transform.operator import TransformOperator as TransformOperator
+from .components.transform.stats_type import StatsType as StatsType
 from .execution.contract import ExecutorContext as ExecutorContext
 from .execution.contract import Produced as Produced
 from .pipeline.channels import Channel as Channel

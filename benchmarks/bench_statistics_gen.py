@@ -86,9 +86,9 @@ def profile(folder: str) -> None:
     import tensorflow_data_validation as tfdv
 
     from airflow_provider_mlpipe.artifacts import Examples
-    from airflow_provider_mlpipe.components.statistics_gen.kernel import StatisticsKernel
     from airflow_provider_mlpipe.records.chunks import example_sources
     from airflow_provider_mlpipe.records.sidecar import sidecar_path
+    from airflow_provider_mlpipe.records.statistics_kernel import StatisticsKernel
 
     clock, examples = Clock(), Examples(uri=folder)
     from_sidecar = sidecar_path(examples, "train").exists()

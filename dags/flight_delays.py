@@ -76,7 +76,12 @@ example_validator = ExampleValidatorOperator(
     fail_on="ERROR",
 )
 
-transform = TransformOperator(examples=examples, schema=schema, module_file=MODEL)
+transform = TransformOperator(
+    examples=examples,
+    schema=schema,
+    module_file=MODEL,
+    disable_statistics=True,  # StatisticsGen has those of the raw data
+)
 
 trainer = TrainerOperator(
     examples=transform.outputs["transformed_examples"],

@@ -21,6 +21,7 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.caching.user_code import local_modules
 from airflow_provider_mlpipe.exceptions import TransientError, UserCodeError
+from airflow_provider_mlpipe.execution.user_errors import cause, users_place
 from airflow_provider_mlpipe.execution.watch import count_as_user_code
 from airflow_provider_mlpipe.storage.disk_errors import may_pass
 
@@ -69,6 +70,23 @@ def load_function(module_file: str | None, function: str | None, default_name: s
             f"Add `def {name}(...)` there."
         )
     return loaded  # type: ignore[no-any-return]
+
+
+def optional_functions(module_file: str, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """Those of the user's functions that the module file defines, by name; raises UserCodeError if the import fails."""
+    _check_names(Address(module_file, ""), f"module file {module_file}")
+    defined = vars(_import_file(Path(module_file)))
+    return {name: defined[name] for name in names if callable(defined.get(name))}
+
+
+def call(function: Callable[..., Any], name: str, *arguments: Any, **keywords: Any) -> Any:
+    """Calls a user's function; raises UserCodeError, with `name` and the line, for any error of it."""
+    try:
+        return function(*arguments, **keywords)
+    except Exception as error:  # user code can raise anything
+        where = users_place(error) or _definition(function)[0]
+        said = cause(str(error)) or repr(error)
+        raise UserCodeError(f"{name} raised {type(error).__name__} at {where}: {said}") from error
 
 
 def check_arguments(executor: Callable[..., Any], given: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -10,7 +11,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.inputs import check_not_empty
-from airflow_provider_mlpipe.storage.layout import split_folder
+from airflow_provider_mlpipe.storage.layout import folder_of, split_folder
 
 STATISTICS_FILE = "FeatureStats.pb"
 _ALL_ROWS = "All Examples"
@@ -48,13 +49,22 @@ def check_examples(of: Artifact, found: Mapping[str, statistics_pb2.DatasetFeatu
 def write_statistics(
     statistics: ExampleStatistics, split: str, found: statistics_pb2.DatasetFeatureStatisticsList
 ) -> None:
-    """Write the statistics of a split, features in the order of their paths: equal statistics give equal bytes."""
+    """Write the statistics of a split, as `write_whole` does."""
+    folder = split_folder(statistics, split)
+    folder.mkdir()
+    _write(folder, found)
+
+
+def write_whole(statistics: ExampleStatistics, found: statistics_pb2.DatasetFeatureStatisticsList) -> None:
+    """Write statistics of all splits together, features in the order of their paths: equal ones give equal bytes."""
+    _write(folder_of(statistics), found)
+
+
+def _write(folder: Path, found: statistics_pb2.DatasetFeatureStatisticsList) -> None:
     for dataset in found.datasets:
         features = sorted(dataset.features, key=lambda feature: (list(feature.path.step), feature.name))
         del dataset.features[:]
         dataset.features.extend(features)
-    folder = split_folder(statistics, split)
-    folder.mkdir()
     (folder / STATISTICS_FILE).write_bytes(found.SerializeToString(deterministic=True))
 
 

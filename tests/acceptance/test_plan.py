@@ -216,9 +216,9 @@ def test_a_connection_made_by_the_rest_api_is_found_by_tasks_and_commands(place:
 
 
 def test_a_consumer_of_an_outlet_runs_for_what_is_new(place: Place) -> None:
-    first = place.run("announced")
-    place.run("announced")
-    changed = place.run("announced", text="other")
+    first = place.run("announced", text="announced first")
+    place.run("announced", text="announced first")
+    changed = place.run("announced", text="announced then")
     events = place.airflow._call("GET", "assets/events?source_dag_id=announced&order_by=timestamp")["asset_events"]
     assert [event["source_run_id"] for event in events] == [first, changed]
 

@@ -11,7 +11,7 @@ import pytest
 from fresh import in_fresh_process
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 pytestmark = [
@@ -54,6 +54,7 @@ def evaluate(
             "schema": penguin_schema,
             "example_splits": ("eval",),
             "rubber_stamp": False,
+            "module_file": None,
         }
         produced = in_fresh_process(
             executor.run,
@@ -264,3 +265,74 @@ def test_an_output_may_be_called_value(evaluate: Evaluate, penguin_model: Model)
 def test_an_unknown_split_is_an_error_that_lists_the_known(evaluate: Evaluate) -> None:
     with pytest.raises(InvalidInputError, match=r"example_splits: .* 'test'; known splits: train, eval"):
         evaluate(Model(uri="/nowhere"), eval_config(), example_splits=["test"])
+
+
+SHARED_MODEL = """
+import tensorflow_model_analysis as tfma
+
+def custom_eval_shared_model(eval_saved_model_path, model_name, eval_config, **kwargs):
+    return tfma.default_eval_shared_model(
+        eval_saved_model_path=OTHER, model_name=model_name, eval_config=eval_config, **kwargs
+    )
+"""
+EXTRACTORS = """
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+
+def is_of_the_first_species(extracts):
+    return int(extracts[tfma.LABELS_KEY].item()) == 0
+
+def custom_extractors(eval_shared_model, eval_config, tensor_adapter_config):
+    extractors = tfma.default_extractors(
+        eval_shared_model=eval_shared_model,
+        eval_config=eval_config,
+        tensor_adapter_config=tensor_adapter_config,
+    )
+    select = tfma.extractors.Extractor(stage_name="Select", ptransform=beam.Filter(is_of_the_first_species))
+    return [*extractors[:-1], select, extractors[-1]]  # before the slices are made
+"""
+
+
+def module_file(folder: Path, text: str) -> str:
+    file = folder / "evaluation.py"
+    file.write_text(text)
+    return str(file)
+
+
+def test_a_module_makes_the_model(
+    evaluate: Evaluate, penguin_model: Model, shuffled_labels_model: Model, tmp_path: Path
+) -> None:
+    other = repr(f"{shuffled_labels_model.uri}/Format-Serving")
+    module = module_file(tmp_path, SHARED_MODEL.replace("OTHER", other))
+    config = eval_config(AT_LEAST_80_PERCENT)
+    by_module = evaluate(penguin_model, config, module_file=module)[1]
+    directly = evaluate(shuffled_labels_model, config)[1]
+    assert by_module["slices"] == directly["slices"]
+    assert not by_module["blessed"]
+
+
+def test_a_module_makes_the_extractors(evaluate: Evaluate, penguin_model: Model, tmp_path: Path) -> None:
+    all_rows = evaluate(penguin_model, eval_config())[1]
+    some_rows = evaluate(penguin_model, eval_config(), module_file=module_file(tmp_path, EXTRACTORS))[1]
+    counts = [metrics_of(summary["slices"], "Overall")["example_count"] for summary in (all_rows, some_rows)]
+    assert 0 < counts[1] < counts[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "evaluation.py defines neither custom_eval_shared_model nor custom_extractors"),
+        (
+            "def custom_eval_shared_model(**kwargs):\n    return kwargs['no_such']\n",
+            r"custom_eval_shared_model raised KeyError at .*evaluation.py, line 2: 'no_such'",
+        ),
+        (
+            "def custom_eval_shared_model(**kwargs):\n    pass\n",
+            "custom_eval_shared_model returned None; it must return a tfma.EvalSharedModel",
+        ),
+        ("def custom_extractors(**kwargs):\n    pass\n", "custom_extractors returned None; it must return a list"),
+    ],
+)
+def test_a_module_that_fails(text: str, said: str, evaluate: Evaluate, penguin_model: Model, tmp_path: Path) -> None:
+    with pytest.raises(UserCodeError, match=said):
+        evaluate(penguin_model, eval_config(), module_file=module_file(tmp_path, text))

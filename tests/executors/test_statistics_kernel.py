@@ -28,7 +28,6 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 
 from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics
 from airflow_provider_mlpipe.components.statistics_gen.executor import run
-from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.examples import encode_examples
@@ -37,6 +36,7 @@ from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.statistics import read_statistics
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
 from airflow_provider_mlpipe.records.tfrecord import frame
+from airflow_provider_mlpipe.records.value_counts import ValueCounts
 
 pytestmark = [
     pytest.mark.heavy,
@@ -306,7 +306,7 @@ def test_more_counts_go_to_the_disk_than_files_may_be_open(tmp_path: Path, monke
 
 
 def test_distinct_values_beyond_the_memory_go_to_the_disk(folder: Folder) -> None:
-    from airflow_provider_mlpipe.components.statistics_gen.kernel import StatisticsKernel
+    from airflow_provider_mlpipe.records.statistics_kernel import StatisticsKernel
 
     rows = pa.RecordBatch.from_pydict(
         {"id": pa.array([[b"%08d" % n] for n in range(20_000)], pa.large_list(pa.large_binary()))}

@@ -182,18 +182,16 @@ def test_an_op_that_fails_on_the_data_points_to_its_line_and_feature(
         transform(module_file=module, context=replace(context(), beam_pipeline_args=arguments))
 
 
-def test_frequencies_of_any_bytes_and_an_unused_function_that_is_warned_of(tmp_path: Path) -> None:
-    unused = "\ndef stats_options_updater_fn(kind, options):\n    return options\n"
+def test_frequencies_of_any_bytes(tmp_path: Path) -> None:
     body = (
         "def preprocessing_fn(inputs):\n    words = inputs['words']\n    return {'x': tft.compute_and_apply_vocabulary("
     )
-    module = user_module(tmp_path, f"{body}words, vocab_filename='words', store_frequency=True)}}\n{unused}")
+    module = user_module(tmp_path, f"{body}words, vocab_filename='words', store_frequency=True)}}\n")
     examples = write_examples(tmp_path / "examples", [{"words": [b"\xff"]}, {"words": [b"\xff"]}, {"words": [b"a"]}])
     schema = write_schema(tmp_path / "schema", DENSE_X.replace("FLOAT", "BYTES").replace('"x"', '"words"'))
     transformed = transform_here(tmp_path / "transformed", examples, schema, Path(module))
     assert (transformed.graph / "transform_fn" / "assets" / "words").read_bytes() == b"2 \xff\n1 a\n"
     assert [row["x"] for row in transformed.rows.values()] == [[0], [0], [1]]
-    assert [line for line in transformed.log if line.startswith("stats_options_updater_fn of the module is not called")]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runner=DirectRunner"]])

@@ -12,10 +12,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from airflow_provider_mlpipe.artifacts import ExampleStatistics
-from airflow_provider_mlpipe.components.statistics_gen.kernel import StatisticsKernel
 from airflow_provider_mlpipe.records.csv import CsvSplit, infer, merged, typed
 from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.statistics import write_statistics
+from airflow_provider_mlpipe.records.statistics_kernel import StatisticsKernel
 
 
 def statistics_of(

@@ -19,7 +19,13 @@ def evaluate(folder: Path, config: Mapping[str, Any], *, beam: tuple[str, ...] =
     """Run the executor; `by_tfma` leaves all to TFMA's own pipeline, `batch_rows` is how many rows a batch has."""
     for name in ("evaluation", "blessing", "tmp"):
         (folder / name).mkdir(parents=True)
-    fixed = {"baseline_model": None, "schema": None, "example_splits": ["eval"], "rubber_stamp": False}
+    fixed = {
+        "baseline_model": None,
+        "schema": None,
+        "example_splits": ["eval"],
+        "rubber_stamp": False,
+        "module_file": None,
+    }
     outputs = {
         "evaluation": ModelEvaluation(uri=str(folder / "evaluation")),
         "blessing": ModelBlessing(uri=str(folder / "blessing")),

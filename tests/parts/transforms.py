@@ -57,6 +57,8 @@ DEFAULTS: dict[str, Any] = {
     "custom_config": None,
     "splits_config": None,
     "disable_analyzer_cache": False,
+    "disable_statistics": True,
+    "stats_options_updater_fn": None,
 }
 """What the executor is given for what a DAG leaves out, next to a `module_file`."""
 

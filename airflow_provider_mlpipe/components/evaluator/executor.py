@@ -30,8 +30,9 @@ from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
 from airflow_provider_mlpipe.components.evaluator.plan import why_not
 from airflow_provider_mlpipe.components.evaluator.results import write_results
 from airflow_provider_mlpipe.components.evaluator.summary import Slice, slices
+from airflow_provider_mlpipe.components.evaluator.user_module import UserModule
 from airflow_provider_mlpipe.components.evaluator.verdict import Verdict
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.user_errors import cause
 from airflow_provider_mlpipe.records.beam import pipeline
@@ -56,6 +57,7 @@ def run(
     eval_config: Mapping[str, Any],
     example_splits: Sequence[str],
     rubber_stamp: bool,
+    module_file: str | None,
     evaluation: ModelEvaluation,
     blessing: ModelBlessing,
     context: ExecutorContext,
@@ -63,8 +65,10 @@ def run(
     """Evaluate, and always give a verdict with its reason.
 
     `evaluation` gets TFMA's result files and `summary.json`; `blessing` gets an empty file BLESSED or NOT_BLESSED.
-    Raises InvalidInputError for an invalid eval_config, a feature that the schema lacks, or an unknown split.
+    Raises InvalidInputError for an invalid eval_config, a feature that the schema lacks, or an unknown split, and
+    UserCodeError for errors of the module's functions.
     """
+    module = UserModule.load(module_file)
     given = _parse(eval_config)
     splits = named_splits(examples, example_splits, parameter="example_splits")
     known_schema = read_schema(schema) if schema else None
@@ -74,7 +78,9 @@ def run(
     config = _complete(given, has_baseline=baseline_model is not None)
     _check_models(config, model, baseline_model)
     models = [
-        _shared_model(spec, baseline_model if spec.is_baseline else model, config, rubber_stamp=rubber_stamp or first)
+        _shared_model(
+            spec, baseline_model if spec.is_baseline else model, config, module, rubber_stamp=rubber_stamp or first
+        )
         for spec in config.model_specs
     ]
     task = Task(
@@ -84,13 +90,13 @@ def run(
     )
     counts = {split: _count(examples, split) for split in splits}
     check_not_empty(examples, counts)
-    if reason := _evaluate(task, models, examples, counts, str(folder_of(evaluation)), context):
+    if reason := module.named or _evaluate(task, models, examples, counts, str(folder_of(evaluation)), context):
         log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
         files = [path for split in splits for path in split_files(examples, split)]
         if task.schema:
             _check_rows(examples, splits, task.schema, context)
-        with _explained(reason, context):
-            _evaluate_by_tfma(files, known_schema, models, config, str(folder_of(evaluation)), context)
+        with _explained(reason, module, context):
+            _evaluate_by_tfma(files, known_schema, models, config, module, str(folder_of(evaluation)), context)
 
     result = tfma.load_validation_result(str(folder_of(evaluation)))
     slicing_specs = config.slicing_specs or [SlicingSpec()]
@@ -169,15 +175,11 @@ def _check_models(config: EvalConfig, model: Model, baseline_model: Model | None
 
 
 def _shared_model(
-    spec: ModelSpec, model: Model | None, config: EvalConfig, *, rubber_stamp: bool
+    spec: ModelSpec, model: Model | None, config: EvalConfig, module: UserModule, *, rubber_stamp: bool
 ) -> tfma.EvalSharedModel:
     assert model is not None  # _complete keeps the baseline's spec only when there is a baseline
-    return tfma.default_eval_shared_model(
-        eval_saved_model_path=str(serving_model(model)),
-        model_name=spec.name,
-        eval_config=config,
-        rubber_stamp=rubber_stamp and not spec.is_baseline,
-    )
+    shared = module.eval_shared_model(str(serving_model(model)), spec.name, config)
+    return shared._replace(rubber_stamp=rubber_stamp and not spec.is_baseline)
 
 
 def _evaluate(
@@ -223,7 +225,7 @@ def _reason_against(task: Task, context: ExecutorContext) -> str | None:
 
 
 @contextlib.contextmanager
-def _explained(reason: str, context: ExecutorContext) -> Iterator[None]:
+def _explained(reason: str, module: UserModule, context: ExecutorContext) -> Iterator[None]:
     """Add to an error of TFMA's pipeline why that pipeline runs: the error itself names no key of the config.
 
     Errors on a named runner stay as they are, because they may have other reasons.
@@ -234,6 +236,8 @@ def _explained(reason: str, context: ExecutorContext) -> Iterator[None]:
         if names_runner(context.beam_pipeline_args):
             raise
         said = str(error)
+        if module.named:
+            raise UserCodeError(f"TFMA's pipeline fails with {reason}: {cause(said)}\n{said}") from error
         raise InvalidInputError(
             f"eval_config: {reason}; TFMA's own pipeline fails, too: {cause(said)}\n{said}"
         ) from error
@@ -257,6 +261,7 @@ def _evaluate_by_tfma(
     schema: schema_pb2.Schema | None,
     models: list[tfma.EvalSharedModel],
     config: EvalConfig,
+    module: UserModule,
     output: str,
     context: ExecutorContext,
 ) -> None:
@@ -266,6 +271,8 @@ def _evaluate_by_tfma(
         raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         telemetry_descriptors=["mlpipe", "Evaluator"],
     )
+    adapter_config = reader.TensorAdapterConfig() if schema else None
+    extractors = module.make_extractors(models, config, adapter_config)
     with pipeline(context.beam_pipeline_args) as run:
         _ = (
             run
@@ -274,9 +281,10 @@ def _evaluate_by_tfma(
             >> tfma.ExtractEvaluateAndWriteResults(
                 eval_shared_model=models,
                 eval_config=config,
+                extractors=extractors,
                 output_path=output,
                 schema=schema,
-                tensor_adapter_config=reader.TensorAdapterConfig() if schema else None,
+                tensor_adapter_config=adapter_config,
             )
         )
 

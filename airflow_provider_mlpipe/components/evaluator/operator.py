@@ -14,7 +14,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.declared import IsLater, converted
 from airflow_provider_mlpipe.pipeline.parameters import is_known_later
-from airflow_provider_mlpipe.pipeline.spec import Config, Input, OptionalInput, Value
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Input, OptionalInput, Value
 from airflow_provider_mlpipe.pipeline.wiring import misfits
 
 
@@ -36,13 +36,16 @@ class EvaluatorOperator(ComponentOperator):
     :param schema: a channel of the Schema to parse the examples with (default None)
     :param example_splits: names of the splits to evaluate on, together (default `eval`)
     :param rubber_stamp: whether to bless a model although there is no threshold (default False)
+    :param module_file: a `.py` file with `custom_eval_shared_model`, which makes the `tfma.EvalSharedModel`, or
+        `custom_extractors`, which makes the list of TFMA's extractors, or both, as in TFX. Then TFMA's own pipeline
+        evaluates, which is slower. The fingerprint covers its source, as Trainer's does (default None)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type, `eval_config` has a field that
     `tfma.EvalConfig` lacks, or a threshold is where TFMA does not look. The task raises InvalidInputError when
     `eval_config` names a metric that cannot be made or a feature that the schema lacks, for a model without a
     SavedModel in `Format-Serving/`, when no split has an example, and for an unknown split, a schema that cannot be
-    read, or a row whose label or weight does not fit the schema.
+    read, or a row whose label or weight does not fit the schema; and UserCodeError for an error of the module.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}
@@ -57,6 +60,7 @@ class EvaluatorOperator(ComponentOperator):
         schema: OptionalInput[Schema] = None,
         example_splits: Value[Sequence[str]] = ("eval",),
         rubber_stamp: Value[bool] = False,
+        module_file: Content[str | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,6 +71,7 @@ class EvaluatorOperator(ComponentOperator):
         self.eval_config = eval_config
         self.example_splits = example_splits
         self.rubber_stamp = rubber_stamp
+        self.module_file = module_file
         self._check_config(is_known_later, PipelineError)
 
     def convert_rendered(self) -> None:

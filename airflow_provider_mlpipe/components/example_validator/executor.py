@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.records.anomalies import write_anomalies
 from airflow_provider_mlpipe.records.csv import ColumnType, infer_type
 from airflow_provider_mlpipe.records.inputs import read_schema
 from airflow_provider_mlpipe.records.stand_ins import STAND_INS
@@ -20,7 +21,6 @@ from airflow_provider_mlpipe.storage.layout import select_splits, split_folder
 
 log = logging.getLogger(__name__)
 
-ANOMALIES_FILE = "SchemaDiff.pb"
 WHOLE_SPLIT = "(whole split)"
 """Replaces the feature's name for an anomaly of the whole split, such as too few examples."""
 
@@ -52,7 +52,7 @@ def run(
         found = tfdv.validate_statistics(given, expected, environment)
         folder = split_folder(anomalies, split)
         folder.mkdir()
-        (folder / ANOMALIES_FILE).write_bytes(found.SerializeToString(deterministic=True))
+        write_anomalies(folder, found)
         described[split] = _describe(found)
         _log(split, described[split])
         _warn_of_stand_ins(split, given)

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
-import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
-from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema
-from airflow_provider_mlpipe.components.statistics_gen.kernel import (
-    RECORD_COLUMN,
-    Features,
-    StatisticsKernel,
-    beam_only,
-)
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.beam import pipeline
-from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import MIB, memory_mb, run_kernels
-from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.inputs import named_splits, read_schema
 from airflow_provider_mlpipe.records.mixed_types import mixed_types_of
-from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics import check_examples, read_statistics, write_statistics
+from airflow_provider_mlpipe.records.statistics_engine import BATCH, Rows, compute
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
 from airflow_provider_mlpipe.storage.layout import select_splits
 
 log = logging.getLogger(__name__)
-
-BATCH = 1000
-"""Records that Beam decodes at a time. Beam's own choice depends on timing, and the last digits would vary with it."""
-_UNTYPED = "--no_pipeline_type_check"
-"""Beam refuses the type hints of TFDV's own generators, such as those that `label_feature` asks for."""
 
 
 def run(
@@ -59,8 +41,11 @@ def run(
     splits = select_splits(examples, exclude_splits, "exclude_splits")
     options = {split: _options(stats_options, schema) for split in splits}
     rates = _rates(examples, sample_rate_by_split, options)
+    rows = {
+        split: Rows(examples=examples, splits=[split], options=options[split], rate=rates[split]) for split in splits
+    }
     try:
-        found = _compute(examples, options, rates, context)
+        found = compute(rows, context)
     except (RuntimeError, TypeError) as error:  # of the decoder, and of TFDV's generators
         mixed = next(filter(None, (mixed_types_of(examples, split) for split in splits)), None)
         raise mixed or error from error
@@ -69,18 +54,6 @@ def run(
     for split in splits:
         _publish(examples, statistics, split, found[split], rates[split])
     return {"statistics": Produced(properties={"splits": splits, "span": examples.properties.get("span", 0)})}
-
-
-def _compute(
-    examples: Examples,
-    options: Mapping[str, tfdv.StatsOptions],
-    rates: Mapping[str, float | None],
-    context: ExecutorContext,
-) -> dict[str, DatasetFeatureStatisticsList]:
-    if others := beam_only(next(iter(options.values()))):
-        log.info("TFDV's pipeline on Beam does the work, because there is no kernel for %s", ", ".join(others))
-        return _on_beam(examples, options, rates, context)
-    return _by_kernel(examples, options, rates, context)
 
 
 def _rates(
@@ -95,50 +68,6 @@ def _rates(
             raise InvalidInputError(f"the sample rate of split {split!r} is {rate}; it must be above 0 and at most 1")
         options[split].sample_rate = None
     return rates
-
-
-def _by_kernel(
-    examples: Examples,
-    options: Mapping[str, tfdv.StatsOptions],
-    rates: Mapping[str, float | None],
-    context: ExecutorContext,
-) -> dict[str, DatasetFeatureStatisticsList]:
-    memory_bytes = memory_mb(context) * MIB // 4
-    kernels = {
-        split: StatisticsKernel(option.to_json(), rates[split], memory_bytes) for split, option in options.items()
-    }
-    record_columns = {split: None if rate is None else RECORD_COLUMN for split, rate in rates.items()}
-    sources = {split: example_sources(examples, split, record_column=record_columns[split]) for split in options}
-    return run_kernels(kernels, sources, context)
-
-
-def _on_beam(
-    examples: Examples,
-    options: Mapping[str, tfdv.StatsOptions],
-    rates: Mapping[str, float | None],
-    context: ExecutorContext,
-) -> dict[str, DatasetFeatureStatisticsList]:
-    drafts = {split: Path(context.tmp_dir) / f"{split}.pb" for split in options}
-    with pipeline([*context.beam_pipeline_args, _UNTYPED]) as p:
-        for split, draft in drafts.items():
-            features = Features.of(options[split])
-            _ = (
-                p
-                | f"Read[{split}]" >> _batches(examples, split, rates[split])
-                | f"Select[{split}]" >> beam.Map(features.select).with_output_types(pa.RecordBatch)
-                | f"Compute[{split}]" >> tfdv.GenerateStatistics(options[split])
-                | f"Write[{split}]" >> tfdv.WriteStatisticsToBinaryFile(str(draft))
-            )
-    return {split: DatasetFeatureStatisticsList.FromString(draft.read_bytes()) for split, draft in drafts.items()}
-
-
-def _batches(examples: Examples, split: str, rate: float | None) -> beam.PTransform:
-    files = [str(path) for path in split_files(examples, split)]
-    if rate is None:
-        return TFExampleRecord(files, telemetry_descriptors=["StatisticsGen"]).BeamSource(BATCH)
-    source = TFExampleRecord(files, raw_record_column_name=RECORD_COLUMN, telemetry_descriptors=["StatisticsGen"])
-    sample = beam.Map(sample_rows, RECORD_COLUMN, rate).with_output_types(pa.RecordBatch)
-    return source.BeamSource(BATCH) | sample
 
 
 def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tfdv.StatsOptions:

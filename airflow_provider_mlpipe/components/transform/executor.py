@@ -21,7 +21,14 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
-from airflow_provider_mlpipe.artifacts import Examples, Schema, TransformCache, TransformGraph
+from airflow_provider_mlpipe.artifacts import (
+    ExampleAnomalies,
+    Examples,
+    ExampleStatistics,
+    Schema,
+    TransformCache,
+    TransformGraph,
+)
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
 from airflow_provider_mlpipe.components.transform.analyzer_cache import AnalyzerCache
 from airflow_provider_mlpipe.components.transform.beam_analysis import analyze_on_beam
@@ -29,10 +36,12 @@ from airflow_provider_mlpipe.components.transform.graph_errors import explained
 from airflow_provider_mlpipe.components.transform.kernel import AnalyzersKernel
 from airflow_provider_mlpipe.components.transform.materialize import Transformation, write_splits
 from airflow_provider_mlpipe.components.transform.saved_graph import GraphPart, SavedGraph, UserModule, adapter_config
+from airflow_provider_mlpipe.components.transform.statistics import UPDATER, OptionsUpdater, Outputs, Statistician
 from airflow_provider_mlpipe.components.transform.tft_nodes import Analysis
 from airflow_provider_mlpipe.components.transform.user_function import UserPreprocessing
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.user_code import load_function, optional_functions
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 from airflow_provider_mlpipe.records.beam import temporary_folder
@@ -43,8 +52,6 @@ from airflow_provider_mlpipe.records.saved_model import canonicalize
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, read_records
 
 log = logging.getLogger(__name__)
-
-_STATS_OPTIONS = "stats_options_updater_fn"
 
 
 def run(
@@ -57,15 +64,23 @@ def run(
     custom_config: Mapping[str, Any] | None,
     splits_config: Mapping[str, Any] | None,
     disable_analyzer_cache: bool,
+    disable_statistics: bool,
+    stats_options_updater_fn: str | None,
     transform_graph: TransformGraph,
     transformed_examples: Examples,
     updated_analyzer_cache: TransformCache,
+    pre_transform_stats: ExampleStatistics | None = None,
+    pre_transform_schema: Schema | None = None,
+    post_transform_stats: ExampleStatistics | None = None,
+    post_transform_schema: Schema | None = None,
+    post_transform_anomalies: ExampleAnomalies | None = None,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
     """Write the transform graph as `tft.TFTransformOutput` reads it, and the transformed splits in input order.
 
-    Equal input gives equal bytes. Raises InvalidInputError for an unknown or empty split, and UserCodeError for a
-    preprocessing_fn that is missing, raises, or returns anything but tensors with a value for each row.
+    With `disable_statistics`, the last five outputs are None. Equal input gives equal bytes. Raises InvalidInputError
+    for an unknown or empty split, and UserCodeError for a preprocessing_fn that is missing, raises, or returns anything
+    but tensors with a value for each row, and for errors of a stats_options_updater_fn.
     """
     config = parse_config(SplitsConfig, splits_config, parameter="splits_config")
     known = examples.properties.get("splits", [])
@@ -76,12 +91,7 @@ def run(
 
     with fork_aside(context) as aside:  # fork now: from here on, TensorFlow runs in this process
         function = UserPreprocessing(raw.user_module.load(), custom_config)
-        if raw.user_module.has(_STATS_OPTIONS):
-            log.warning(
-                "%s of the module is not called, because Transform computes no statistics: give StatisticsGen "
-                "stats_options, and the transformed examples",
-                _STATS_OPTIONS,
-            )
+        updater = OptionsUpdater(_updater_function(raw.user_module, stats_options_updater_fn), custom_config)
         over = _Pass(raw, analyzed, cache, aside, context)
         with explained(function, raw.adapter_config):
             only_here = _analyze(over, function, folder_of(transform_graph))
@@ -96,14 +106,29 @@ def run(
             else:
                 written = aside(write_splits, transformation, sources, transformed_examples, context)
 
-    counts = {split: one.count for split, one in written.items()}
-    _check_counts(examples, counts)
+        counts = {split: one.count for split, one in written.items()}
+        _check_counts(examples, counts)
+        statistician = Statistician(updater, aside, context)
+        if pre_transform_stats and pre_transform_schema:
+            before = Outputs(pre_transform_stats, pre_transform_schema)
+            statistician.before(examples, analyzed, raw.schema, function, before)
+        if post_transform_stats and post_transform_schema:
+            after = Outputs(post_transform_stats, post_transform_schema, post_transform_anomalies)
+            statistician.after(transformed_examples, transformed, transform_graph, after)
+
     for split in [split for split, count in counts.items() if not count]:
         log.warning("The split %r of %s has no records", split, folder_of(examples))
     log.info("Transformed %s", ", ".join(f"{count:,} records of {split}" for split, count in counts.items()))
     properties = {**examples.properties, "splits": transformed, "record_counts": counts}
     digest = examples_digest({split: one.digest for split, one in written.items()})
     return {"transformed_examples": Produced(properties=properties, digest=digest)}
+
+
+def _updater_function(module: UserModule, name: str | None) -> Callable[..., Any] | None:
+    """Return the user's function that updates the options of the statistics: the module's own, or the named one."""
+    if name is not None:
+        return load_function(None, name, UPDATER)
+    return optional_functions(module.module_file, [UPDATER]).get(UPDATER) if module.module_file is not None else None
 
 
 def _check_counts(examples: Examples, counts: Mapping[str, int]) -> None:

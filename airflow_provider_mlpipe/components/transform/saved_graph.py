@@ -6,10 +6,8 @@ import contextlib
 import functools
 import itertools
 import re
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -39,14 +37,6 @@ class UserModule:
     def load(self) -> Any:
         """Import the module and return the function; raises UserCodeError."""
         return load_function(self.module_file, self.preprocessing_fn, "preprocessing_fn")
-
-    def has(self, name: str) -> bool:
-        """Whether the loaded module defines another name, too."""
-        if self.module_file is not None:
-            module = Path(self.module_file).stem
-        else:
-            module = str(self.preprocessing_fn).rpartition(".")[0]
-        return hasattr(sys.modules.get(module), name)
 
 
 @dataclass(frozen=True)

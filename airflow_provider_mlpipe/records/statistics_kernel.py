@@ -26,10 +26,10 @@ from tensorflow_data_validation.utils.top_k_uniques_stats_util import FeatureVal
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics, DatasetFeatureStatisticsList
 from tfx_bsl.statistics.merge_util import merge_dataset_feature_statistics
 
-from airflow_provider_mlpipe.components.statistics_gen.value_counts import ValueCounts
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.sample import sample_rows
+from airflow_provider_mlpipe.records.value_counts import ValueCounts
 
 RECORD_COLUMN = "__serialized_example__"
 
@@ -40,7 +40,7 @@ _Accumulator: TypeAlias = dict[str, list[Any]]
 
 
 def beam_only(options: tfdv.StatsOptions) -> list[str]:
-    """Return the names of the requested generators that run on Beam only, so that a StatisticsKernel lacks them.
+    """Return the names of what runs on Beam only, so that a StatisticsKernel lacks it: some generators, and functions.
 
     Raises InvalidInputError, with TFDV's message, when the options or their schema are invalid.
     """
@@ -55,7 +55,9 @@ def beam_only(options: tfdv.StatsOptions) -> list[str]:
     except ValueError as error:
         raise InvalidInputError(f"stats_options: {error}") from error
     in_kernel = (CombinerStatsGenerator, TopKUniquesStatsGenerator)
-    return [generator.name for generator in generators if not isinstance(generator, in_kernel)]
+    outside = [generator for generator in generators if not isinstance(generator, in_kernel)]
+    functions = ["experimental_slice_functions"] if options.experimental_slice_functions else []
+    return [*dict.fromkeys(generator.name for generator in [*(options.generators or ()), *outside]), *functions]
 
 
 @dataclass(frozen=True, kw_only=True)
