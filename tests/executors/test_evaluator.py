@@ -245,6 +245,13 @@ def test_a_missing_label_is_named_though_tfma_does_not(evaluate: Evaluate, pengu
         evaluate(penguin_model, config, schema=None)
 
 
+def test_labels_that_are_text_say_how_they_become_numbers(evaluate: Evaluate, penguin_model: Model) -> None:
+    config = eval_config()
+    config["model_specs"] = [{"label_key": "species"}]
+    with pytest.raises(InvalidInputError, match=r"labels that are text.* name it in preprocessing_function_names;"):
+        evaluate(penguin_model, config)
+
+
 def test_a_change_that_cannot_be_told_is_a_failure_with_its_cause(
     evaluate: Evaluate, penguin_model: Model, shuffled_labels_model: Model
 ) -> None:

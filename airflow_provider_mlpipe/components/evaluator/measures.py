@@ -125,6 +125,11 @@ class Selection:
     def _label(self, inputs: Inputs) -> Array | None:
         keys = (inputs.label_key.get(self.model, ""), self.model, self.output)
         label = _by_key(inputs.labels, *keys)
+        if isinstance(label, np.ndarray) and label.dtype.kind in "OSU":
+            raise NotCovered(
+                "labels that are text. Save the model with a signature that returns them as numbers, and name it in "
+                "preprocessing_function_names"
+            )
         return None if label is None else _columns("labels", label)
 
     def _prediction(self, inputs: Inputs) -> Array:
