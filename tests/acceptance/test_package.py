@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import files_of
 
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
@@ -164,8 +165,7 @@ def test_with_the_extra_every_executor_can_be_imported(place: Place) -> None:
 
 def test_the_first_pipeline_of_the_readme_runs(place: Place) -> None:
     """From nothing: it makes its data itself."""
-    readme = (CHECKOUT / "README.md").read_text()
-    files = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", readme, re.DOTALL))
+    files = files_of("README.md")
     assert list(files) == ["first_pipeline.py", "first_model.py"]
     assert sum(bool(line.strip()) for text in files.values() for line in text.splitlines()) <= 60
     for name, text in files.items():

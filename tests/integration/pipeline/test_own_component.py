@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import word_count
-from airflow.sdk import DAG
-from planned import Pipeline
+from pages import files_of
+from planned import Pipeline, parsed
 
 from airflow_provider_mlpipe import Artifact, ComponentOperator, PropertyType
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT
@@ -28,18 +26,6 @@ def dag_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In a subfolder of the DAGs folder, which is on the import path as in Airflow."""
     monkeypatch.syspath_prepend(str(tmp_path / "dags"))
     return word_count.write(tmp_path / "dags", texts=tmp_path / "texts", pipeline_root=tmp_path / "root")
-
-
-def parsed(path: Path) -> DAG:
-    """The file's DAG, as Airflow's DAG processor imports it: under a name that is in no package."""
-    name = f"unusual_prefix_{abs(hash(str(path)))}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert isinstance(module.dag, DAG)
-    return module.dag
 
 
 def test_a_dag_file_has_components_and_types_of_its_own(pipeline: Pipeline, dag_file: Path) -> None:
@@ -62,8 +48,7 @@ def test_a_dag_file_has_components_and_types_of_its_own(pipeline: Pipeline, dag_
 
 
 def test_the_one_of_the_docs_runs(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (CHECKOUT / "docs" / "components.md").read_text()
-    files = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page, re.DOTALL))
+    files = files_of("docs/components.md")
     assert list(files) == ["corpus.py", "executor.py"]
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "a.txt").write_text("to be or not to be")
