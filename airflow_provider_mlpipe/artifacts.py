@@ -7,7 +7,6 @@ other subclass of `Artifact` is a user's own type.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from enum import Enum
 from typing import Any, ClassVar, cast
 
 from airflow_provider_mlpipe.exceptions import InvalidValueError, PipelineError
+from airflow_provider_mlpipe.spelling import did_you_mean
 
 PropertyValue = Any
 """bool, int (64 bits), float (64 bits), str, or lists and str-keyed dicts of them."""
@@ -144,8 +144,7 @@ def find_type(given: type[Artifact] | str, where: str) -> type[Artifact]:
         return given
     if isinstance(given, str) and given in ARTIFACT_TYPES:
         return ARTIFACT_TYPES[given]
-    close = difflib.get_close_matches(str(given), ARTIFACT_TYPES, n=1)
-    meant = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(ARTIFACT_TYPES))}"
+    meant = did_you_mean(str(given), ARTIFACT_TYPES) or f"known: {', '.join(sorted(ARTIFACT_TYPES))}"
     raise PipelineError(f"{where}: unknown artifact_type {given!r}; {meant}")
 
 

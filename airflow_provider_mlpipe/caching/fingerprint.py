@@ -176,7 +176,7 @@ def _path_digest(name: str, value: str) -> str:
     try:
         return path_digest(Path(value))
     except FileNotFoundError as error:
-        raise InvalidInputError(f"{name}: {value} does not exist") from error
+        raise InvalidInputError(f"{name}: {value} does not exist; give a path that the Airflow worker sees") from error
     except OSError as error:
         raise translated(error, f"{name}: {value} cannot be read", "Let the Airflow worker's user read it") from error
 

@@ -55,7 +55,7 @@ def module_source(address: Address, what: str) -> Source:
     if address.entry is None:
         return _installed_source(address, what)
     if not address.entry.exists():
-        raise UserCodeError(f"{what}: {address.file} does not exist")
+        raise UserCodeError(f"{what} does not exist; give its full path, e.g. str(Path(__file__).parent / ...)")
     found = _closure(address)
     files = {file for file in found.files if file != address.entry}
     reads = [] if address.is_ours else [(*read, file.path) for file in sorted(found.files) for read in _variables(file)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 _TAIL_LINES = 20
 _MAX_LINE = 1 << 16
@@ -38,7 +38,7 @@ class LogLines:
         self._log(text)
 
 
-def obituary(component_id: str, code: int | None, tail: Iterable[str]) -> str:
+def obituary(component_id: str, code: int | None, tail: Collection[str]) -> str:
     """The message for an executor that ended without a result: its exit code (None: its keeper died) and last lines."""
     how = f"exit code {code}"
     if code is None:
@@ -47,5 +47,5 @@ def obituary(component_id: str, code: int | None, tail: Iterable[str]) -> str:
         how = f"killed by {signal.Signals(-code).name}"
         if -code == signal.SIGKILL:
             how += " (perhaps out of memory: give the machine more memory, or the component less data at a time)"
-    last = "\n".join(tail)
-    return f"the executor of {component_id} ended without a result, {how}. Its last lines:\n{last}"
+    died = f"the executor of {component_id} ended without a result, {how}"
+    return "\n".join([died, "Its last lines:", *tail]) if tail else died

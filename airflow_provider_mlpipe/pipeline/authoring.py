@@ -6,7 +6,6 @@ Airflow shows the last two calls of a traceback. Of these errors they are the li
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import inspect
 import sys
@@ -21,6 +20,7 @@ from airflow.sdk.exceptions import AirflowException, DuplicateTaskIdFound
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.pipeline.declared import described
 from airflow_provider_mlpipe.pipeline.plain_values import shown
+from airflow_provider_mlpipe.spelling import did_you_mean
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -140,10 +140,8 @@ def _arguments(operator: Any) -> set[str]:
 
 
 def _no_such(name: str, known: Iterable[str], own: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"there is no argument {name!r}; " + (
-        f"did you mean {close[0]}?" if close else f"there are {', '.join(own)}"
-    )
+    meant = did_you_mean(name, known) or f"there are {', '.join(own)}"
+    return f"there is no argument {name!r}; {meant}"
 
 
 def _missing(operator: Any, error: Exception) -> str | None:

@@ -21,6 +21,7 @@ from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, st
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 from airflow_provider_mlpipe.storage.layout import split_of
 
+_NAMES = {pa.int64(): "INT", pa.float32(): "FLOAT", pa.large_binary(): "BYTES"}
 _DECODED_AT_ONCE = 250  # with more records at a time, the decoder takes longer per record
 
 
@@ -95,11 +96,16 @@ def _as_in_schema(batch: pa.RecordBatch, fields: pa.Schema, path: Path) -> pa.Re
             column = pa.nulls(batch.num_rows, field.type)
         if column.type != field.type:
             raise InvalidInputError(
-                f"{path}: feature {field.name!r} is {column.type}, but in the schema it is {field.type}; "
-                "correct the schema, or the data"
+                f"{path}: feature {field.name!r} is {_in_schema(column.type)}, but in the schema it is "
+                f"{_in_schema(field.type)}; correct the schema, or the data"
             )
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=fields)
+
+
+def _in_schema(column: pa.DataType) -> str:
+    """Return what a schema calls the type of a column of lists."""
+    return _NAMES.get(getattr(column, "value_type", None), str(column))
 
 
 @dataclass(frozen=True, kw_only=True)

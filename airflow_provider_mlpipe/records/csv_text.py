@@ -36,7 +36,8 @@ def common_header(paths: Sequence[Path], row_bytes: int) -> list[str]:
         if (other := _header(path, row_bytes)) != header:
             raise InvalidInputError(
                 f"{path} has a different header than {first}: {_first_difference(other, header)}; "
-                "all files of a split need the same columns in the same order"
+                "all files of a split need the same columns in the same order; leave other files out with a pattern in "
+                "input_config"
             )
     return header
 
@@ -122,7 +123,8 @@ def _row_fault(row: list[str], width: int, row_bytes: int, *, lines: int) -> str
         return _too_long(row_bytes)
     if row and len(row) != width:
         hint = f" (the row goes on for {lines} lines: is a quote never closed?)" if lines > 1 else ""
-        return f"the row has {len(row)} cells, the header has {width}{hint}"
+        remedy = "correct it, or quote cells that hold a comma"
+        return f"the row has {len(row)} cells, the header has {width}{hint}; {remedy}"
     return None
 
 
@@ -131,7 +133,9 @@ def _too_long(row_bytes: int) -> str:
 
 
 def _unclosed(path: Path, line: int) -> InvalidInputError:
-    return InvalidInputError(f"{path}: line {line}: a quote that opens in this row is never closed")
+    return InvalidInputError(
+        f"{path}: line {line}: a quote that opens in this row is never closed; close it, or double quotes within a cell"
+    )
 
 
 def _ends_in_quotes(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from airflow_provider_mlpipe.storage.layout import file_of, folder_of, split_fol
 
 log = logging.getLogger(__name__)
 
+_MUST_HOLD = "it must hold a tensorflow.metadata.v0.Schema in text format"
 PAYLOAD_FORMAT = "FORMAT_TF_EXAMPLE"
 
 
@@ -22,11 +24,26 @@ def read_schema(schema: Schema) -> schema_pb2.Schema:
     """Read a Schema artifact; raises InvalidInputError, with the file, when that is missing or not a schema."""
     path = file_of(schema)
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8-sig"), schema_pb2.Schema())
+        return parse_schema(path, str(path))
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path} does not exist; run the producer of this schema again") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} is not a text tensorflow.metadata.v0.Schema: {error}") from error
+
+
+def parse_schema(path: Path, what: str) -> schema_pb2.Schema:
+    """Read a schema in text format.
+
+    Raises OSError, and InvalidInputError, which begins with `what`, with line and column, when it is not a schema.
+    """
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8-sig"), schema_pb2.Schema())
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{what} is not text in UTF-8; {_MUST_HOLD}, as text_format.MessageToString writes it"
+        ) from error
+    except text_format.ParseError as error:
+        place = f", line {error.GetLine()}, column {error.GetColumn()}" if error.GetLine() else ""
+        said = re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")
+        raise InvalidInputError(f"{what}{place}: {said}; {_MUST_HOLD}") from error
 
 
 def write_schema(schema: Schema, content: schema_pb2.Schema) -> None:

@@ -13,6 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.proto.slicing_spec_pb2 import SlicingConfig
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.spelling import did_you_mean
 
 _NOT_JSON = {
     "self",
@@ -37,6 +38,7 @@ def read_stats_options(given: Mapping[str, Any] | str | None) -> tfdv.StatsOptio
         options = json.loads(options) if isinstance(options, str) else dict(options)
         if "TYPE_NAME" in options:
             return tfdv.StatsOptions.from_json(json.dumps(options))
+        _check_names(options)
         return _from_arguments(**options)
     except (AttributeError, TypeError, ValueError, json_format.ParseError) as error:
         raise InvalidInputError(f"stats_options {options}: {error}; the options are {', '.join(_known())}") from error
@@ -54,6 +56,14 @@ def _from_arguments(
     return tfdv.StatsOptions(
         schema=schema, slicing_config=slicing, per_feature_weight_override=weights or None, **arguments
     )
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    known = _known()
+    for name in options:
+        if name not in known:
+            meant = did_you_mean(name, known) or f"it has {', '.join(known)}"
+            raise InvalidInputError(f"stats_options has no {name!r}; {meant}")
 
 
 def _known() -> list[str]:

@@ -14,6 +14,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage.digests import file_digest, text_digest
 
 _SHOWN = 10
+_DEEPER = " ('**/*' looks into subfolders)"
 
 
 def input_files(input_base: str, pattern: str) -> list[Path]:
@@ -31,7 +32,8 @@ def input_files(input_base: str, pattern: str) -> list[Path]:
     files = [path for match in matches if (path := base / match).is_file()]
     if not files:
         raise InvalidInputError(
-            f"no file matches {pattern!r} in input_base {input_base!r}, which contains: {_content(base)}"
+            f"no file matches {pattern!r} in input_base {input_base!r}, which contains: {_content(base)}; correct "
+            f"input_base, or the pattern in input_config{_DEEPER * any(path.is_dir() for path in base.iterdir())}"
         )
     return files
 

@@ -237,11 +237,11 @@ def test_a_byte_order_mark_is_skipped(import_file: Callable[[bytes], str]) -> No
         (b"\x1f\x8b\x08", r"curated\.pbtxt holds gzip, not text in UTF-8; decompress it first \(gunzip\)"),
         (
             b'feature {\n  name: "n"\n  kind: INT\n}',
-            r"curated\.pbtxt: line 3: not a tensorflow.metadata.v0.Schema: .*kind",
+            r"curated\.pbtxt, line 3, column 3: .* no field named \"kind\"; it must hold a tensorflow",
         ),
-        (b'feature {\n  name: "n"\n', r"curated\.pbtxt: line \d: not a tensorflow"),
-        (b"\xff", r"curated\.pbtxt is not valid UTF-8"),
-        (b"# nothing\n", r"curated\.pbtxt declares no feature"),
+        (b'feature {\n  name: "n"\n', r"curated\.pbtxt, line \d, column \d+: Expected \"}\"; it must hold"),
+        (b"\xff", r"curated\.pbtxt is not text in UTF-8; it must hold .*, as text_format\.MessageToString writes it"),
+        (b"# nothing\n", r"curated\.pbtxt declares no feature; declare the columns"),
     ],
 )
 def test_a_file_that_is_no_schema_names_the_line(

@@ -105,7 +105,7 @@ def test_a_sample_is_of_the_named_split_only(generate: Callable[..., Any]) -> No
         ({"sample_rate_by_split": {"test": 0.1}}, "sample_rate_by_split: .*'test'; known splits: train, eval"),
         (
             {"stats_options": {"top": 3}},
-            "unexpected keyword argument 'top'; the options are schema_json, label_feature",
+            "stats_options has no 'top'; it has schema_json, label_feature",
         ),
         ({"stats_options": {"per_feature_weight_override": ["x"]}}, "stats_options .*'list'.*; the options are"),
         ({"stats_options": {"epsilon": 0}}, "stats_options: epsilon is 0; it must be a number above 0"),

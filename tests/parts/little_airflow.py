@@ -39,6 +39,7 @@ class Run:
     task_state: dict[tuple[str, str], Any] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     """The names of the assets of which it sent an event."""
+    errors: dict[str, Exception] = field(default_factory=dict)
 
 
 class LittleAirflow:
@@ -115,7 +116,8 @@ class LittleAirflow:
             run.events.extend(asset.name for asset in copy.outlets)
         except AirflowSkipException:
             return "skipped"
-        except (AirflowFailException, MlpipeError):
+        except (AirflowFailException, MlpipeError) as error:
+            run.errors[task.task_id] = error
             return "failed"
         return "success"
 

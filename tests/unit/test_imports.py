@@ -27,6 +27,7 @@ ROOMS = [
     "settings",
     "nested",
     "times",
+    "spelling",
     "artifacts",
     "proto",
     "metadata.values",

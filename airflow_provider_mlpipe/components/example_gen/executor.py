@@ -57,7 +57,7 @@ def run(
     tables = _with_floats_everywhere([_read(split, input_base, null_values, context) for split in inputs])
     if not any(table.rows for table in tables):
         files = ", ".join(str(file.path) for table in tables for file in table.source.files)
-        raise InvalidInputError(f"{files}: no row follows the header")
+        raise InvalidInputError(f"{files}: no row follows the header; check what wrote them")
     writers: dict[str, SplitWriter] = {}
     for table in tables:
         writers |= _write(table, deal if deal.splits else _pass_through(table.split), examples, context)

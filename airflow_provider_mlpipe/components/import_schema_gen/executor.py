@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from airflow_provider_mlpipe.artifacts import Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.file_kinds import other_than_text
-from airflow_provider_mlpipe.records.inputs import write_schema
+from airflow_provider_mlpipe.records.inputs import parse_schema, write_schema
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
 
@@ -28,14 +27,9 @@ def _parse(path: Path) -> schema_pb2.Schema:
     try:
         if other := other_than_text(path):
             raise InvalidInputError(f"schema_file {path} {other}")
-        parsed = text_format.Parse(path.read_text(encoding="utf-8-sig"), schema_pb2.Schema())
-    except text_format.ParseError as error:
-        line = f"line {error.GetLine()}: " if error.GetLine() else ""
-        raise InvalidInputError(f"schema_file {path}: {line}not a tensorflow.metadata.v0.Schema: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"schema_file {path} is not valid UTF-8: {error}") from error
+        parsed = parse_schema(path, f"schema_file {path}")
     except OSError as error:
         raise translated(error, f"schema_file {path} cannot be read", "Give a file that the worker can read") from error
     if not parsed.feature:
-        raise InvalidInputError(f"schema_file {path} declares no feature")
+        raise InvalidInputError(f"schema_file {path} declares no feature; declare the columns, as SchemaGen does")
     return parsed

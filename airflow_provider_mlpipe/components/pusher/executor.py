@@ -35,7 +35,9 @@ def run(
     """
     saved_model = serving_model(model)
     if not (saved_model / "saved_model.pb").is_file():
-        raise InvalidInputError(f"{saved_model} has no saved_model.pb: this model cannot be served, and is not pushed")
+        raise InvalidInputError(
+            f"{saved_model} has no saved_model.pb: this model cannot be served, and is not pushed; save it there"
+        )
     folder = _serving_folder(push_destination)
     refusal = _refusal(model, model_blessing, infra_blessing)
     if refusal:

@@ -1,0 +1,342 @@
+"""Mistakes of a new user that show when a task runs, and exactly what `airflow mlpipe runs` then says of it.
+
+tests/unit/pipeline/test_mistakes.py has those that show when the DAG file is parsed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.cli.cli_parser import get_parser
+from airflow.sdk.exceptions import AirflowFailException
+from little_airflow import LittleAirflow
+
+from airflow_provider_mlpipe import (
+    CsvExampleGenOperator,
+    ExampleValidatorOperator,
+    ImporterOperator,
+    ImportSchemaGenOperator,
+    PusherOperator,
+    SchemaGenOperator,
+    StatisticsGenOperator,
+    TrainerOperator,
+    TransformOperator,
+    create_dag,
+)
+from airflow_provider_mlpipe.execution import warm
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
+from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.pipeline.channels import Channel
+from airflow_provider_mlpipe.pipeline.node import NodeOperator
+from airflow_provider_mlpipe.settings import airflow_home
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+ROWS = "".join(f"{number / 8},{number if number % 9 else 'NA'},w{number % 3},{number % 2}\n" for number in range(48))
+MODEL = """\
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+from tfx_bsl.public.tfxio import TensorFlowDatasetOptions
+
+
+class Model(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def serve(self, examples):
+        return tf.sigmoid(tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})["x"])
+
+
+def rows(fn_args, label="label"):
+    schema = text_format.Parse(Path(fn_args.schema_path).read_text(), Schema())
+    options = TensorFlowDatasetOptions(batch_size=8, label_key=label, num_epochs=1)
+    return fn_args.data_accessor.tf_dataset_factory(fn_args.train_files, options, schema)
+
+
+def run_fn(fn_args):
+"""
+TRAINS = (
+    "    model = Model()\n    tf.saved_model.save(model, fn_args.serving_model_dir, {'serving_default': model.serve})\n"
+)
+PREPROCESSING = "import tensorflow as tf\nimport tensorflow_transform as tft\n\ndef preprocessing_fn(inputs):\n"
+REQUIRED = 'feature { name: "age" type: INT presence { min_fraction: 1 } shape { dim { size: 1 } } }\n'
+
+
+@dataclass
+class Pipeline:
+    """Components without a mistake, for one that has it; `at` is a path in the folder of the mistake's files."""
+
+    good: Path
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.examples = CsvExampleGenOperator(input_base=str(self.good / "data")).outputs["examples"]
+        self.statistics = StatisticsGenOperator(examples=self.examples).outputs["statistics"]
+        self.schema = SchemaGenOperator(statistics=self.statistics).outputs["schema"]
+
+    def at(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def model(self) -> Channel[Any]:
+        module = str(self.good / "model.py")
+        return TrainerOperator(examples=self.examples, schema=self.schema, module_file=module).outputs["model"]
+
+    def imported(self, artifact_type: str = "Model") -> Channel[Any]:
+        return ImporterOperator(source_uri=self.at("imported"), artifact_type=artifact_type).outputs["result"]
+
+    def of_one_split(self) -> Channel[Any]:
+        """The examples of the mistake's own data, all of them in the split `train`."""
+        config = {"split_config": {"splits": [{"name": "train", "hash_buckets": 1}]}}
+        return CsvExampleGenOperator(input_base=self.at("data"), output_config=config).outputs["examples"]
+
+    def pusher(self, base_directory: str, model: Channel[Any] | None = None) -> NodeOperator:
+        destination = {"filesystem": {"base_directory": base_directory}}
+        return PusherOperator(model=model or self.model(), push_destination=destination)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A component with a mistake, the files that it has to do with, and the error; in its text ~ is their folder."""
+
+    component: Callable[[Pipeline], NodeOperator]
+    says: str
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+
+
+def reading(says: str, files: Mapping[str, str | bytes], **given: Any) -> Mistake:
+    """One of the CSV files."""
+    component = lambda p: CsvExampleGenOperator(input_base=p.at("data"), **given)  # noqa: E731
+    return Mistake(component, says, {f"data/{name}": content for name, content in files.items()})
+
+
+def importing_schema(says: str, text: str | bytes) -> Mistake:
+    return Mistake(lambda p: ImportSchemaGenOperator(schema_file=p.at("schema.pbtxt")), says, {"schema.pbtxt": text})
+
+
+def with_a_schema_of_ones_own(p: Pipeline) -> NodeOperator:
+    (p.folder / "schema.pbtxt").write_text(REQUIRED)
+    schema = ImportSchemaGenOperator(schema_file=p.at("schema.pbtxt")).outputs["schema"]
+    (p.folder / "pre.py").write_text(PREPROCESSING + "    return inputs")
+    return TransformOperator(examples=p.of_one_split(), schema=schema, module_file=p.at("pre.py"))
+
+
+MISTAKES = {
+    "no folder": Mistake(
+        lambda p: CsvExampleGenOperator(input_base=p.at("data")),
+        "InvalidInputError: input_base '~/data' is missing; give a folder",
+    ),
+    "a file in place of a folder": Mistake(
+        lambda p: CsvExampleGenOperator(input_base=p.at("rows.csv")),
+        "InvalidInputError: input_base '~/rows.csv' is a file; give a folder",
+        {"rows.csv": "x\n1\n"},
+    ),
+    "a pattern that matches nothing": reading(
+        "InvalidInputError: no file matches 'train*.csv' in input_base '~/data', which contains: Train.csv, more/; "
+        "correct input_base, or the pattern in input_config ('**/*' looks into subfolders)",
+        {"Train.csv": "a\n1\n", "more/train.csv": "a\n1\n"},
+        input_config={"splits": [{"name": "train", "pattern": "train*.csv"}]},
+    ),
+    "an empty file": reading(
+        "InvalidInputError: ~/data/rows.csv is empty; its first line must name the columns", {"rows.csv": ""}
+    ),
+    "headers and no row": reading(
+        "InvalidInputError: ~/data/0.csv, ~/data/1.csv: no row follows the header; check what wrote them",
+        {"0.csv": "a,b\n", "1.csv": "a,b\n"},
+    ),
+    "a row with a comma too many": reading(
+        "InvalidInputError: ~/data/rows.csv: line 3: the row has 3 cells, the header has 2; correct it, or quote cells "
+        "that hold a comma",
+        {"rows.csv": "a,b\n1,2\n1,2,3\n"},
+    ),
+    "a quote that is never closed": reading(
+        "InvalidInputError: ~/data/rows.csv: line 3: a quote that opens in this row is never closed; close it, or "
+        "double quotes within a cell",
+        {"rows.csv": 'a,b\n1,2\n1,"2\n3,4\n'},
+    ),
+    "not UTF-8": reading(
+        "InvalidInputError: ~/data/rows.csv: line 3: a cell is not valid UTF-8; convert the file to UTF-8",
+        {"rows.csv": "a,b\n1,2\n1,käse\n".encode("latin-1")},
+    ),
+    "a gzip": reading(
+        "InvalidInputError: ~/data/rows.csv holds gzip, not text in UTF-8; decompress it first (gunzip)",
+        {"rows.csv": gzip.compress(b"a,b\n1,2\n")},
+    ),
+    "an Excel workbook": reading(
+        "InvalidInputError: ~/data/rows.csv holds a zip archive or an Excel workbook (.xlsx), not text in UTF-8; unzip "
+        "it, or export it as CSV in UTF-8",
+        {"rows.csv": b"PK\x03\x04\x14\0"},
+    ),
+    "a column named twice": reading(
+        "InvalidInputError: ~/data/rows.csv: line 1 names the column 'a' twice; rename one",
+        {"rows.csv": "a,b,a\n1,2,3\n"},
+    ),
+    "another file beside the data": reading(
+        "InvalidInputError: ~/data/rows.csv has a different header than ~/data/README.txt: column 1 is 'a', not 'As of "
+        "May'; all files of a split need the same columns in the same order; leave other files out with a pattern in "
+        "input_config",
+        {"README.txt": "As of May\n", "rows.csv": "a,b\n1,2\n"},
+    ),
+    "a column to split by that is not there": reading(
+        "InvalidInputError: partition_feature_name 'user' is not a column; the columns are a, b",
+        {"rows.csv": "a,b\n1,2\n"},
+        output_config={
+            "split_config": {
+                "partition_feature_name": "user",
+                "splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}],
+            }
+        },
+    ),
+    "a split that is not there": Mistake(
+        lambda p: StatisticsGenOperator(examples=p.examples, exclude_splits=["test"]),
+        "InvalidInputError: exclude_splits names the split 'test', which Examples ROOT/CsvExampleGen/examples/N does "
+        "not have; it has: train, eval",
+    ),
+    "a misspelled option": Mistake(
+        lambda p: StatisticsGenOperator(examples=p.examples, stats_options={"num_top_value": 3}),
+        "InvalidInputError: stats_options has no 'num_top_value'; did you mean num_top_values?",
+    ),
+    "a weight that is not there": Mistake(
+        lambda p: StatisticsGenOperator(examples=p.examples, stats_options={"weight_feature": "wt"}),
+        'InvalidInputError: stats_options: weight_feature: Weight column "wt" not present in the input record batch; '
+        "name a feature that has exactly one number in every example, and list it in feature_allowlist if that is set",
+    ),
+    "an environment that is not there": Mistake(
+        lambda p: ExampleValidatorOperator(statistics=p.statistics, schema=p.schema, environment="SERVING"),
+        "InvalidInputError: environment 'SERVING' is not a default_environment of the schema; it has: none",
+    ),
+    "no schema file": Mistake(
+        lambda p: ImportSchemaGenOperator(schema_file=p.at("schema.pbtxt")),
+        "InvalidInputError: schema_file: ~/schema.pbtxt does not exist; give a path that the Airflow worker sees",
+    ),
+    "a misspelled field of a schema": importing_schema(
+        "InvalidInputError: schema_file ~/schema.pbtxt, line 3, column 3: Message type "
+        '"tensorflow.metadata.v0.Feature" has no field named "typ"; it must hold a tensorflow.metadata.v0.Schema in '
+        "text format",
+        'feature {\n  name: "x"\n  typ: INT\n}\n',
+    ),
+    "a binary schema": importing_schema(
+        "InvalidInputError: schema_file ~/schema.pbtxt is not text in UTF-8; it must hold a "
+        "tensorflow.metadata.v0.Schema in text format, as text_format.MessageToString writes it",
+        b"\n\x05\n\x01x\x10\x02\xff",
+    ),
+    "a schema without features": importing_schema(
+        "InvalidInputError: schema_file ~/schema.pbtxt declares no feature; declare the columns, as SchemaGen does",
+        "# nothing yet\n",
+    ),
+    "a row without a required value": Mistake(
+        with_a_schema_of_ones_own,
+        "InvalidInputError: ROOT/CsvExampleGen/examples/N/Arrow-train/data-00000-of-00001.arrow, row 2 of the "
+        "split 'train': feature 'age' has no values, but the schema says 1 for every row. Correct the data. If rows "
+        "may differ, remove the feature's shape from the schema, and it becomes a sparse tensor",
+        {"data/rows.csv": "age,word\n1,a\n,b\n"},
+    ),
+    "text where the schema has a number": Mistake(
+        with_a_schema_of_ones_own,
+        "InvalidInputError: ROOT/CsvExampleGen/examples/N/Arrow-train/data-00000-of-00001.arrow: feature 'age' "
+        "is BYTES, but in the schema it is INT; correct the schema, or the data",
+        {"data/rows.csv": "age,word\n1,a\nNA,b\n"},
+    ),
+    "nothing to import": Mistake(
+        lambda p: p.imported().producer,
+        "InvalidInputError: source_uri: ~/imported does not exist; give a path that the Airflow worker sees",
+    ),
+    "a file to import": Mistake(
+        lambda p: p.imported("Schema").producer,
+        "InvalidInputError: Importer.source_uri: ~/imported is a file, but an artifact is a folder: put the file into "
+        "a folder of its own, under the name schema.pbtxt, and give that",
+        {"imported": "feature {}"},
+    ),
+    "a push of what is no model": Mistake(
+        lambda p: p.pusher("/serving", p.imported()),
+        "InvalidInputError: ~/imported/Format-Serving has no saved_model.pb: this model cannot be served, and is not "
+        "pushed; save it there",
+        {"imported/saved_model.pb": ""},
+    ),
+    "a push to a relative path": Mistake(
+        lambda p: p.pusher("serving"),
+        "InvalidInputError: push_destination.filesystem.base_directory: 'serving' must be an absolute path of a local "
+        "or mounted file system",
+    ),
+    "a push to a file": Mistake(
+        lambda p: p.pusher(p.at("serving")),
+        "InvalidInputError: cannot push to ~/serving: [Errno 17] File exists: '~/serving'. Set "
+        "push_destination.filesystem.base_directory to a folder that this user can write to",
+        {"serving": ""},
+    ),
+    "a folder for results that cannot be made": Mistake(
+        lambda p: CsvExampleGenOperator(input_base=p.at("data"), pipeline_root="/proc/mlpipe"),
+        "InvalidInputError: pipeline_root /proc/mlpipe cannot be written: [Errno 2] No such file or directory: "
+        "'/proc/mlpipe'. Let the Airflow worker's user write there, or give another pipeline_root",
+        {"data/rows.csv": "a\n1\n"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def airflow(postgres_server: EmbeddedPostgres, _migrated: str) -> Iterator[LittleAirflow]:
+    dsn = postgres_server.create_database("mistakes", template=_migrated)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_MLPIPE_DEFAULT", dsn.replace("postgresql://", "mlpipe://", 1))
+        store = MetadataStore(dsn)
+        yield LittleAirflow(store)
+        store.close()
+    warm.stop(airflow_home())
+    postgres_server.drop_database("mistakes")
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pipeline without a mistake; its components are hits from the second mistake on."""
+    folder = tmp_path_factory.mktemp("good")
+    write(folder, {"data/rows.csv": f"x,age,word,label\n{ROWS}", "model.py": MODEL + TRAINS})
+    return folder
+
+
+def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def with_what_it_reads(component: NodeOperator) -> list[NodeOperator]:
+    found = [component]
+    for one in found:
+        found += [channel.producer for channel in one.input_channels().values() if channel.producer not in found]
+    return found
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_error_is_one_line_that_names_place_and_remedy(
+    name: str, good: Path, airflow: LittleAirflow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistake, root = MISTAKES[name], good / "root"
+    write(tmp_path, mistake.files)
+    wrong = mistake.component(Pipeline(good, tmp_path))
+    dag = create_dag("mistakes", with_what_it_reads(wrong), pipeline_root=str(root))
+    airflow.trigger(dag, name)
+
+    capsys.readouterr()
+    args = get_parser().parse_args(["mlpipe", "runs", "--run-id", name, "--limit", "1", "--output", "json"])
+    args.func(args)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["component"], row["state"]) == (wrong.task_id, "FAILED")
+    assert shortened(row["error"], root, tmp_path) == mistake.says
+    assert isinstance(airflow.runs[name].errors[wrong.task_id], AirflowFailException)  # which Airflow does not retry
+
+
+def shortened(error: str, root: Path, folder: Path) -> str:
+    """The error with short names of the folders; an artifact's number is N."""
+    numbered = re.sub(rf"(?<={re.escape(str(root))})((?:/\w+){{2}})/\d+", r"\1/N", error)
+    return numbered.replace(str(root), "ROOT").replace(str(folder), "~")
