@@ -21,7 +21,7 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.caching.user_code import local_modules
 from airflow_provider_mlpipe.exceptions import TransientError, UserCodeError
-from airflow_provider_mlpipe.execution.user_errors import cause, users_place
+from airflow_provider_mlpipe.execution.user_errors import cause, headline, users_place
 from airflow_provider_mlpipe.execution.watch import count_as_user_code
 from airflow_provider_mlpipe.storage.disk_errors import may_pass
 
@@ -222,12 +222,15 @@ def _as_user_code(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and may_pass(error):
             raise TransientError(f"{what} cannot be imported now: {error!r}") from error
-        remedy = _OF_TFX if isinstance(error, (ImportError, NameError)) and _names_tfx(error) else ""
-        raise UserCodeError(f"{what} cannot be imported: {error!r}{remedy}\n{traceback.format_exc()}") from error
+        said = f"{what} cannot be imported: {headline(error)}{_remedy(error)}"
+        raise UserCodeError(f"{said}\n{traceback.format_exc()}") from error
 
 
-def _names_tfx(error: ImportError | NameError) -> bool:
-    return (error.name or "").partition(".")[0] == "tfx"
+def _remedy(error: Exception) -> str:
+    if isinstance(error, (ImportError, NameError)) and (error.name or "").partition(".")[0] == "tfx":
+        return _OF_TFX
+    is_missing = isinstance(error, ModuleNotFoundError)
+    return "; correct the name, or install it where the Airflow worker runs" if is_missing else ""
 
 
 def _check_names(address: Address, what: str) -> None:

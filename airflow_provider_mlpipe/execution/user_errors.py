@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
@@ -12,6 +13,10 @@ from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 _GENERATED = ("<", "__autograph_generated")
 """How names of files begin that nobody wrote: Python's own, such as `<string>`, and those of AutoGraph."""
 
+_LISTED = 20
+"""How many features an error lists."""
+
+_OF_TYPES = re.compile(r"\b(tensor|dtype|string|float\d*|int\d+)\b", re.IGNORECASE)
 _FILE_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _COLORS = re.compile(r"\x1b\[\d+m")
 _NODES = re.compile(r"\s*(\[\[\{\{.*\}\}\]\])?\s*(\[Op:[^\]]*\])?\s*$")
@@ -51,10 +56,38 @@ def cause(message: str) -> str:
 
 def headline(error: BaseException) -> str:
     """Describe an error in one line: its type, its cause, and the user's file and line, if there is one."""
-    kind, text = type(error).__name__, _text(error)
-    message, where = cause(text).removeprefix(f"{kind}: "), users_place(error)
+    kind, message, where = type(error).__name__, _message(error), users_place(error)
     said = f"{kind}: {message}" if message else kind
     return f"{said} ({where})" if where and where not in said else said
+
+
+def explained(function: str, error: BaseException, features: Mapping[str, str], *, otherwise_at: str) -> str:
+    """Describe an error that the user's `function` raised, and add its message and traceback below.
+
+    The first line has the user's deepest line, or else `otherwise_at`, and the cause. `features` are the types of what
+    it reads, by name: the features are listed if the error is about an unknown one, or about types.
+    """
+    place = users_place(error) or otherwise_at
+    said = f"{function} raised {type(error).__name__} at {place}: {_message(error) or 'it has no message'}"
+    if names := _in_question(error, features):
+        listed = ", ".join(f"{name} ({features[name]})" for name in names[:_LISTED])
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        said = f"{said.removesuffix('.')}; the features are {listed}{more}"
+    trace = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)[1:]))
+    return f"{said}\n{_text(error)}\n{trace}"
+
+
+def _in_question(error: BaseException, features: Collection[str]) -> list[str]:
+    """The features if the error is about them; those come first that are most like an unknown one."""
+    if not isinstance(error, KeyError):
+        return sorted(features) if _OF_TYPES.search(_text(error)) else []
+    key = _message(error).strip("'\"")
+    alike = {name: difflib.SequenceMatcher(None, name.casefold(), key.casefold()).ratio() for name in sorted(features)}
+    return [] if key in features else sorted(alike, key=lambda name: -alike[name])
+
+
+def _message(error: BaseException) -> str:
+    return cause(_text(error)).removeprefix(f"{type(error).__name__}: ")
 
 
 def users_place(error: BaseException) -> str | None:

@@ -291,7 +291,10 @@ def test_hyperparameters_that_are_no_json_are_an_error(train: Train, tmp_path: P
         train(hyperparameters=HyperParameters(uri=str(tmp_path / "hp")))
 
 
-def test_what_run_fn_raises_comes_through(train: Train, tmp_path: Path) -> None:
-    module = user_module(tmp_path, "def run_fn(fn_args):\n    raise MemoryError('too big')\n")
-    with pytest.raises(MemoryError, match="too big"):
+@pytest.mark.parametrize(
+    "error", [MemoryError("too big"), ValueError("the server said nothing"), ConnectionError("refused")]
+)
+def test_what_another_run_might_not_meet_comes_through(error: Exception, train: Train, tmp_path: Path) -> None:
+    module = user_module(tmp_path, f"def run_fn(fn_args):\n    raise {error!r}\n")
+    with pytest.raises(type(error), match=str(error)):
         train(module_file=module)

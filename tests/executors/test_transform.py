@@ -322,5 +322,5 @@ def test_a_broken_schema_is_an_error(transform: Transform, tmp_path: Path) -> No
     with pytest.raises(InvalidInputError, match=r"schema\.pbtxt does not exist"):
         transform(schema=Schema(uri=str(tmp_path)))
     (tmp_path / "schema.pbtxt").write_text("feature { nme: 1 }")
-    with pytest.raises(InvalidInputError, match=r"schema\.pbtxt, line 1, column 1: .*; it must hold a tensorflow"):
+    with pytest.raises(InvalidInputError, match=r"schema\.pbtxt, line 1, column 11: .*; it must hold a tensorflow"):
         transform(schema=Schema(uri=str(tmp_path)))

@@ -114,7 +114,7 @@ def test_an_unknown_size_is_refused_with_its_line() -> None:
 
 
 def test_an_unknown_feature_is_answered_with_the_known() -> None:
-    with pytest.raises(UserCodeError, match=r"'spares'; the features are sparse, .*\n"):
+    with pytest.raises(UserCodeError, match=r"'spares'; the features are sparse \(INT\), .*\n"):
         traced(lambda inputs: {"a": inputs["spares"]})
 
 

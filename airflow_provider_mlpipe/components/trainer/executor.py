@@ -6,6 +6,7 @@ import contextlib
 import glob
 import json
 import logging
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,19 +26,34 @@ from tfx_bsl.public.tfxio import RecordBatchesOptions, TensorFlowDatasetOptions,
 from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
 from airflow_provider_mlpipe.components.trainer.fn_args import DataAccessor, FnArgs
 from airflow_provider_mlpipe.components.trainer.variable_order import order_variables
-from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.user_code import check_takes, load_function
+from airflow_provider_mlpipe.execution.user_errors import explained, users_frame
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import check_rows, dataset
 from airflow_provider_mlpipe.records.inputs import named_splits
+from airflow_provider_mlpipe.spelling import did_you_mean
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
 log = logging.getLogger(__name__)
 
 _SEED = 0
 _SERVING, _EVAL = "Format-Serving", "Format-TFMA"
+_FAULTS_OF_CODE = (
+    *(AttributeError, ImportError, KeyError, NameError, SyntaxError, TypeError),
+    *(tf.errors.InvalidArgumentError, tf.errors.UnimplementedError),
+)
+_INPUT_OF = {
+    "schema_path": "schema",
+    "schema_file": "schema",
+    "transform_graph_path": "transform_graph",
+    "transform_output": "transform_graph",
+    "base_model": "base_model",
+    "hyperparameters": "hyperparameters",
+}
+"""By attribute of fn_args, the input of Trainer that it comes from."""
 
 
 def run(
@@ -58,8 +74,8 @@ def run(
 ) -> dict[str, Produced]:
     """Call `run_fn`; the model is what it saves to `fn_args.serving_model_dir`.
 
-    Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing, does not take fn_args or
-    saves no model, and every error of run_fn.
+    Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing, does not take fn_args,
+    fails as it always would, or saves no model, and every other error of run_fn.
     """
     function = load_function(module_file, run_fn, "run_fn")
     check_takes(function, "fn_args")
@@ -84,7 +100,7 @@ def run(
     )
     keras.utils.set_random_seed(_SEED)
     order_variables()
-    with _rows_checked_on_error(reader):
+    with _explained(fn_args, reader, f"{module_file or run_fn}"):
         function(fn_args)
     _check_saved(serving_model(model), f"{module_file or run_fn}")
     for saved in (serving_model(model), evaluation_model(model)):
@@ -97,6 +113,11 @@ class Reader:
     """Creates datasets for `data_accessor`, and remembers the files and the schema of each."""
 
     created: list[tuple[list[str], schema_pb2.Schema]] = field(default_factory=list)
+
+    def features(self) -> dict[str, str]:
+        """Return the types of the features of all datasets, by name."""
+        every = (feature for _, schema in self.created for feature in schema.feature)
+        return {feature.name: schema_pb2.FeatureType.Name(feature.type) for feature in every}
 
     def tf_dataset(
         self,
@@ -121,17 +142,45 @@ class Reader:
 
 
 @contextlib.contextmanager
-def _rows_checked_on_error(reader: Reader) -> Iterator[None]:
-    """Look for the row that an error of TensorFlow is about: TensorFlow names neither its file nor its number.
+def _explained(fn_args: FnArgs, reader: Reader, source: str) -> Iterator[None]:
+    """Raise UserCodeError, with line and cause, for an error of run_fn that would come again, or else the error.
 
-    Raises InvalidInputError for the first row that does not fit its schema, or else the error.
+    TensorFlow names neither the file nor the number of a row that it fails on. So InvalidInputError is raised for the
+    first row that does not fit the schema that it was read with.
     """
     try:
         yield
-    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError):
-        for patterns, schema in reader.created:
-            check_rows(patterns, schema)
+    except MlpipeError:
         raise
+    except Exception as error:
+        if isinstance(error, (tf.errors.InvalidArgumentError, tf.errors.UnknownError)):
+            for patterns, schema in reader.created:
+                check_rows(patterns, schema)
+        if not _comes_again(error):
+            raise
+        said, _, more = explained("run_fn", error, reader.features(), otherwise_at=source).partition("\n")
+        raise UserCodeError(f"{said}{_meant(error, fn_args)}\n{more}") from error
+
+
+def _comes_again(error: Exception) -> bool:
+    """Whether the code is wrong, or does not fit the data. A ValueError may have any cause, but not one of Keras."""
+    if isinstance(error, ValueError):
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        return any(Path(library.__file__).parent in raised_in.parents for library in (keras, tf))
+    return isinstance(error, _FAULTS_OF_CODE)
+
+
+def _meant(error: Exception, fn_args: FnArgs) -> str:
+    """What to do about an attribute of fn_args that does not exist, or is None since Trainer has no such input."""
+    if isinstance(error, AttributeError) and error.obj is fn_args:
+        known = sorted(vars(fn_args))
+        return f"; {did_you_mean(str(error.name), known) or 'it has ' + ', '.join(known)}"
+    frame = users_frame(traceback.extract_tb(error.__traceback__))
+    line = (frame and frame.line) or ""
+    for name, given in _INPUT_OF.items():
+        if f".{name}" in line and getattr(fn_args, name) is None:
+            return f"; fn_args.{name} is None, since Trainer was not given its input {given}"
+    return ""
 
 
 def record_batches(

@@ -52,7 +52,8 @@ class TrainerOperator(ComponentOperator):
     not match its message type, or an input is not a channel of its type. The task raises InvalidInputError for an
     unknown split, for hyperparameters that cannot be read, and for the first row that does not fit the schema, if
     `data_accessor` read it; UserCodeError when `run_fn` is missing, cannot be
-    imported, or saves no model; and ExecutorFailedError, which is retried, for any other error that `run_fn` raises.
+    imported, saves no model, or fails as it always would (such as by a NameError, an unknown feature, or an input that
+    a Keras layer does not take); and ExecutorFailedError, which is retried, for any other error that `run_fn` raises.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model, "model_run": ModelRun}

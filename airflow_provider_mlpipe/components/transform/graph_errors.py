@@ -16,12 +16,12 @@ from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from airflow_provider_mlpipe.components.transform.saved_graph import GraphError
 from airflow_provider_mlpipe.components.transform.tft_nodes import inner_graphs, traced
+from airflow_provider_mlpipe.components.transform.user_function import in_schema
 from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.execution.user_errors import cause, place, users_frame
 
 _NODE = re.compile(r"(?:\{\{function_node (?P<function>[^}]*)\}\}\s*)?\{\{node (?P<name>[^}]*)\}\}")
 _AROUND = re.compile(r"^__inference_|_\d+$")
-_IN_SCHEMA = {tf.string: "BYTES", tf.int64: "INT", tf.float32: "FLOAT"}
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def _by_name(graph: Any) -> dict[str, Any]:
 def _features_of(operation: Any, features: Mapping[str, Any]) -> list[str]:
     """Name the features that an op is computed from, with their types in the schema."""
     ends = {
-        tensor.op: f"{name!r} ({_IN_SCHEMA.get(feature.dtype, feature.dtype.name)})"
+        tensor.op: f"{name!r} ({in_schema(feature.dtype)})"
         for name, feature in features.items()
         for tensor in tf.nest.flatten(feature, expand_composites=True)
     }

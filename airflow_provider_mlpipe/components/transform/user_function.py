@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -14,13 +12,10 @@ import tensorflow as tf
 
 from airflow_provider_mlpipe.components.transform.tft_nodes import awaits_analyzers, nested_analyzers
 from airflow_provider_mlpipe.exceptions import UserCodeError
-from airflow_provider_mlpipe.execution.user_errors import cause, place, users_frame, users_place
+from airflow_provider_mlpipe.execution.user_errors import explained, place, users_frame
 
-_LISTED = 20
-"""How many names of features an error lists."""
-
-_DTYPES = (tf.int64, tf.float32, tf.string)
-"""The types that a tf.Example can hold. TFT does not cast outputs to them."""
+_IN_SCHEMA = {tf.string: "BYTES", tf.int64: "INT", tf.float32: "FLOAT"}
+"""The types that a tf.Example can hold, as a schema calls them. TFT does not cast outputs to them."""
 
 _SIZES = "only the batch may have an unknown size: name the others, e.g. by tf.ensure_shape(x, [None, 3])"
 
@@ -41,7 +36,9 @@ class UserPreprocessing:
         try:
             outputs = self.function(inputs, **self._keywords())
         except Exception as error:  # user code can raise anything
-            raise UserCodeError(_explain(self.function, error, inputs)) from error
+            where = named(self.function).removeprefix("preprocessing_fn at ")
+            types = {name: in_schema(feature.dtype) for name, feature in inputs.items()}
+            raise UserCodeError(explained("preprocessing_fn", error, types, otherwise_at=where)) from error
         graph = tf.compat.v1.get_default_graph()
         complaints = [_misplaced(analyzer) for analyzer in nested_analyzers(graph)]
         complaints += [
@@ -64,6 +61,11 @@ def named(function: Callable[..., Any]) -> str:
     return f"preprocessing_fn {where}"
 
 
+def in_schema(dtype: tf.DType) -> str:
+    """Return what a schema calls the type of a feature."""
+    return _IN_SCHEMA.get(dtype) or str(dtype.name)
+
+
 def _code(function: Callable[..., Any]) -> CodeType | None:
     """Return the function's code object; None for a partial or a callable object, which has none."""
     code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
@@ -81,7 +83,7 @@ def _complaints(outputs: Any) -> Iterator[str]:
             yield f"an output with the key {key!r}; use a string as the key"
         elif not _is_traced(output):
             yield f"an object of type {type(output).__name__} for {key!r}, which is not a tensor of its graph; {rows}"
-        elif output.dtype not in _DTYPES:
+        elif output.dtype not in _IN_SCHEMA:
             dtype = output.dtype.name
             yield f"tf.{dtype} for {key!r}, not a type of tf.Examples; cast it to tf.int64, tf.float32 or tf.string"
         elif isinstance(output, tf.Tensor) and output.shape.rank == 0:
@@ -115,21 +117,3 @@ def _misplaced(analyzer: tf.Operation) -> str:
         f"would see no data. Call it outside, and pass its result in. If preprocessing_fn itself is a tf.function, "
         f"remove the decorator"
     )
-
-
-def _explain(function: Callable[..., Any], error: Exception, inputs: Mapping[str, Any]) -> str:
-    """Name the user's deepest line, and the cause, then give the traceback."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    where = users_place(error) or named(function).removeprefix("preprocessing_fn at ")
-    trace = "".join(traceback.format_list(frames))
-    said = f"preprocessing_fn raised {type(error).__name__} at {where}: {cause(str(error))}{_known(error, inputs)}"
-    return f"{said}\n{error}\n{trace}"
-
-
-def _known(error: Exception, inputs: Mapping[str, Any]) -> str:
-    """List the features that are most like the key that was not found."""
-    if not isinstance(error, KeyError) or not error.args or error.args[0] in inputs:
-        return ""
-    alike = difflib.get_close_matches(str(error.args[0]), inputs, _LISTED, cutoff=0)
-    more = len(inputs) - len(alike)
-    return f"; the features are {', '.join(alike)}{f' and {more} more' if more else ''}"
