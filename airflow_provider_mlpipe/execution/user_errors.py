@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import traceback
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
+from airflow_provider_mlpipe.spelling import by_likeness, listed
 
 _GENERATED = ("<", "__autograph_generated")
 """How names of files begin that nobody wrote: Python's own, such as `<string>`, and those of AutoGraph."""
-
-_LISTED = 20
-"""How many features an error lists."""
 
 _OF_TYPES = re.compile(r"\b(tensor|dtype|string|float\d*|int\d+)\b", re.IGNORECASE)
 _FILE_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -70,9 +67,7 @@ def explained(function: str, error: BaseException, features: Mapping[str, str], 
     place = users_place(error) or otherwise_at
     said = f"{function} raised {type(error).__name__} at {place}: {_message(error) or 'it has no message'}"
     if names := _in_question(error, features):
-        listed = ", ".join(f"{name} ({features[name]})" for name in names[:_LISTED])
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        said = f"{said.removesuffix('.')}; the features are {listed}{more}"
+        said = f"{said.removesuffix('.')}; the features are {listed([f'{name} ({features[name]})' for name in names])}"
     trace = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)[1:]))
     return f"{said}\n{_text(error)}\n{trace}"
 
@@ -82,8 +77,7 @@ def _in_question(error: BaseException, features: Collection[str]) -> list[str]:
     if not isinstance(error, KeyError):
         return sorted(features) if _OF_TYPES.search(_text(error)) else []
     key = _message(error).strip("'\"")
-    alike = {name: difflib.SequenceMatcher(None, name.casefold(), key.casefold()).ratio() for name in sorted(features)}
-    return [] if key in features else sorted(alike, key=lambda name: -alike[name])
+    return [] if key in features else by_likeness(key, features)
 
 
 def _message(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from little_airflow import LittleAirflow
 
 from airflow_provider_mlpipe import (
     CsvExampleGenOperator,
+    EvaluatorOperator,
     ExampleValidatorOperator,
     ImporterOperator,
     ImportSchemaGenOperator,
@@ -80,6 +81,10 @@ DENSE = """\
 
 PREPROCESSING = "import tensorflow as tf\nimport tensorflow_transform as tft\n\ndef preprocessing_fn(inputs):\n"
 REQUIRED = 'feature { name: "age" type: INT presence { min_fraction: 1 } shape { dim { size: 1 } } }\n'
+JUDGED = {
+    "model_specs": [{"label_key": "label"}],
+    "metrics_specs": [{"metrics": [{"class_name": "ExampleCount"}, {"class_name": "BinaryAccuracy"}]}],
+}
 
 
 @dataclass
@@ -108,6 +113,10 @@ class Pipeline:
         """The examples of the mistake's own data, all of them in the split `train`."""
         config = {"split_config": {"splits": [{"name": "train", "hash_buckets": 1}]}}
         return CsvExampleGenOperator(input_base=self.at("data"), output_config=config).outputs["examples"]
+
+    def evaluator(self, **given: Any) -> NodeOperator:
+        defaults = {"examples": self.examples, "schema": self.schema, "eval_config": JUDGED}
+        return EvaluatorOperator(**{**defaults, **({} if "model" in given else {"model": self.model()}), **given})
 
     def pusher(self, base_directory: str, model: Channel[Any] | None = None) -> NodeOperator:
         destination = {"filesystem": {"base_directory": base_directory}}
@@ -159,6 +168,10 @@ def training(says: str, code: str, **given: Any) -> Mistake:
         says,
         {"model.py": code},
     )
+
+
+def evaluating(says: str, **config: Any) -> Mistake:
+    return Mistake(lambda p: p.evaluator(eval_config={**JUDGED, **config}), says)
 
 
 MISTAKES = {
@@ -374,6 +387,49 @@ MISTAKES = {
         "splits: train, eval",
         MODEL + TRAINS,
         train_args={"splits": ["training"]},
+    ),
+    "an unknown label to judge by": evaluating(
+        "InvalidInputError: eval_config.model_specs[0].label_key: the schema has no feature 'labels'; it has label, "
+        "age, word, x. For a feature that the model makes, name its signature in "
+        "model_specs.preprocessing_function_names",
+        model_specs=[{"label_key": "labels"}],
+    ),
+    "a slice by an unknown feature": evaluating(
+        "InvalidInputError: eval_config.slicing_specs[1].feature_values: the schema has no feature 'island'; it has "
+        "label, age, word, x. For a feature that the model makes, name its signature in "
+        "model_specs.preprocessing_function_names",
+        slicing_specs=[{}, {"feature_values": {"island": "Biscoe"}}],
+    ),
+    "no label to judge by": evaluating(
+        "InvalidInputError: eval_config: a metric needs labels, but none is given: name the feature that has them in "
+        "model_specs.label_key",
+        model_specs=[{}],
+    ),
+    "text to judge by": evaluating(
+        "InvalidInputError: eval_config: the labels in 'word' (model_specs.label_key) are text. Save the model with a "
+        "signature that returns them as numbers, and name it in model_specs.preprocessing_function_names",
+        model_specs=[{"label_key": "word"}],
+    ),
+    "a signature that the model lacks": evaluating(
+        "InvalidInputError: eval_config: the model ROOT/Trainer/model/N/Format-Serving has no signature 'serve'; it "
+        "has serving_default",
+        model_specs=[{"label_key": "label", "signature_name": "serve"}],
+    ),
+    "a misspelled argument of a metric": evaluating(
+        "InvalidInputError: eval_config metric AUC: … got an unexpected keyword argument 'num_threshold'",
+        metrics_specs=[{"metrics": [{"class_name": "AUC", "config": '{"num_threshold": 3}'}]}],
+    ),
+    "a split to judge by that is not there": Mistake(
+        lambda p: p.evaluator(example_splits=["test"]),
+        "InvalidInputError: example_splits: Examples ROOT/CsvExampleGen/examples/N has no split 'test'; known splits: "
+        "train, eval",
+    ),
+    "a model elsewhere than where it belongs": Mistake(
+        lambda p: p.evaluator(model=p.imported()),
+        "InvalidInputError: Model ~/imported has no SavedModel in Format-Serving/; there is one in ~/imported/model, "
+        "from where it can be copied. Trainer's run_fn saves it to fn_args.serving_model_dir itself, not to a folder "
+        "below; a model for Importer has it in Format-Serving/",
+        {"imported/model/saved_model.pb": ""},
     ),
     "nothing to import": Mistake(
         lambda p: p.imported().producer,

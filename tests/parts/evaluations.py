@@ -51,8 +51,10 @@ def _evaluate(given: dict[str, Any]) -> list[str]:
     return lines.texts
 
 
-def _asked_for(task: Any) -> str:
-    return "a test asked for it"
+def _asked_for(task: Any) -> Any:
+    from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+
+    return NotCovered("a test asked for it")
 
 
 def why_not(config: Mapping[str, Any], model: Model, schema_text: str | None) -> str | None:
@@ -66,7 +68,8 @@ def why_not(config: Mapping[str, Any], model: Model, schema_text: str | None) ->
     complete = executor._complete(executor._parse(config), has_baseline=False)
     schema = text_format.Parse(schema_text, SchemaProto()).SerializeToString() if schema_text else None
     models = (("", str(Path(model.uri, "Format-Serving"))),)
-    return plan.why_not(Task(config=complete.SerializeToString(), models=models, schema=schema))
+    reason = plan.why_not(Task(config=complete.SerializeToString(), models=models, schema=schema))
+    return None if reason is None else str(reason)
 
 
 class Evaluated:

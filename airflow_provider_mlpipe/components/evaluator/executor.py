@@ -25,8 +25,9 @@ from tensorflow_model_analysis.utils import has_change_threshold, update_eval_co
 from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
+from airflow_provider_mlpipe.components.evaluator.eval_config import check_features
 from airflow_provider_mlpipe.components.evaluator.kernel import EvaluationKernel, Task
-from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+from airflow_provider_mlpipe.components.evaluator.measures import Explained, NotCovered
 from airflow_provider_mlpipe.components.evaluator.plan import why_not
 from airflow_provider_mlpipe.components.evaluator.results import write_results
 from airflow_provider_mlpipe.components.evaluator.summary import Slice, slices
@@ -73,7 +74,8 @@ def run(
     splits = named_splits(examples, example_splits, parameter="example_splits")
     known_schema = read_schema(schema) if schema else None
     if known_schema:
-        _check_features(given, known_schema)
+        named = json_format.MessageToDict(given, preserving_proto_field_name=True)
+        check_features(named, {feature.name for feature in known_schema.feature})
     first = baseline_model is None and has_change_threshold(given)
     config = _complete(given, has_baseline=baseline_model is not None)
     _check_models(config, model, baseline_model)
@@ -143,27 +145,12 @@ def _complete(given: EvalConfig, *, has_baseline: bool) -> EvalConfig:
         spec.model_type = spec.model_type or tfma.TF_GENERIC
         spec.signature_name = spec.signature_name or "serving_default"
     config = update_eval_config_with_defaults(config, has_baseline=has_baseline, rubber_stamp=True)
-    if sum(spec.is_baseline for spec in config.model_specs) != has_baseline or len(config.model_specs) > 2:
+    roles = [spec.is_baseline for spec in config.model_specs]
+    if roles.count(False) != 1 or roles.count(True) != has_baseline:
         raise InvalidInputError(
             "eval_config.model_specs: give one spec without a name, or one for the model and one with is_baseline"
         )
     return config
-
-
-def _check_features(config: EvalConfig, schema: schema_pb2.Schema) -> None:
-    """Raise InvalidInputError for a key that is not a raw feature, unless the model itself makes features."""
-    if any(spec.preprocessing_function_names for spec in config.model_specs):
-        return
-    names = {feature.name for feature in schema.feature}
-    asked = [("label_key", spec.label_key) for spec in config.model_specs]
-    asked += [("example_weight_key", spec.example_weight_key) for spec in config.model_specs]
-    asked += [("slicing_specs.feature_keys", key) for spec in config.slicing_specs for key in spec.feature_keys]
-    for place, key in asked:
-        if key and key not in names:
-            raise InvalidInputError(
-                f"eval_config {place}: the schema has no feature {key!r}; its features: {', '.join(sorted(names))}. "
-                f"For a feature that the model makes, name its signature in preprocessing_function_names"
-            )
 
 
 def _check_models(config: EvalConfig, model: Model, baseline_model: Model | None) -> None:
@@ -189,7 +176,7 @@ def _evaluate(
     counts: dict[str, int],
     output: str,
     context: ExecutorContext,
-) -> str | None:
+) -> NotCovered | None:
     """Evaluate with the kernel, and return None; or return the reason why TFMA's pipeline has to do it."""
     if reason := _reason_against(task, context):
         return reason
@@ -202,7 +189,7 @@ def _evaluate(
     try:
         sums = run_kernels({"": EvaluationKernel(task)}, {"": sources}, context)[""]
     except NotCovered as data:
-        return str(data)
+        return data
     if sums.rows != sum(counts.values()):
         raise InvalidInputError(
             f"{examples.uri}: {sums.rows} examples were evaluated, but it has {counts}; create the examples again"
@@ -217,16 +204,16 @@ def _evaluate(
     return None
 
 
-def _reason_against(task: Task, context: ExecutorContext) -> str | None:
+def _reason_against(task: Task, context: ExecutorContext) -> NotCovered | None:
     """Ask `why_not` in a fork: it runs TensorFlow, after which a process must not fork."""
     with fork_aside(context) as call:
-        reason: str | None = call(why_not, task)
+        reason: NotCovered | None = call(why_not, task)
         return reason
 
 
 @contextlib.contextmanager
-def _explained(reason: str, module: UserModule, context: ExecutorContext) -> Iterator[None]:
-    """Add to an error of TFMA's pipeline why that pipeline runs: the error itself names no key of the config.
+def _explained(reason: NotCovered | str, module: UserModule, context: ExecutorContext) -> Iterator[None]:
+    """Put before an error of TFMA's pipeline why that pipeline runs: the error itself names no key of the config.
 
     Errors on a named runner stay as they are, because they may have other reasons.
     """
@@ -238,9 +225,8 @@ def _explained(reason: str, module: UserModule, context: ExecutorContext) -> Ite
         said = str(error)
         if module.named:
             raise UserCodeError(f"TFMA's pipeline fails with {reason}: {cause(said)}\n{said}") from error
-        raise InvalidInputError(
-            f"eval_config: {reason}; TFMA's own pipeline fails, too: {cause(said)}\n{said}"
-        ) from error
+        more = "" if isinstance(reason, Explained) else f"; TFMA's own pipeline fails, too: {cause(said)}"
+        raise InvalidInputError(f"eval_config: {reason}{more}\nTFMA's own pipeline says: {said}") from error
 
 
 def _check_rows(examples: Examples, splits: Sequence[str], schema: bytes, context: ExecutorContext) -> None:

@@ -23,6 +23,13 @@ class NotCovered(PermanentError):
     """Names a metric, or data, that only TFMA's own pipeline handles. Not a failure: that pipeline takes over."""
 
 
+class Explained(NotCovered):
+    """Also says, better than TFMA does, why its pipeline fails, if it does."""
+
+
+_LABEL_KEY = "model_specs.label_key"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """A batch of `rows` examples from TFMA's extractors: arrays, or dicts of arrays by model and by output name.
@@ -40,12 +47,16 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Examples:
-    """Label [n, a], prediction [n, c] and weight [n] of the examples `row` [n]; the label is None without labels."""
+    """Label [n, a], prediction [n, c] and weight [n] of the examples `row` [n]; the label is None without labels.
+
+    `label_key` is the feature that should have them; empty if none is named.
+    """
 
     row: Places
     label: Array | None
     prediction: Array
     weight: Array
+    label_key: str = ""
 
     def flat(self) -> tuple[Places, Array, Array, Array]:
         """Return row, label, prediction and weight as vectors; raises NotCovered without labels."""
@@ -54,7 +65,8 @@ class Examples:
     def known_label(self) -> Array:
         """Return the label; raises NotCovered without labels."""
         if self.label is None:
-            raise NotCovered("a metric needs labels, but there are none (model_specs.label_key)")
+            why = f"no example has the feature {self.label_key!r}" if self.label_key else "none is given"
+            raise Explained(f"a metric needs labels, but {why}: name the feature that has them in {_LABEL_KEY}")
         return self.label
 
 
@@ -106,13 +118,14 @@ class Selection:
 
     def examples(self, inputs: Inputs) -> Examples:
         """Select from a batch."""
-        label, prediction = self._label(inputs), self._prediction(inputs)
+        label_key = inputs.label_key.get(self.model, "")
+        label, prediction = self._label(inputs, label_key), self._prediction(inputs)
         if self.of_classes and label is not None:
             label, prediction = self.of_classes(label, prediction)
         row, weight = np.arange(inputs.rows), self.weight(inputs)
         if self.flatten:
             row, label, prediction, weight = self._flat(row, label, prediction, weight.astype(np.float64))
-        chosen = Examples(row, label, prediction, weight)
+        chosen = Examples(row, label, prediction, weight, label_key)
         return _whole_labels(chosen) if self.fractional and label is not None else chosen
 
     def weight(self, inputs: Inputs) -> Array:
@@ -120,23 +133,23 @@ class Selection:
         weight = _by_key(inputs.weights, self.model, self.output) if self.weighted else None
         if weight is None:
             return np.ones(inputs.rows, np.float32)
-        return _one_column("example weights", weight)
+        return _one_column("the weights (model_specs.example_weight_key)", weight)
 
-    def _label(self, inputs: Inputs) -> Array | None:
-        keys = (inputs.label_key.get(self.model, ""), self.model, self.output)
-        label = _by_key(inputs.labels, *keys)
+    def _label(self, inputs: Inputs, label_key: str) -> Array | None:
+        label = _by_key(inputs.labels, label_key, self.model, self.output)
+        named = f"the labels in {label_key!r} ({_LABEL_KEY})" if label_key else "the labels"
         if isinstance(label, np.ndarray) and label.dtype.kind in "OSU":
-            raise NotCovered(
-                "labels that are text. Save the model with a signature that returns them as numbers, and name it in "
-                "preprocessing_function_names"
+            raise Explained(
+                f"{named} are text. Save the model with a signature that returns them as numbers, and name it in "
+                "model_specs.preprocessing_function_names"
             )
-        return None if label is None else _columns("labels", label)
+        return None if label is None else _columns(named, label)
 
     def _prediction(self, inputs: Inputs) -> Array:
         prediction = _by_key(inputs.predictions, self.model, self.output)
         if isinstance(prediction, Mapping):
             prediction = _main_output(prediction, inputs.prediction_key.get(self.model, ""))
-        return _columns("predictions", prediction)
+        return _columns("the predictions", prediction)
 
     def _flat(
         self, row: Places, label: Array | None, prediction: Array, weight: Array
@@ -421,14 +434,14 @@ def _columns(what: str, value: Any) -> Array:
         or array.ndim not in (1, 2)
         or (array.ndim == 2 and not array.shape[1])
     ):
-        raise NotCovered(f"{what} that are not numbers, or not the same number of them in each example")
+        raise Explained(f"{what} must be numbers, and as many of them in each example as in the others")
     return array.reshape(len(array), -1)
 
 
 def _one_column(what: str, value: Any) -> Array:
     columns = _columns(what, value)
     if columns.shape[1] != 1:
-        raise NotCovered(f"{what} that are {columns.shape[1]} numbers per example")
+        raise NotCovered(f"{what} are {columns.shape[1]} numbers per example")
     return columns[:, 0]
 
 

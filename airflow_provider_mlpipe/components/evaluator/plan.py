@@ -12,7 +12,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow.core.framework import types_pb2
 
 from airflow_provider_mlpipe.components.evaluator.kernel import Task, signatures, value_keys
-from airflow_provider_mlpipe.components.evaluator.measures import NotCovered
+from airflow_provider_mlpipe.components.evaluator.measures import Explained, NotCovered
 from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
     computations,
     only,
@@ -21,16 +21,16 @@ from airflow_provider_mlpipe.components.evaluator.tfma_internals import (
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 
-def why_not(task: Task) -> str | None:
+def why_not(task: Task) -> NotCovered | None:
     """Return why the kernel does not cover a task, or None.
 
     Creates Keras metrics, which runs TensorFlow ops, so do not call it in a process that forks later. Raises
     InvalidInputError for a metric that cannot be created.
     """
     try:
-        return next(_reasons(task), None)
+        return next(map(NotCovered, _reasons(task)), None)
     except NotCovered as reason:
-        return str(reason)
+        return reason
 
 
 def _reasons(task: Task) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _of_models(task: Task) -> Iterator[str]:
             yield "model_specs: padding_options"
         for name, inputs in signatures(task, spec):
             if list(inputs.values()) != [types_pb2.DT_STRING] or inputs.keys() & names:
-                yield (
+                raise Explained(
                     f"model_specs: the signature {name} takes {', '.join(sorted(inputs))}, not serialized examples. "
                     f"Save the model with a signature that takes one tf.string tensor of serialized tf.Examples, and "
                     f"name it in signature_name"

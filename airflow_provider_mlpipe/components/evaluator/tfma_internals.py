@@ -50,6 +50,7 @@ from airflow_provider_mlpipe.components.evaluator.measures import (
     BinaryCrossEntropy,
     ClassCounts,
     ClassWeights,
+    Explained,
     Histogram,
     Inputs,
     Measure,
@@ -503,11 +504,15 @@ def signature_inputs(model: str, names: Iterable[str], *, required: bool) -> Ite
             signature = model_util.get_signature_def_from_saved_model_proto(name, saved)
         except ValueError as error:
             if required:
-                raise NotCovered(f"{name!r} is not a signature of the model {model}") from error
+                known = sorted({key for graph in saved.meta_graphs for key in graph.signature_def} - _NOT_TO_CALL)
+                raise Explained(
+                    f"the model {model} has no signature {name!r}; it has {', '.join(known) or 'none'}"
+                ) from error
             continue
         yield name, {key: value.dtype for key, value in signature.inputs.items()}
 
 
+_NOT_TO_CALL = {"__saved_model_init_op", "__saved_model_train_op"}
 DEFAULT_TRANSFORMS: tuple[str, ...] = transformed_features_extractor._DEFAULT_SIGNATURE_NAMES
 
 

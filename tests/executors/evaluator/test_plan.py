@@ -56,8 +56,11 @@ tensor_representation_group {
         ),
         ({"model_specs": [{"model_type": "tf_lite"}]}, "the model type tf_lite"),
         ({"model_specs": [{"padding_options": {"label_int_padding": 0}}]}, "padding_options"),
-        ({"model_specs": [{"signature_name": "predict"}]}, "'predict' is not a signature of the model"),
-        ({"model_specs": [{"preprocessing_function_names": ["tft_layer"]}]}, "'tft_layer' is not a signature"),
+        ({"model_specs": [{"signature_name": "predict"}]}, "has no signature 'predict'; it has serving_default"),
+        (
+            {"model_specs": [{"preprocessing_function_names": ["tft_layer"]}]},
+            "has no signature 'tft_layer'; it has serving_default",
+        ),
         ({"schema": True}, "takes examples, not serialized examples"),
         ({"schema": True, "model_specs": [{"label_key": "late"}]}, "late: the schema represents it as ragged_tensor"),
     ],
@@ -207,7 +210,7 @@ def test_no_example_at_all_is_an_error(three: Examples, tmp_path: Path) -> None:
 def test_a_model_that_takes_no_examples_is_told_what_it_needs(three: Examples, tmp_path: Path) -> None:
     model = save_function(tmp_path / "model", "z", "float32", lambda z: z)
     words = "signature serving_default takes z, not serialized examples. Save the model with a signature that takes one"
-    with pytest.raises(InvalidInputError, match=f"{words} .*; TFMA's own pipeline fails, too: Fail to call signature"):
+    with pytest.raises(InvalidInputError, match=f"{words} .*\nTFMA's own pipeline says: Fail to call signature"):
         evaluate(tmp_path / "evaluated", by_label(), examples=three, model=model)
 
 

@@ -55,6 +55,16 @@ def evaluator(eval_config: Any) -> EvaluatorOperator:
             {"metrics_specs": [{"thresholds": {"auc": {"lower": 0.5}}}]},
             "eval_config.metrics_specs[0].thresholds.auc has no 'lower'; it has value_threshold, change_threshold",
         ),
+        (
+            {"model_specs": [{"name": "a"}, {"name": "b"}]},
+            "eval_config.model_specs takes one spec of the model, and may have one more with is_baseline, but has 2 "
+            "without and 0 with is_baseline",
+        ),
+        (
+            {"model_specs": [{"is_baseline": True}]},
+            "eval_config.model_specs takes one spec of the model, and may have one more with is_baseline, but has 0 "
+            "without and 1 with is_baseline",
+        ),
     ],
 )
 def test_what_tfma_would_not_take_is_an_error_when_the_dag_is_parsed(config: Any, says: str) -> None:
@@ -77,6 +87,10 @@ def test_what_tfma_would_not_take_is_an_error_when_the_dag_is_parsed(config: Any
         (
             {"model_specs": [{"model_type": "tf_keras"}], "metrics_specs": [{"thresholds": {"auc": AT_LEAST_HALF}}]},
             {"model_specs": [{"model_type": "tf_keras"}], "metrics_specs": [{"thresholds": {"auc": AT_LEAST_HALF}}]},
+        ),
+        (
+            {"model_specs": [{"label_key": "a", "is_baseline": True}, {"label_key": "b", "is_baseline": False}]},
+            {"model_specs": [{"label_key": "a", "is_baseline": True}, {"label_key": "b"}]},
         ),
         (
             {"metrics_specs": [{"aggregate": {"class_weights": {0: 1, 1: 2.5}}}], "options": {"min_slice_size": 3}},
