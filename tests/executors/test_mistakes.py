@@ -436,10 +436,10 @@ MISTAKES = {
         "InvalidInputError: source_uri: ~/imported does not exist; give a path that the Airflow worker sees",
     ),
     "a file to import": Mistake(
-        lambda p: p.imported("Schema").producer,
-        "InvalidInputError: Importer.source_uri: ~/imported is a file, but an artifact is a folder: put the file into "
-        "a folder of its own, under the name schema.pbtxt, and give that",
-        {"imported": "feature {}"},
+        lambda p: p.imported().producer,
+        "InvalidInputError: Importer.source_uri: ~/imported is a file, but Model is a folder: put the file into a "
+        "folder of its own, and give that",
+        {"imported": "a model"},
     ),
     "a push of what is no model": Mistake(
         lambda p: p.pusher("/serving", p.imported()),
