@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from jinja2 import TemplateError
 from typing_extensions import Self
 
 from airflow_provider_mlpipe.artifacts import Artifact
@@ -78,6 +79,18 @@ class NodeOperator(WiredOperator):
         """As in Airflow; but a value of a wrong type is not retried."""
         with _airflow_errors(), self._recording_failures(context):
             super().render_template_fields(context, jinja_env)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
+    ) -> None:
+        """As in Airflow, field by field; Jinja's error does not name the field."""
+        for name in template_fields:
+            try:
+                super()._do_render_template_fields(parent, [name], context, jinja_env, seen_oids)
+            except TemplateError as error:
+                raise InvalidInputError(
+                    f"{self.task_id}: the template in {name} cannot be rendered: {str(error).rstrip('.')}; correct it"
+                ) from error
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the node; returns the published artifacts as plain dicts, by output key."""

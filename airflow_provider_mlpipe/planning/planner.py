@@ -19,6 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
+from jinja2 import Environment, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
 from airflow_provider_mlpipe.caching.driver import Decision, Outputs, Resolution
@@ -282,6 +283,14 @@ def _what_only_its_task_knows(task: NodeOperator) -> str | None:
     environment = task.get_template_env()
     for name in task.template_fields:
         for text in leaves(getattr(task, name)):
-            if isinstance(text, str) and _OF_ITS_OWN_TASK & find_undeclared_variables(environment.parse(text)):
+            if isinstance(text, str) and _OF_ITS_OWN_TASK & _names_in(text, environment):
                 return f"its {name} is known only in its task: {text}"
     return None
+
+
+def _names_in(text: str, environment: Environment) -> set[str]:
+    """The names that a template uses; none if it is wrong, which shows when it is rendered."""
+    try:
+        return find_undeclared_variables(environment.parse(text))
+    except TemplateSyntaxError:
+        return set()

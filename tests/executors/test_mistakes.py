@@ -190,6 +190,11 @@ MISTAKES = {
         {"Train.csv": "a\n1\n", "more/train.csv": "a\n1\n"},
         input_config={"splits": [{"name": "train", "pattern": "train*.csv"}]},
     ),
+    "a template of nothing": Mistake(
+        lambda p: CsvExampleGenOperator(input_base="{{ params.folder }}"),
+        "InvalidInputError: CsvExampleGen: the template in input_base cannot be rendered: 'dict object' has no "
+        "attribute 'folder'; correct it",
+    ),
     "an empty file": reading(
         "InvalidInputError: ~/data/rows.csv is empty; its first line must name the columns", {"rows.csv": ""}
     ),

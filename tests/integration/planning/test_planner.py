@@ -335,8 +335,8 @@ def _fail() -> None:
     [
         ({"module_file": "/no/such.py"}, "UserCodeError: "),
         ({"cache_files": ["loop"]}, "InvalidInputError: cache_files: loop cannot be read"),
-        ({"text": "{{ no_such_thing.x }}"}, "UndefinedError: "),
-        ({"text": "{{ ds "}, "TemplateSyntaxError: "),
+        ({"text": "{{ no_such_thing.x }}"}, "InvalidInputError: Make: the template in text cannot be rendered: 'no_"),
+        ({"text": "{{ ds "}, "InvalidInputError: Make: the template in text cannot be rendered: unexpected end"),
         ({"text": "{{ fail() }}"}, "RuntimeError: a macro of the user's"),
     ],
 )
