@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import wrappers_pb2  # noqa: F401 - TFMA 0.52 refers to its messages without importing it
 from google.protobuf.message import Message
 
-from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.components.evaluator.metric_names import KNOWN
+from airflow_provider_mlpipe.exceptions import InvalidValueError
+from airflow_provider_mlpipe.pipeline.parameters import is_template
 from airflow_provider_mlpipe.proto.configs import config_dict
-from airflow_provider_mlpipe.spelling import by_likeness, listed
+from airflow_provider_mlpipe.spelling import did_you_mean
 
 _FOR_THE_MODELS_OWN = ("thresholds", "per_slice_thresholds", "cross_slice_thresholds")
 
@@ -24,50 +26,20 @@ _FOR_THE_MODELS_OWN = ("thresholds", "per_slice_thresholds", "cross_slice_thresh
 def checked(eval_config: Mapping[str, Any], convert: Callable[[Any, Any, str], Any]) -> Any:
     """The config with TFMA's names of its fields; unchanged where TFMA is not installed.
 
-    Raises InvalidValueError for a field that TFMA does not have, a threshold where it is not looked at, and
-    model_specs that are not those of one model and at most one baseline.
+    Raises InvalidValueError for a field that TFMA does not have, a threshold where it is not looked at, a metric that
+    is neither TFMA's nor Keras' and has no module, and model_specs that are not those of one model and at most one
+    baseline.
     """
     message = message_type()
     config = eval_config if message is None else config_dict(message, eval_config, "eval_config", convert)
     _check_models(config)
+    _check_metrics(config)
     for place in _lost_thresholds(config):
         raise InvalidValueError(
             f"{place} is only for a metric that a Keras model brings along; give the metric in metrics, with the "
             "threshold beside its class_name"
         )
     return config
-
-
-def check_features(config: Mapping[str, Any], features: Collection[str]) -> None:
-    """Checks the features that a config, with TFMA's names of its fields, reads: labels, weights, slices and queries.
-
-    Raises InvalidInputError for the first that is none of the schema's `features`, unless the model itself makes some.
-    """
-    if any(_items(spec).get("preprocessing_function_names") for spec in _list(config, "model_specs")):
-        return
-    for place, name in _features(config, "eval_config"):
-        if name and name not in features:
-            raise InvalidInputError(
-                f"{place}: the schema has no feature {name!r}; it has {listed(by_likeness(name, features))}. For a "
-                "feature that the model makes, name its signature in model_specs.preprocessing_function_names"
-            )
-
-
-def _features(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The features that a part of a config names, each with its place."""
-    for key, item in _items(value).items():
-        place = f"{path}.{key}"
-        if key in ("label_key", "example_weight_key", "query_key"):
-            yield place, item
-        elif key in ("feature_keys", "feature_values"):
-            yield from ((place, name) for name in item)
-        elif key in ("label_keys", "example_weight_keys"):
-            yield from ((f"{place}.{output}", name) for output, name in item.items())
-        else:
-            yield from _features(item, place)
-    if isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _features(item, f"{path}[{number}]")
 
 
 def _check_models(config: Mapping[str, Any]) -> None:
@@ -78,6 +50,18 @@ def _check_models(config: Mapping[str, Any]) -> None:
             "eval_config.model_specs takes one spec of the model, and may have one more with is_baseline, but has "
             f"{roles.count(False)} without and {roles.count(True)} with is_baseline"
         )
+
+
+def _check_metrics(config: Mapping[str, Any]) -> None:
+    for number, spec in enumerate(_list(config, "metrics_specs")):
+        for place, metric in enumerate(_list(_items(spec), "metrics")):
+            name, module = (_items(metric).get(field) for field in ("class_name", "module"))
+            if isinstance(name, str) and name not in KNOWN and not module and not is_template(name):
+                meant = did_you_mean(name, KNOWN)
+                raise InvalidValueError(
+                    f"eval_config.metrics_specs[{number}].metrics[{place}].class_name: neither TFMA nor Keras has a "
+                    f"metric {name!r}; {meant or 'for one of your own, name its module in module'}"
+                )
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from tensorflow_model_analysis.utils import has_change_threshold, update_eval_co
 from tfx_bsl.public.tfxio import TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
-from airflow_provider_mlpipe.components.evaluator.eval_config import check_features
+from airflow_provider_mlpipe.components.evaluator.features import check_features
 from airflow_provider_mlpipe.components.evaluator.kernel import EvaluationKernel, Task
 from airflow_provider_mlpipe.components.evaluator.measures import Explained, NotCovered
 from airflow_provider_mlpipe.components.evaluator.plan import why_not

@@ -42,10 +42,12 @@ class EvaluatorOperator(ComponentOperator):
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type, `eval_config` has a field that
-    `tfma.EvalConfig` lacks, or a threshold is where TFMA does not look. The task raises InvalidInputError when
-    `eval_config` names a metric that cannot be made or a feature that the schema lacks, for a model without a
-    SavedModel in `Format-Serving/`, when no split has an example, and for an unknown split, a schema that cannot be
-    read, or a row whose label or weight does not fit the schema; and UserCodeError for an error of the module.
+    `tfma.EvalConfig` lacks, names a metric that neither TFMA nor Keras has and no `module` of it, a threshold is where
+    TFMA does not look, or `model_specs` are not of one model and at most one baseline. The task raises
+    InvalidInputError when `eval_config` names a metric that cannot be made or a feature that the schema lacks, for a
+    model without a SavedModel in `Format-Serving/`, when no split has an example, and for an unknown split, a schema
+    that cannot be read, or a row whose label or weight does not fit the schema; and UserCodeError for an error of the
+    module.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"evaluation": ModelEvaluation, "blessing": ModelBlessing}
