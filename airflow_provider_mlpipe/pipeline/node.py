@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule
@@ -122,6 +123,19 @@ class NodeOperator(WiredOperator):
     def is_worth_an_event(self, outputs: Published) -> bool:
         """Whether consumers of this task's outlets are to know of these new outputs; by default, of all."""
         return True
+
+    def foreseen_outputs(self) -> Mapping[str, Path]:
+        """By output, the file or folder with what it will hold, where that is known before it runs; by default, none.
+
+        For a copy of this node with rendered templates.
+        """
+        return {}
+
+    def check_foreseen(self, inputs: Mapping[str, Path]) -> None:
+        """Raises a PermanentError for what does not fit these `inputs`, which are known although others are not yet.
+
+        A plan calls it, for a copy of this node with rendered templates. By default nothing is checked.
+        """
 
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""

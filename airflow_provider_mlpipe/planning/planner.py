@@ -6,6 +6,7 @@ start at once, so nothing upstream may still be open.)
 
 - Settled are hits, nodes that only find artifacts, and results that a partial run takes from an earlier run.
 - A component that runs is not settled. Everything downstream of it is unknown until it has run; it may still be a hit.
+- Before that, a component may already be seen to fail, by those of its inputs that are known (`check_foreseen`).
 - Everything downstream of a task that is not a component is unknown, too, unless that task is upstream of the plan and
   has ended.
 """
@@ -16,6 +17,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -28,9 +30,11 @@ from airflow_provider_mlpipe.execution import publisher
 from airflow_provider_mlpipe.execution.dag_runs import current_run
 from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
 from airflow_provider_mlpipe.nested import leaves
+from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning import partial_run
 from airflow_provider_mlpipe.planning.partial_run import Taken
+from airflow_provider_mlpipe.storage.layout import folder_of
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context
@@ -201,6 +205,7 @@ class Plan:
         if taken := self._selection.taken.get(task.task_id):
             return self._taken(task, taken)
         if waits_for := self._first_open_above(task.task_id):
+            self._look_ahead(task)
             return _open(task, Verdict.UNKNOWN, f"waits for {waits_for}")
         if own := _what_only_its_task_knows(task):
             return _open(task, Verdict.UNKNOWN, own)
@@ -211,6 +216,27 @@ class Plan:
         copy = task.rendered(self._context, given)
         run = replace(copy.component_run(self._context), try_number=0)
         return _gated(copy, _with_outcome(task, copy.decide(self._store, run)))
+
+    def _look_ahead(self, task: NodeOperator) -> None:
+        """Lets a node that has to wait look at those inputs that are known; raises what it finds."""
+        if type(task).check_foreseen is NodeOperator.check_foreseen or _what_only_its_task_knows(task):
+            return
+        try:
+            copy = task.rendered(self._context, {})
+            known = {name: self._foreseen(channel) for name, channel in task.input_channels().items()}
+        except Exception:  # noqa: BLE001 - it may still come right: what it waits for has not run
+            return
+        copy.check_foreseen({name: path for name, path in known.items() if path is not None})
+
+    def _foreseen(self, channel: Channel[Any]) -> Path | None:
+        producer: Any = channel.producer
+        if known := self._outputs(producer.task_id).get(channel.key):
+            return folder_of(known[0])
+        node = self._nodes.get(producer.task_id)
+        if node is None or node.verdict is not Verdict.RUN:
+            return None
+        foreseen: Mapping[str, Path] = producer.rendered(self._context, {}).foreseen_outputs()
+        return foreseen.get(channel.key)
 
     def _taken(self, task: NodeOperator, taken: Taken) -> PlannedNode:
         node = replace(_open(task, Verdict.TAKEN, f"from run {taken.run_id}"), outcome=taken, outputs=taken.outputs)

@@ -265,6 +265,17 @@ class Output(_message.Message):
     split_config: SplitConfig
     def __init__(self, split_config: _Optional[_Union[SplitConfig, _Mapping]] = ...) -> None: ...
 
+class FeatureNames(_message.Message):
+    __slots__ = ("feature",)
+    class Feature(_message.Message):
+        __slots__ = ("name",)
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        def __init__(self, name: _Optional[str] = ...) -> None: ...
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    feature: _containers.RepeatedCompositeFieldContainer[FeatureNames.Feature]
+    def __init__(self, feature: _Optional[_Iterable[_Union[FeatureNames.Feature, _Mapping]]] = ...) -> None: ...
+
 class SplitsConfig(_message.Message):
     __slots__ = ("analyze", "transform")
     ANALYZE_FIELD_NUMBER: _ClassVar[int]

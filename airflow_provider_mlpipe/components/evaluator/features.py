@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
+
+from airflow_provider_mlpipe.artifacts import Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import FeatureNames
 from airflow_provider_mlpipe.spelling import by_likeness, listed
+from airflow_provider_mlpipe.storage.layout import file_of
 
 
 def check_features(config: Mapping[str, Any], features: Collection[str]) -> None:
@@ -22,6 +28,19 @@ def check_features(config: Mapping[str, Any], features: Collection[str]) -> None
                 f"{place}: the schema has no feature {name!r}; it has {listed(by_likeness(name, features))}. For a "
                 "feature that the model makes, name its signature in model_specs.preprocessing_function_names"
             )
+
+
+def names_in(schema: Path) -> list[str] | None:
+    """Return the features of a schema, a file or the folder of an artifact; None if it cannot be read.
+
+    Who needs it then says why not.
+    """
+    try:
+        text = file_of(Schema(uri=str(schema))).read_text(encoding="utf-8-sig")
+        found = text_format.Parse(text, FeatureNames(), allow_unknown_field=True)
+    except (OSError, InvalidInputError, UnicodeDecodeError, text_format.ParseError):
+        return None
+    return [feature.name for feature in found.feature]
 
 
 def _named(value: Any, path: str) -> Iterator[tuple[str, str]]:

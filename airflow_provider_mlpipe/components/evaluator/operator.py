@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from google.protobuf.message import Message
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model, ModelBlessing, ModelEvaluation, Schema
-from airflow_provider_mlpipe.components.evaluator.eval_config import checked
+from airflow_provider_mlpipe.components.evaluator.eval_config import checked, message_type
+from airflow_provider_mlpipe.components.evaluator.features import check_features, names_in
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError, PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.declared import IsLater, converted
@@ -33,7 +35,8 @@ class EvaluatorOperator(ComponentOperator):
         changed threshold means a new evaluation
     :param baseline_model: a channel of the Model that change thresholds compare with. Without a baseline, as for a
         first model, only the value thresholds are checked (default None)
-    :param schema: a channel of the Schema to parse the examples with (default None)
+    :param schema: a channel of the Schema to parse the examples with. If it is known when the run is planned, so is
+        whether it has the features that `eval_config` names (default None)
     :param example_splits: names of the splits to evaluate on, together (default `eval`)
     :param rubber_stamp: whether to bless a model although there is no threshold (default False)
     :param module_file: a `.py` file with `custom_eval_shared_model`, which makes the `tfma.EvalSharedModel`, or
@@ -80,6 +83,13 @@ class EvaluatorOperator(ComponentOperator):
         """As in every component; the fields of `eval_config` have TFMA's names."""
         super().convert_rendered()
         self._check_config(None, InvalidInputError)
+
+    def check_foreseen(self, inputs: Mapping[str, Path]) -> None:
+        """Check which features `eval_config` names, as soon as the schema is known; raises InvalidInputError."""
+        config: Any = self.eval_config
+        names = names_in(inputs["schema"]) if "schema" in inputs else None
+        if names is not None and message_type() is not None:  # without TFMA, the names of the fields are not checked
+            check_features(config, names)
 
     def _check_config(self, is_later: IsLater | None, error: type[PermanentError]) -> None:
         if isinstance(self.eval_config, Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, Schema
@@ -29,3 +31,7 @@ class ImportSchemaGenOperator(ComponentOperator):
     def __init__(self, *, schema_file: Content[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.schema_file = schema_file
+
+    def foreseen_outputs(self) -> Mapping[str, Path]:
+        """Return the file whose schema will be published."""
+        return {"schema": Path(str(self.schema_file))}
