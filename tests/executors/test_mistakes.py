@@ -127,12 +127,14 @@ class Pipeline:
 class Mistake:
     """A component with a mistake, the files that it has to do with, and the error.
 
-    In its text ~ is the folder of these files, and … stands for what differs between versions of a library.
+    In its text ~ is the folder of these files, and … stands for what differs between versions of a library. Airflow
+    retries only what another try might not meet.
     """
 
     component: Callable[[Pipeline], NodeOperator]
     says: str
     files: Mapping[str, str | bytes] = field(default_factory=dict)
+    is_retried: bool = False
 
 
 def reading(says: str, files: Mapping[str, str | bytes], **given: Any) -> Mistake:
@@ -160,13 +162,14 @@ def transforming(says: str, code: str) -> Mistake:
     )
 
 
-def training(says: str, code: str, **given: Any) -> Mistake:
+def training(says: str, code: str, *, is_retried: bool = False, **given: Any) -> Mistake:
     return Mistake(
         lambda p: TrainerOperator(
             **{"examples": p.examples, "schema": p.schema, "module_file": p.at("model.py"), **given}
         ),
         says,
         {"model.py": code},
+        is_retried,
     )
 
 
@@ -387,6 +390,17 @@ MISTAKES = {
         "(None, 1); the features are age (BYTES), label (INT), word (BYTES), x (FLOAT)",
         MODEL + DENSE.format(inputs=2) + "    model.fit(rows(fn_args).map(lambda row, label: (row['x'], label)))\n",
     ),
+    "a server that does not answer": training(
+        f"ExecutorFailedError: ConnectionError: refused (~/model.py, line {RUN_FN_LINE})",
+        MODEL + "    raise ConnectionError('refused')\n",
+        is_retried=True,
+    ),
+    "more memory than there is": training(
+        "ExecutorDiedError: the executor of Trainer ended without a result, killed by SIGKILL (perhaps out of memory: "
+        "give the machine more memory, or the component less data at a time)",
+        "def run_fn(fn_args):\n    import os\n    os.kill(os.getpid(), 9)\n",
+        is_retried=True,
+    ),
     "a split to train on that is not there": training(
         "InvalidInputError: train_args.splits: Examples ROOT/CsvExampleGen/examples/N has no split 'training'; known "
         "splits: train, eval",
@@ -523,7 +537,8 @@ def test_the_error_is_one_line_that_names_place_and_remedy(
     assert (row["component"], row["state"]) == (wrong.task_id, "FAILED")
     said = shortened(row["error"], root, tmp_path)
     assert re.fullmatch(re.escape(mistake.says).replace("…", ".*"), said), said
-    assert isinstance(airflow.runs[name].errors[wrong.task_id], AirflowFailException)  # which Airflow does not retry
+    is_retried = not isinstance(airflow.runs[name].errors[wrong.task_id], AirflowFailException)
+    assert is_retried == mistake.is_retried
 
 
 def shortened(error: str, root: Path, folder: Path) -> str:
