@@ -180,7 +180,10 @@ def test_large_records_make_small_batches(examples: Examples, monkeypatch: pytes
 
 def test_a_feature_of_another_type_is_named(examples: Examples) -> None:
     wrong = text_format.Parse('feature { name: "int" type: BYTES }', schema_pb2.Schema()).SerializeToString()
-    with pytest.raises(InvalidInputError, match=r"data-00000-of-00001.arrow: feature 'int' is .*int64"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"data-00000-of-00001.arrow: feature 'int' is INT, but in the schema it is BYTES; correct the schema",
+    ):
         read(example_sources(examples, "train", schema=wrong))
 
 
