@@ -57,7 +57,10 @@ def file_of(artifact: Artifact) -> Path:
         return path / name
     files = [each for each in path.iterdir() if each.is_file() and not each.name.startswith(".")]
     if len(files) != 1:
-        raise InvalidInputError(f"{path / name} does not exist, and {path} has {len(files)} other files instead of one")
+        raise InvalidInputError(
+            f"{path / name} does not exist, and {path} has {len(files)} other files instead of one; run its producer "
+            "again, or import the file itself"
+        )
     return files[0]
 
 

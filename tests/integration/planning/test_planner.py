@@ -265,7 +265,7 @@ def test_a_file_is_imported_only_as_a_type_that_is_one_file(pipeline: Pipeline, 
     with pytest.raises(InvalidInputError, match=r"^Importer.source_uri: .* is a file, but Model is a folder: put"):
         pipeline.run(dag("Model"))
     file.unlink()
-    with pytest.raises(InvalidInputError, match=r"^source_uri: .*my\.pbtxt does not exist$"):
+    with pytest.raises(InvalidInputError, match=r"^source_uri: .*my\.pbtxt does not exist; give a path"):
         pipeline.run(dag("Schema"))
 
 
