@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from installed import Installed
 from pages import files_of
 
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
@@ -46,28 +44,8 @@ Path("found.json").write_text(json.dumps(found))
 """
 
 
-@dataclass(frozen=True)
-class Place:
-    """A folder with a virtual environment and copies of the example DAGs."""
-
-    folder: Path
-
-    def run(self, program: str, *arguments: str, **environment: str) -> str:
-        """Runs a program of the virtual environment (or of this machine), as in a shell of its own; what it printed."""
-        ours = ("AIRFLOW", "MLPIPE", "PYTHON")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-        known = self.folder / "venv" / "bin" / program
-        result = subprocess.run(
-            [str(known) if known.exists() else program, *arguments],
-            cwd=self.folder,
-            env=inherited
-            | {"AIRFLOW_HOME": str(self.folder / "home"), "VIRTUAL_ENV": str(self.folder / "venv")}
-            | environment,
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, f"{program} {arguments}:\n{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
-        return result.stdout
+class Place(Installed):
+    """With copies of the example DAGs."""
 
     def install(self, *requirements: str) -> None:
         self.run(str(UV), "pip", "install", "--quiet", "--constraint", "constraints.txt", *requirements)
