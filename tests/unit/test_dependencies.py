@@ -18,7 +18,7 @@ AIRFLOWS_OWN = {"apache-airflow-core", "apache-airflow-task-sdk"}  # which apach
 
 
 def declared(name: str) -> set[str]:
-    (listed,) = re.findall(rf"^{name} = \[\n?(.*?)\]", PROJECT, re.MULTILINE | re.DOTALL)
+    (listed,) = re.findall(rf"^{name} = \[\n?(.*?)\]$", PROJECT, re.MULTILINE | re.DOTALL)
     return {re.split(r"[<>=\[;]", text)[0] for text in re.findall(r'^ *"([^"]+)"', listed, re.MULTILINE)}
 
 
