@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo look test test-fast equality chaos lint bench proto screenshot clean
+.PHONY: help install wheel demo look test test-fast equality chaos own-airflow lint bench proto screenshot clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -16,6 +16,10 @@ help: ## list the targets
 install: ## install everything into .venv, from uv.lock
 	@scripts/install
 	@$(if $(filter install,$(MAKECMDGOALS)),echo "Everything is in .venv. Next: make demo or make test")
+
+wheel: install ## build what people install into their own Airflow: dist/*.whl and dist/constraints-*.txt
+	.uv/bin/uv build --quiet
+	$(RUN)/python scripts/constraints
 
 demo: install ## run the flights through a real Airflow; DAG=id runs another DAG of dags/, ONCE=1 exits with its status
 	@$(RUN)/python -m airflow_provider_mlpipe.local.demo $(if $(DAG),--dag-id=$(DAG)) $(if $(filter-out 0,$(ONCE)),--once)
@@ -36,6 +40,9 @@ equality: install ## on 50 random examples: components against TFDV, TFT and TFM
 chaos: install ## kill 200 of Airflow's and Postgres' processes, tasks and executors while runs come and go
 	MLPIPE_CHAOS_KILLS=$(or $(MLPIPE_CHAOS_KILLS),200) \
 		MLPIPE_CHAOS_RUNS=$(or $(MLPIPE_CHAOS_RUNS),16) $(RUN)/pytest -s tests/chaos
+
+own-airflow: install ## do all that README's "In your own Airflow" says: with pip, and a run of `penguins` in it
+	$(RUN)/pytest -s tests/acceptance/own_airflow.py
 
 lint: install ## ruff and mypy
 	$(RUN)/ruff check
