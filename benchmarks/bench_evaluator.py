@@ -126,6 +126,7 @@ def run_once(folder: Path, by: str, split: str, out: Path, *, alone: bool = Fals
             eval_config=EVAL_CONFIG,
             example_splits=[split],
             rubber_stamp=False,
+            module_file=None,
             evaluation=ModelEvaluation(uri=made(out / "evaluation")),
             blessing=ModelBlessing(uri=made(out / "blessing")),
             context=context(out),

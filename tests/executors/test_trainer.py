@@ -279,8 +279,8 @@ def test_hyperparameters_are_read_whatever_their_file_is_called(
     (tmp_path / "hp").mkdir()
     (tmp_path / "hp" / file).write_text('{"values": {"units": 8}}')
     uri = tmp_path / "hp" / file if is_imported_alone else tmp_path / "hp"
-    module = user_module(tmp_path, "def run_fn(fn_args):\n    raise KeyError(str(fn_args.hyperparameters))\n")
-    with pytest.raises(KeyError, match="'units': 8"):
+    module = user_module(tmp_path, "def run_fn(fn_args):\n    raise RuntimeError(str(fn_args.hyperparameters))\n")
+    with pytest.raises(RuntimeError, match="'units': 8"):
         train(module_file=module, hyperparameters=HyperParameters(uri=str(uri)))
 
 

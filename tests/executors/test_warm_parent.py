@@ -152,6 +152,8 @@ def test_forks_and_fresh_processes_make_the_same(
                 "custom_config": None,
                 "splits_config": None,
                 "disable_analyzer_cache": False,
+                "disable_statistics": True,
+                "stats_options_updater_fn": None,
             },
         ),
     ]
@@ -211,6 +213,7 @@ def test_forks_train_and_evaluate_side_by_side(
         },
         example_splits=["eval"],
         rubber_stamp=True,
+        module_file=None,
     )
     assert evaluated.was_forked
     assert evaluated.artifacts["blessing"].properties["blessed"] in (0, 1)
