@@ -435,7 +435,7 @@ MISTAKES = {
         model_specs=[{"label_key": "label", "signature_name": "serve"}],
     ),
     "a misspelled argument of a metric": evaluating(
-        "InvalidInputError: eval_config metric AUC: … got an unexpected keyword argument 'num_threshold'",
+        "InvalidInputError: eval_config metric AUC: … got an unexpected keyword argument 'num_threshold'…",
         metrics_specs=[{"metrics": [{"class_name": "AUC", "config": '{"num_threshold": 3}'}]}],
     ),
     "a split to judge by that is not there": Mistake(
