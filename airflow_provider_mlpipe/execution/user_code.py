@@ -21,7 +21,7 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.caching.user_code import local_modules
 from airflow_provider_mlpipe.exceptions import TransientError, UserCodeError
-from airflow_provider_mlpipe.execution.user_errors import cause, headline, users_place
+from airflow_provider_mlpipe.execution.user_errors import explained, headline
 from airflow_provider_mlpipe.execution.watch import count_as_user_code
 from airflow_provider_mlpipe.storage.disk_errors import may_pass
 
@@ -84,9 +84,7 @@ def call(function: Callable[..., Any], name: str, *arguments: Any, **keywords: A
     try:
         return function(*arguments, **keywords)
     except Exception as error:  # user code can raise anything
-        where = users_place(error) or _definition(function)[0]
-        said = cause(str(error)) or repr(error)
-        raise UserCodeError(f"{name} raised {type(error).__name__} at {where}: {said}") from error
+        raise UserCodeError(explained(name, error, {}, otherwise_at=_definition(function)[0])) from error
 
 
 def check_arguments(executor: Callable[..., Any], given: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,14 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import MIB, memory_mb, run_kernels
+from airflow_provider_mlpipe.records.engine import MIB, Chunk, Source, memory_mb, run_kernels
 from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics_kernel import RECORD_COLUMN, Features, StatisticsKernel, beam_only
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000
+_BATCH = 1000
 """Records that Beam decodes at a time. Beam's own choice depends on timing, and the last digits would vary with it."""
 _UNTYPED = "--no_pipeline_type_check"
 """Beam refuses the type hints of TFDV's own generators, such as those that `label_feature` asks for."""
@@ -46,11 +45,6 @@ class Rows:
     rate: float | None = None
     schema: Schema | None = None
 
-    @property
-    def schema_bytes(self) -> bytes | None:
-        """The schema as the sources of rows take it."""
-        return None if self.schema is None else self.schema.SerializeToString()
-
 
 def compute(
     rows: Mapping[str, Rows], context: ExecutorContext, *, apart: Callable[..., Any] | None = None
@@ -60,21 +54,27 @@ def compute(
     `apart` calls a function in another process, where TensorFlow has not run (default: this process). Raises
     InvalidInputError for options that TFDV refuses, and for a weight without exactly one number in every example.
     """
+    for some in rows.values():
+        some.options.desired_batch_size = some.options.desired_batch_size or _BATCH
     if others := beam_only(next(iter(rows.values())).options):
         log.info("TFDV's pipeline on Beam does the work, because there is no kernel for %s", ", ".join(others))
         return _on_beam(rows, context)
     memory_bytes = memory_mb(context) * MIB // 4
     kernels = {name: StatisticsKernel(some.options.to_json(), some.rate, memory_bytes) for name, some in rows.items()}
-    sources = {name: list(itertools.chain.from_iterable(_sources(some))) for name, some in rows.items()}
+    sources = {name: _sources(some) for name, some in rows.items()}
     found: dict[str, DatasetFeatureStatisticsList]
     found = apart(run_kernels, kernels, sources, context) if apart else run_kernels(kernels, sources, context)
     return found
 
 
-def _sources(rows: Rows) -> Any:
-    record_column = None if rows.rate is None else RECORD_COLUMN
-    for split in rows.splits:
-        yield example_sources(rows.examples, split, schema=rows.schema_bytes, record_column=record_column)
+def _sources(rows: Rows) -> list[Source[Chunk]]:
+    schema = None if rows.schema is None else rows.schema.SerializeToString()
+    column = None if rows.rate is None else RECORD_COLUMN
+    return [
+        source
+        for split in rows.splits
+        for source in example_sources(rows.examples, split, schema=schema, record_column=column)
+    ]
 
 
 def _on_beam(rows: Mapping[str, Rows], context: ExecutorContext) -> dict[str, DatasetFeatureStatisticsList]:
@@ -97,7 +97,7 @@ def _batches(rows: Rows) -> beam.PTransform:
     column = None if rows.rate is None else RECORD_COLUMN
     source = TFExampleRecord(
         files, schema=rows.schema, raw_record_column_name=column, telemetry_descriptors=["mlpipe", "statistics"]
-    ).BeamSource(BATCH)
+    ).BeamSource(_BATCH)
     if rows.rate is None:
         return source
     return source | beam.Map(sample_rows, RECORD_COLUMN, rows.rate).with_output_types(pa.RecordBatch)

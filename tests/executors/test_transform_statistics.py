@@ -17,6 +17,7 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from fresh import run_executor
 from google.protobuf import text_format
+from pages import text_of
 from statistics_equality import assert_equal
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
@@ -213,7 +214,7 @@ def test_an_updater_that_fails(body: str, said: str, transform: Callable[..., Ma
 
 
 def test_the_updater_of_the_docs() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "components.md").read_text()
+    page = text_of("docs/components.md")
     (code,) = re.findall(r"```python\n([^`]*def stats_options_updater_fn.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)

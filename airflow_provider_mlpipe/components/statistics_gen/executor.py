@@ -15,7 +15,7 @@ from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema
 from airflow_provider_mlpipe.records.mixed_types import mixed_types_of
 from airflow_provider_mlpipe.records.statistics import check_examples, read_statistics, write_statistics
-from airflow_provider_mlpipe.records.statistics_engine import BATCH, Rows, compute
+from airflow_provider_mlpipe.records.statistics_engine import Rows, compute
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
 from airflow_provider_mlpipe.storage.layout import select_splits
 
@@ -78,8 +78,6 @@ def _options(given: Mapping[str, Any] | str | None, schema: Schema | None) -> tf
         if options.schema is not None:
             raise InvalidInputError("the schema is given as an input and in stats_options; leave one out")
         options.schema = read_schema(schema)
-    if options.desired_batch_size is None:
-        options.desired_batch_size = BATCH
     return options
 
 

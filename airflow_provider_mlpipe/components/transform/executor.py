@@ -17,7 +17,6 @@ from airflow_provider_mlpipe.storage.layout import folder_of
 
 # isort: split
 import tensorflow_transform as tft
-from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
@@ -47,7 +46,7 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 from airflow_provider_mlpipe.records.beam import temporary_folder
 from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import Chunk, Source, fork_aside, names_runner, run_kernels
-from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.inputs import named_splits, read_schema, split_files, write_schema
 from airflow_provider_mlpipe.records.saved_model import canonicalize
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, read_records
 
@@ -213,7 +212,9 @@ def _analyze(over: _Pass, function: UserPreprocessing, output: Path) -> bool:
     with temporary_folder(over.context) as folder:
         only_here = _write_graph(over, function, folder, output)
         canonicalize(output / tft.TFTransformOutput.TRANSFORM_FN_DIR, temporary=folder)
-    _write_schema(over.raw.schema, output / tft.TFTransformOutput.RAW_METADATA_DIR)
+    raw_metadata = output / tft.TFTransformOutput.RAW_METADATA_DIR
+    raw_metadata.mkdir()
+    write_schema(Schema(uri=str(raw_metadata)), over.raw.schema)  # for `TFTransformOutput.raw_feature_spec`
     return only_here
 
 
@@ -238,9 +239,3 @@ def _write_graph(over: _Pass, function: UserPreprocessing, folder: str, output: 
     analysis.run(over, output)
     log.info("Analyzer cache: %s", over.cache or "not used, because disable_analyzer_cache is set")
     return False
-
-
-def _write_schema(schema: schema_pb2.Schema, folder: Path) -> None:
-    """Write the raw schema where `TFTransformOutput.raw_feature_spec` looks for it."""
-    folder.mkdir()
-    (folder / Schema.FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")

@@ -19,12 +19,14 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.user_code import load_function
 
 
+def described(schema: schema_pb2.Schema) -> TFExampleRecord:
+    """Describe rows of tf.Examples under `schema`; it reads none."""
+    return TFExampleRecord(file_pattern="no file is read", schema=schema, telemetry_descriptors=["mlpipe", "Transform"])
+
+
 def adapter_config(schema: schema_pb2.Schema) -> TensorAdapterConfig:
     """Describe how rows of tf.Examples become tensors under `schema`."""
-    described = TFExampleRecord(
-        file_pattern="no file is read", schema=schema, telemetry_descriptors=["mlpipe", "Transform"]
-    )
-    return described.TensorAdapterConfig()
+    return described(schema).TensorAdapterConfig()
 
 
 @dataclass(frozen=True)

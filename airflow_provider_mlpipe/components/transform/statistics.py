@@ -6,7 +6,6 @@ itself, not in one folder per split.
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,17 +17,19 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
-from tfx_bsl.public.tfxio import TensorAdapter, TFExampleRecord
+from tfx_bsl.public.tfxio import TensorAdapter
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema, TransformGraph
+from airflow_provider_mlpipe.components.transform.saved_graph import described
 from airflow_provider_mlpipe.components.transform.stats_type import StatsType
+from airflow_provider_mlpipe.components.transform.user_function import config_keywords
 from airflow_provider_mlpipe.exceptions import UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.execution.user_code import call
 from airflow_provider_mlpipe.records.anomalies import write_anomalies
 from airflow_provider_mlpipe.records.inputs import write_schema
 from airflow_provider_mlpipe.records.statistics import write_whole
-from airflow_provider_mlpipe.records.statistics_engine import BATCH, Rows, compute
+from airflow_provider_mlpipe.records.statistics_engine import Rows, compute
 from airflow_provider_mlpipe.storage.layout import folder_of
 
 UPDATER = "stats_options_updater_fn"
@@ -56,9 +57,7 @@ class OptionsUpdater:
         """Return the options that the function makes of those given; raises UserCodeError."""
         if self.function is None:
             return given
-        takes_config = "custom_config" in inspect.signature(self.function).parameters
-        keywords = {"custom_config": dict(self.custom_config or {})} if takes_config else {}
-        options = call(self.function, UPDATER, kind, given, **keywords)
+        options = call(self.function, UPDATER, kind, given, **config_keywords(self.function, self.custom_config))
         if not isinstance(options, tfdv.StatsOptions):
             raise UserCodeError(f"{UPDATER} returned {options!r} for {kind}; it must return a tfdv.StatsOptions")
         return options
@@ -104,7 +103,6 @@ class Statistician:
     ) -> None:
         options = self.updater(kind, tfdv.StatsOptions(**given))
         rate, options.sample_rate = options.sample_rate, None  # TFDV would sample whole batches
-        options.desired_batch_size = options.desired_batch_size or BATCH
         rows = Rows(examples=examples, splits=splits, options=options, rate=rate, schema=read_as)
         found = compute({kind.name.lower(): rows}, self.context, apart=self.apart)[kind.name.lower()]
         expected = options.schema or given["schema"]
@@ -125,10 +123,10 @@ def _validate(
 
 def _columns_of(function: Callable[..., Any], schema: schema_pb2.Schema) -> schema_pb2.Schema:
     """Return the part of the schema that `function` reads, be it for an analyzer or for an output."""
-    described = TFExampleRecord("no file is read", schema=schema, telemetry_descriptors=["mlpipe", "Transform"])
-    specs = TensorAdapter(described.TensorAdapterConfig()).OriginalTypeSpecs()
+    rows = described(schema)
+    specs = TensorAdapter(rows.TensorAdapterConfig()).OriginalTypeSpecs()
     tensors = {*tft.get_analyze_input_columns(function, specs), *tft.get_transform_input_columns(function, specs)}
-    columns = set(described.Project(sorted(tensors)).ArrowSchema().names)
+    columns = set(rows.Project(sorted(tensors)).ArrowSchema().names)
     part = _copy(schema)
     del part.feature[:]
     part.feature.extend(feature for feature in schema.feature if feature.name in columns)

@@ -34,7 +34,7 @@ class UserPreprocessing:
         would not name the output. And for an analyzer inside another function: TFT would never compute it.
         """
         try:
-            outputs = self.function(inputs, **self._keywords())
+            outputs = self.function(inputs, **config_keywords(self.function, self.custom_config))
         except Exception as error:  # user code can raise anything
             where = named(self.function).removeprefix("preprocessing_fn at ")
             types = {name: in_schema(feature.dtype) for name, feature in inputs.items()}
@@ -49,9 +49,11 @@ class UserPreprocessing:
             raise UserCodeError("\n".join(dict.fromkeys(complaints)))
         return outputs
 
-    def _keywords(self) -> dict[str, Any]:
-        takes_config = "custom_config" in inspect.signature(self.function).parameters
-        return {"custom_config": dict(self.custom_config or {})} if takes_config else {}
+
+def config_keywords(function: Callable[..., Any], custom_config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the keywords to call a user's function with: `custom_config`, if it takes that."""
+    takes_config = "custom_config" in inspect.signature(function).parameters
+    return {"custom_config": dict(custom_config or {})} if takes_config else {}
 
 
 def named(function: Callable[..., Any]) -> str:
