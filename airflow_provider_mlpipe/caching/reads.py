@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
 from airflow_provider_mlpipe.storage.digests import file_digest, text_digest
 
 _ABSENT, _UNREADABLE = "absent", "unreadable"
@@ -67,6 +68,11 @@ def changes(reads: Iterable[Read], folders: Mapping[str, str]) -> Iterator[str]:
             yield f"{now}, which its code reads, {how}"
         elif now != read.path and os.path.exists(read.path) and (how := _change(read, read.path)):
             yield f"{read.path}, which its code reads, {how}"
+
+
+def of_result(result: ExecutorResult, folders: Mapping[str, str]) -> list[Read]:
+    """What an executor's result says its user code read, with its places in the source folders."""
+    return [Read(read.path, read.content, read.stamp).in_folders(folders) for read in result.reads]
 
 
 def to_struct(reads: Sequence[Read]) -> dict[str, list[str]]:

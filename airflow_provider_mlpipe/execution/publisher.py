@@ -11,9 +11,8 @@ from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.driver import Decision, Resolution
-from airflow_provider_mlpipe.caching.reads import Read
 from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, ExecutionStart, MetadataStore
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult, FinishedWork
 from airflow_provider_mlpipe.proto.values import from_map
 
 Recorded = tuple[int, dict[str, list[Artifact]]]
@@ -30,22 +29,19 @@ def publish(
     claim: Claim,
     decision: Decision,
     pending: Mapping[str, Artifact],
-    result: ExecutorResult,
-    *,
-    changed: str | None,
+    work: FinishedWork,
 ) -> dict[str, list[Artifact]]:
-    """Publishes the outputs of an executor that ran. If something `changed` meanwhile, later runs do not reuse them.
+    """Publishes what an executor made. If something changed meanwhile, later runs do not reuse it.
 
-    Waits PATIENCE for a store that is away. Raises LostClaimError when a later try has replaced this one; then its
-    outputs are not published.
+    Waits PATIENCE for a store that is away; after that, the task's next try takes the work up (`finished.py`). Raises
+    LostClaimError when a later try has replaced this one; then its outputs are not published.
     """
-    outputs = {key: [_with_result(artifact, result.success.outputs[key])] for key, artifact in pending.items()}
-    reason = _why_not_reusable(decision, result, changed)
+    outputs = {key: [_with_result(artifact, work.result.success.outputs[key])] for key, artifact in pending.items()}
+    reason = _why_not_reusable(decision, work)
     if reason:
         log.warning("later runs will not reuse this result: %s", reason)
     barrier("publisher.before")
-    found = (Read(read.path, read.content, read.stamp) for read in result.reads)
-    read = reads.to_struct([one.in_folders(decision.source_folders) for one in found])
+    read = reads.to_struct(reads.of_result(work.result, decision.source_folders))
     with store.patience(PATIENCE):
         published = store.publish(claim, outputs, not_reusable_reason=reason, reads=read)
     barrier("publisher.after")
@@ -71,9 +67,10 @@ def publish_resolution(store: MetadataStore, resolution: Resolution) -> Recorded
     return store.publish_node(resolution.start, resolution.outputs, reuse=resolution.reuse)
 
 
-def _why_not_reusable(decision: Decision, result: ExecutorResult, changed: str | None) -> str | None:
-    if changed:
-        return f"changed while it ran: {changed}"
+def _why_not_reusable(decision: Decision, work: FinishedWork) -> str | None:
+    result = work.result
+    if work.changed:
+        return f"changed while it ran: {work.changed}"
     if not decision.is_reusable:
         return "caching is off"
     if result.reads_problem:

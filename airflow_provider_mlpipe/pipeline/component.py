@@ -23,7 +23,7 @@ from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, Cache
 from airflow_provider_mlpipe.caching.fingerprint import content_paths
 from airflow_provider_mlpipe.caching.user_code import imported_first
 from airflow_provider_mlpipe.exceptions import ForeignRootError, InProgressError, PipelineError, TransientError
-from airflow_provider_mlpipe.execution import publisher
+from airflow_provider_mlpipe.execution import finished, publisher
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
 from airflow_provider_mlpipe.execution.launcher import Launcher
 from airflow_provider_mlpipe.execution.warm import HEAVY, WarmParent, is_possible
@@ -164,14 +164,26 @@ class ComponentOperator(NodeOperator):
                     self.log.info("%s: cached after all, equal to execution %s", self.task_id, cached.execution_id)
                     return publisher.publish_late_hit(self.store, claim, cached)
                 pending = self._make_outputs(claim)
-                with heart.losing_it_is_the_error():
-                    invocation = self._invocation(run, claim, pending)
-                    result = self._launcher.launch(invocation, log=self.log.info, warm=self.warm_parent())
-                changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
-                return publisher.publish(self.store, claim, decision, pending, result, changed=changed)
+                place = finished.place_of(self._root, self.task_id, claim.execution_id)
+                work = finished.take_up(self.store, place, decision, pending)
+                if work is None:
+                    with heart.losing_it_is_the_error():
+                        work = self._work(run, claim, decision, pending)
+                    finished.keep(place, work)
+                published = publisher.publish(self.store, claim, decision, pending, work)
+                finished.forget(place)
+                return published
         except BaseException as error:
             self._record_failure(claim, error)
             raise
+
+    def _work(
+        self, run: ComponentRun, claim: Claim, decision: Decision, pending: Mapping[str, Artifact]
+    ) -> pb.FinishedWork:
+        invocation = self._invocation(run, claim, pending)
+        result = self._launcher.launch(invocation, log=self.log.info, warm=self.warm_parent())
+        changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
+        return pb.FinishedWork(result=result, changed=changed)
 
     def _wait_for(self, other: InProgressError) -> NoReturn:
         from airflow_provider_mlpipe.triggers import ExecutionEndedTrigger
@@ -186,8 +198,12 @@ class ComponentOperator(NodeOperator):
         """Decides again when the execution that this task waited for has ended: it reuses that result, or runs."""
         return self.execute(context)
 
+    @property
+    def _root(self) -> str:
+        return self.pipeline_root or default_pipeline_root()
+
     def _make_outputs(self, claim: Claim) -> dict[str, Artifact]:
-        root = self.pipeline_root or default_pipeline_root()
+        root = self._root
         outputs = {
             key: artifact(uri=output_uri(root, self.task_id, key, claim.execution_id))
             for key, artifact in self.output_types().items()

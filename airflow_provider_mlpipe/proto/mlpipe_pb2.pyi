@@ -231,6 +231,14 @@ class ExecutorResult(_message.Message):
     reads_problem: str
     def __init__(self, success: _Optional[_Union[ExecutorResult.Outputs, _Mapping]] = ..., error: _Optional[_Union[ExecutorResult.Error, _Mapping]] = ..., user_files: _Optional[_Iterable[str]] = ..., reads: _Optional[_Iterable[_Union[ExecutorResult.Read, _Mapping]]] = ..., reads_problem: _Optional[str] = ...) -> None: ...
 
+class FinishedWork(_message.Message):
+    __slots__ = ("result", "changed")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    result: ExecutorResult
+    changed: str
+    def __init__(self, result: _Optional[_Union[ExecutorResult, _Mapping]] = ..., changed: _Optional[str] = ...) -> None: ...
+
 class Input(_message.Message):
     __slots__ = ("splits",)
     class Split(_message.Message):

@@ -7,6 +7,7 @@
         Arrow-<name>/         the sidecar of a split of Examples
         Format-Serving/       of a Model: the SavedModel to serve
         Format-TFMA/          of a Model: the SavedModel to evaluate, if it is a different one
+    <pipeline_root>/<component id>/.finished/<execution id>/         what its task has to publish yet
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _CLOCKS_DIFFER = timedelta(seconds=60)  # at most, between the worker's clock (d
 _BATCH = 1000
 # An execution never leaves these states, and only a RUNNING execution can publish. So the folders of these executions
 # cannot become artifacts any more, even if a worker still writes there. They can be deleted without a lock.
-_UNPUBLISHED = (ExecutionState.FAILED, ExecutionState.ABANDONED)
+UNPUBLISHED = (ExecutionState.FAILED, ExecutionState.ABANDONED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def _sort_out(store: MetadataStore, marker: Marker, folders: Sequence[OutputFold
         one.id: replace(one, state=ExecutionState.ABANDONED) if one.id in found.abandoned else one for one in known
     }
     mine = list(_of_this_store(marker, folders, executions, found.left_alone))
-    ended = [(folder, execution) for folder, execution in mine if execution.state in _UNPUBLISHED]
+    ended = [(folder, execution) for folder, execution in mine if execution.state in UNPUBLISHED]
     used = store.used_folders({uri for folder, _ in ended for uri in folder.uris})
     found.orphans.extend(_orphan(folder, execution) for folder, execution in ended if not folder.uris & used)
 
@@ -116,7 +116,7 @@ def _not_its_own(marker: Marker, folder: OutputFolder, execution: Execution) -> 
     """
     if execution.component_id != folder.component_id:
         return f"execution {execution.id} belongs to the component {execution.component_id!r}"
-    if execution.state not in _UNPUBLISHED:
+    if execution.state not in UNPUBLISHED:
         return None
     if execution.id < marker.from_execution:
         return f"it may be older than {markers.NAME}, the marker of its pipeline_root"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from away import away
 from run_part import component, component_run, run
 from waiting import PATIENCE, wait_for
 
@@ -20,7 +20,6 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, LostClaimError
 from airflow_provider_mlpipe.execution import heartbeat
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
 from airflow_provider_mlpipe.metadata import connection
-from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import Claim, ExecutionState, MetadataStore
 
 BARRIER = "executor.inside.0"
@@ -91,20 +90,6 @@ def beaten_at(store: MetadataStore, claim: Claim) -> datetime:
 
 def hearts() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "mlpipe-heartbeat"]
-
-
-@contextmanager
-def away(database: str) -> Iterator[None]:
-    """A store that lets nobody in, and has thrown out who was."""
-    admin = Connection(database.rpartition("/")[0] + "/postgres")
-    name = database.rpartition("/")[2]
-    try:
-        admin.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        admin.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %(name)s", {"name": name})
-        yield
-    finally:
-        admin.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        admin.close()
 
 
 def test_it_beats_until_the_block_is_left(store: MetadataStore, claim: Claim) -> None:
