@@ -70,12 +70,13 @@ def _migrated(postgres_server: EmbeddedPostgres) -> str:
 def _let_it_be_up_for_ever(dsn: str) -> None:
     """In the template's copies, the server has not just started: else heartbeats of long ago would count as recent."""
     connection = Connection(dsn)
-    connection.run("CREATE SCHEMA for_ever")
-    connection.run(
-        "CREATE FUNCTION for_ever.pg_postmaster_start_time() RETURNS timestamptz "
-        "LANGUAGE sql STABLE AS $$ SELECT '-infinity'::timestamptz $$"
-    )
-    connection.run("ALTER ROLE CURRENT_USER SET search_path = for_ever, pg_catalog, public")
+    with connection.transaction():
+        connection.run("SET LOCAL allow_system_table_mods = on")
+        connection.run("ALTER FUNCTION pg_catalog.pg_postmaster_start_time() RENAME TO pg_real_start_time")
+        connection.run(
+            "CREATE FUNCTION pg_catalog.pg_postmaster_start_time() RETURNS timestamptz "
+            "LANGUAGE sql STABLE AS $$ SELECT '-infinity'::timestamptz $$"
+        )
     connection.close()
 
 

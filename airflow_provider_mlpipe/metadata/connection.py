@@ -42,6 +42,14 @@ _DEFAULTS = {
 PAUSE_SECONDS = 10.0
 """How long a statement that waits for the store waits before it is sent again."""
 
+SAFE_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
+"""Without it, who may create functions and operators in some schema could have them run as this user.
+
+It is sent in one message with each statement: a pooler such as pgbouncer may take another session for the next one.
+"""
+
+_OF_TRANSACTIONS = frozenset({"BEGIN", "COMMIT", "ROLLBACK"})
+
 _SWITCHES = frozenset({"gssdelegation", "keepalives", "replication", "requiressl", "sslcompression", "sslsni"})
 """libpq's settings that are 1 or 0."""
 
@@ -124,7 +132,7 @@ def create_database(address: str | Address) -> bool:
     connection = Connection(replace(address, dsn=make_dsn(dsn=address.dsn, dbname="postgres"), read_again=None))
     statement = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
     try:
-        connection.run(statement)
+        connection.run_alone(statement)
     except PermanentError as error:
         if isinstance(error.__cause__, errors.DuplicateDatabase | errors.UniqueViolation):
             return False  # another process created it meanwhile
@@ -180,6 +188,10 @@ class Connection:
                     raise
                 log.warning("the store is away; waits for it, %s at most: %s", self._session.patience, error)
                 time.sleep(PAUSE_SECONDS)
+
+    def run_alone(self, statement: str | sql.Composable) -> None:
+        """Run a statement that Postgres takes outside a transaction only, such as CREATE DATABASE."""
+        self._send(self._opened(), statement, None, guarded=False)
 
     @contextmanager
     def patience(self, patience: timedelta) -> Iterator[None]:
@@ -294,11 +306,16 @@ class Connection:
         return StoreUnavailableError(f"cannot connect to the metadata store at {self._where}: {text}. {remedy}")
 
     def _send(
-        self, raw: extensions.connection, statement: str | sql.Composable, parameters: Mapping[str, Any] | None
+        self,
+        raw: extensions.connection,
+        statement: str | sql.Composable,
+        parameters: Mapping[str, Any] | None,
+        *,
+        guarded: bool = True,
     ) -> list[Row]:
         try:
             with raw.cursor() as cursor:
-                cursor.execute(statement, parameters)
+                cursor.execute(_guarded(statement) if guarded else statement, parameters)
                 if cursor.description is None:
                     return []
                 names = [column.name for column in cursor.description]
@@ -332,6 +349,13 @@ def _arguments(address: Address) -> dict[str, Any]:
         raise InvalidInputError(
             f"{address.source} is not a Postgres connection string; expected e.g. postgresql://user@host:5432/dbname"
         ) from None
+
+
+def _guarded(statement: str | sql.Composable) -> str | sql.Composable:
+    """The statement with the safe search path before it. Postgres takes both as one transaction."""
+    if isinstance(statement, sql.Composable):
+        return sql.Composed([sql.SQL(f"{SAFE_SEARCH_PATH};\n"), statement])
+    return statement if statement in _OF_TRANSACTIONS else f"{SAFE_SEARCH_PATH};\n{statement}"
 
 
 def _is_libpqs_own(error: psycopg2.Error) -> bool:

@@ -19,9 +19,9 @@ class RecordingConnection(Connection):
         super().__init__(dsn)
         self.sent: list[str] = []
 
-    def _send(self, raw, statement, parameters) -> list[Row]:  # type: ignore[no-untyped-def]
+    def _send(self, raw, statement, parameters, **how) -> list[Row]:  # type: ignore[no-untyped-def]
         self.sent.append(statement)
-        return super()._send(raw, statement, parameters)
+        return super()._send(raw, statement, parameters, **how)
 
 
 @pytest.fixture

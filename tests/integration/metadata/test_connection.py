@@ -47,8 +47,8 @@ class LosesReplies(Connection):
     needle = ""
     times = 1
 
-    def _send(self, raw, statement, parameters):
-        rows = super()._send(raw, statement, parameters)
+    def _send(self, raw, statement, parameters, **how):
+        rows = super()._send(raw, statement, parameters, **how)
         if self.needle and self.needle in statement:
             self.times -= 1
             self.needle = self.needle if self.times else ""

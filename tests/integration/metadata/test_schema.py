@@ -1,15 +1,20 @@
 import multiprocessing
 import subprocess
 import sys
+from contextlib import closing
 
+import psycopg2
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from named_runs import named_run
+from psycopg2 import sql
 
+from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.exceptions import InvalidInputError, SchemaVersionError, StoreUnavailableError
 from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import Connection
-from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def test_an_empty_database(empty):
 
 
 def test_a_database_that_does_not_hold_utf8_is_refused(postgres_server, connection):
-    connection.run("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    connection.run_alone("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
     with pytest.raises(InvalidInputError, match=r"'ascii' has the encoding SQL_ASCII.*--create-database"):
         schema.upgrade(postgres_server.dsn("ascii"))
     postgres_server.drop_database("ascii")
@@ -127,3 +132,31 @@ def test_the_store_does_not_import_alembic():
         "sys.exit(any(name in sys.modules for name in ('alembic', 'sqlalchemy', 'airflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+HOSTILE = """
+CREATE FUNCTION public.hashtextextended(text, integer) RETURNS bigint LANGUAGE plpgsql
+    AS 'BEGIN RAISE EXCEPTION $$it ran as %$$, current_user; END'
+"""
+"""For a call with such arguments it fits better than Postgres' own function, which takes a bigint."""
+
+
+def test_functions_of_others_are_not_called(empty):
+    meddler = Connection(empty)
+    meddler.run(HOSTILE)
+    meddler.close()
+    call = "SELECT hashtextextended('a', 0) IS NOT NULL AS fine"
+    with closing(psycopg2.connect(empty)) as raw, raw.cursor() as cursor, pytest.raises(psycopg2.Error, match="it ran"):
+        cursor.execute(call)
+    schema.upgrade(empty)
+    connection = Connection(empty)
+    assert connection.run(call) == [{"fine": True}]
+    assert connection.run(sql.SQL(call)) == [{"fine": True}]
+    with connection.transaction():
+        assert connection.run(call) == [{"fine": True}]
+    connection.close()
+    store = MetadataStore(empty)
+    start = ExecutionStart(component_type="Importer", run=named_run("d", "r"), component_id="i", triggered_by=None)
+    _, published = store.publish_node(start, {"result": [Model(uri="/m", digest="d")]})
+    assert store.artifact(published["result"][0].id) == published["result"][0]
+    store.close()
