@@ -63,11 +63,15 @@ class ArtifactState(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSummary:
-    """The content of an artifact's folder when it was published; a hit is verified against it."""
+    """The content of an artifact's folder when it was published; a hit is verified against it.
+
+    `stamp` changes whenever somebody writes, replaces or moves a file; empty for one that an earlier version published.
+    """
 
     count: int
     bytes: int
     digest: str
+    stamp: str = ""
 
 
 ARTIFACT_TYPES: dict[str, type[Artifact]] = {}
@@ -127,6 +131,11 @@ class Artifact:
         """The value as the store returns it: an int that is declared DOUBLE is a float there."""
         is_exact_int = isinstance(value, int) and abs(value) <= _EXACT_IN_DOUBLE
         return float(value) if self.PROPERTIES[name] is PropertyType.DOUBLE and is_exact_int else value
+
+    @property
+    def files_digest(self) -> str | None:
+        """The digest of its files as they were published or imported; `digest` may be one of what they mean."""
+        return self.files.digest if self.files else self.digest
 
     @classmethod
     def type_names(cls) -> list[str]:

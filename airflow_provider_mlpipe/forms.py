@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import (
@@ -26,6 +27,7 @@ def to_dict(artifact: Artifact) -> dict[str, Any]:
         "type": artifact.TYPE_NAME,
         "uri": artifact.uri,
         "digest": artifact.digest,
+        "files": asdict(artifact.files) if artifact.files else None,
         "properties": dict(artifact.properties),
         "custom_properties": dict(artifact.custom_properties),
     }
@@ -35,9 +37,9 @@ def from_dict(plain: Mapping[str, Any]) -> Artifact:
     """The published artifact that `to_dict` made `plain` from."""
     known = ARTIFACT_TYPES.get(plain["type"], Artifact).PROPERTIES
     declared = {name: PropertyType.of(value) for name, value in plain["properties"].items() if name not in known}
-    return artifact_class(plain["type"], declared)(
-        **{key: value for key, value in plain.items() if key != "type"}, state=ArtifactState.LIVE
-    )
+    files = FileSummary(**plain["files"]) if plain.get("files") else None
+    others = {key: value for key, value in plain.items() if key not in ("type", "files")}
+    return artifact_class(plain["type"], declared)(**others, files=files, state=ArtifactState.LIVE)
 
 
 def to_message(artifact: Artifact) -> pb.Artifact:
@@ -48,6 +50,7 @@ def to_message(artifact: Artifact) -> pb.Artifact:
         uri=artifact.uri,
         id=artifact.id or 0,
         digest=artifact.digest or "",
+        files=pb.FileSummary(**asdict(artifact.files)) if artifact.files else None,
         properties=to_map(artifact.properties),
         custom_properties=to_map(artifact.custom_properties),
     )
@@ -59,10 +62,16 @@ def from_message(message: pb.Artifact) -> Artifact:
         uri=message.uri,
         id=message.id or None,
         digest=message.digest or None,
+        files=summary_from_message(message.files) if message.HasField("files") else None,
         state=ArtifactState.LIVE if message.id else ArtifactState.PENDING,
         properties=from_map(message.properties),
         custom_properties=from_map(message.custom_properties),
     )
+
+
+def summary_from_message(files: pb.FileSummary) -> FileSummary:
+    """The summary of an artifact's files that is in a message."""
+    return FileSummary(count=files.count, bytes=files.bytes, digest=files.digest, stamp=files.stamp)
 
 
 def to_row(artifact: Artifact, where: str) -> dict[str, Any]:
@@ -83,6 +92,7 @@ def to_row(artifact: Artifact, where: str) -> dict[str, Any]:
         "file_count": artifact.files and artifact.files.count,
         "byte_count": artifact.files and artifact.files.bytes,
         "files_digest": artifact.files and artifact.files.digest,
+        "files_stamp": artifact.files and artifact.files.stamp,
         "properties": encoded(artifact.properties, f"{where}.properties"),
         "custom_properties": encoded(artifact.custom_properties, f"{where}.custom_properties"),
     }
@@ -113,4 +123,6 @@ def _class(type_name: str, declared: Mapping[str, str]) -> type[Artifact]:
 def _files(row: Mapping[str, Any]) -> FileSummary | None:
     if row["files_digest"] is None:
         return None
-    return FileSummary(count=row["file_count"], bytes=row["byte_count"], digest=row["files_digest"])
+    return FileSummary(
+        count=row["file_count"], bytes=row["byte_count"], digest=row["files_digest"], stamp=row["files_stamp"] or ""
+    )

@@ -19,6 +19,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore, Run
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
+from airflow_provider_mlpipe.storage.layout import is_below
 
 CacheMode = bool | Literal["refresh"]
 CacheScope = Literal["store", "pipeline"]
@@ -33,14 +34,16 @@ class CachePolicy:
 
     `mode` True looks for an earlier result. "refresh" runs, and lets later runs reuse the new result. False runs, and
     does not let later runs reuse the result. `ttl` (a maximum age) and `scope` narrow the search. `files` and the
-    environment variables `env` are part of the fingerprint. `verify` says how outputs are checked: "exists" compares
-    the number and total size of the files with what was published, "digest" also reads their content.
+    environment variables `env` are part of the fingerprint. `verify` says how outputs are checked: "exists" looks at
+    the inodes, sizes and times of the files, and reads them if these are not as they were published; "digest" always
+    reads them. Outputs that are not below `root` are always read.
     """
 
     mode: CacheMode = True
     ttl: timedelta | None = None
     scope: CacheScope = "store"
     verify: Verify = "exists"
+    root: str = ""
     files: Sequence[str] = field(default=())
     env: Sequence[str] = field(default=())
 
@@ -232,7 +235,7 @@ def _usable(
             missing = "; ".join(problem for _, problem in lost)
             return _found(None, f"outputs missing: {missing}" if missing else changed, lost)
         try:
-            losses = _losses(cached.outputs, run.cache.verify)
+            losses = _losses(cached.outputs, run.cache)
         except (TransientError, InvalidInputError) as error:
             return _found(None, f"an equal result cannot be used: {error}", lost)
         if not losses:
@@ -265,7 +268,10 @@ def _why_equal_is_no_hit(store: MetadataStore, run: ComponentRun, start: Executi
     return f"the earlier result is not reusable: {reason or 'its outputs are missing'}"
 
 
-def _losses(outputs: Outputs, verify: Verify) -> list[tuple[Artifact, str]]:
+def _losses(outputs: Outputs, cache: CachePolicy) -> list[tuple[Artifact, str]]:
     artifacts = [artifact for artifacts in outputs.values() for artifact in artifacts]
-    found = ((artifact, loss(artifact, verify)) for artifact in artifacts)
+    found = (
+        (artifact, loss(artifact, cache.verify if is_below(cache.root, artifact) else "digest"))
+        for artifact in artifacts
+    )
     return [(artifact, problem) for artifact, problem in found if problem is not None]

@@ -123,12 +123,20 @@ def _check_artifacts(store: MetadataStore, args: Namespace) -> None:
             print(f"Left as it is: {which}: {finding.reason}", file=sys.stderr)
             continue
         if not args.dry_run:
-            mark = store.mark_live if finding.state is ArtifactState.LIVE else store.mark_missing
-            mark([finding.artifact.id or 0])
-        rows.append(_finding(finding))
+            _record(store, finding)
+        if finding.is_of_state:
+            rows.append(_finding(finding))
     _print_or_say(rows, args.output, "No state had to be changed.")
     if rows and args.dry_run:
         _say("Nothing was changed: this was a dry run.", args.output)
+
+
+def _record(store: MetadataStore, finding: Finding) -> None:
+    if finding.is_of_stamp:  # from now on a hit need not read these files
+        store.stamp(finding.artifact, finding.stamp)
+    if finding.is_of_state:
+        mark = store.mark_live if finding.state is ArtifactState.LIVE else store.mark_missing
+        mark([finding.artifact.id or 0])
 
 
 def _chosen_artifacts(store: MetadataStore, args: Namespace) -> Iterator[Artifact]:

@@ -19,7 +19,7 @@ from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.driver import Decision
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult, FinishedWork
-from airflow_provider_mlpipe.storage.digests import tree_digest
+from airflow_provider_mlpipe.storage.digests import tree_summary
 from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
 from airflow_provider_mlpipe.storage.orphans import UNPUBLISHED
 
@@ -96,7 +96,10 @@ def _link_outputs(earlier: Path, work: FinishedWork, pending: Mapping[str, Artif
     try:
         for folder in folders.values():
             shutil.copytree(folder.with_name(earlier.name), folder, copy_function=_link, dirs_exist_ok=True)
-        if all(tree_digest(folder) == outputs[key].files_digest for key, folder in folders.items()):
+        now = {key: tree_summary(folder) for key, folder in folders.items()}
+        if all(files.digest == outputs[key].files.digest for key, files in now.items()):
+            for key, files in now.items():
+                outputs[key].files.stamp = files.stamp  # a new link changes it
             return True
         log.warning("the files of execution %s have changed since it finished", earlier.name)
     except OSError as error:

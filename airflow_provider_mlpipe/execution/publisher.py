@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
+from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.driver import Decision, Resolution
+from airflow_provider_mlpipe.forms import summary_from_message
 from airflow_provider_mlpipe.metadata.store import CachedExecution, Claim, ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult, FinishedWork
 from airflow_provider_mlpipe.proto.values import from_map
@@ -83,7 +84,7 @@ def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:
     return replace(
         artifact,
         digest=output.digest,
-        files=FileSummary(count=output.file_count, bytes=output.byte_count, digest=output.files_digest),
+        files=summary_from_message(output.files),
         properties=from_map(output.properties),
         custom_properties=from_map(output.custom_properties),
     )

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -184,9 +185,7 @@ def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:
         properties=to_map(produced.properties, artifact.TYPE_NAME),
         custom_properties=to_map(produced.custom_properties, artifact.TYPE_NAME),
         digest=produced.digest or files.digest,
-        file_count=files.count,
-        byte_count=files.bytes,
-        files_digest=files.digest,
+        files=pb.FileSummary(**asdict(files)),
     )
 
 

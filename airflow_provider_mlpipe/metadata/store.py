@@ -229,6 +229,11 @@ class MetadataStore:
         """Mark artifacts whose files were deleted on purpose as DELETED; returns the ids of the changed ones."""
         return self._mark(artifact_ids, ArtifactState.DELETED)
 
+    def stamp(self, artifact: Artifact, stamp: str) -> bool:
+        """Record the stamp of files that were found to be as they were published; return whether it is a new one."""
+        files = artifact.files and artifact.files.digest
+        return bool(self._run("stamp_artifact", artifact_id=artifact.id, files_digest=files, stamp=stamp))
+
     def invalidate(
         self,
         *,

@@ -65,8 +65,8 @@ class ComponentOperator(NodeOperator):
         TensorFlow reads by itself
     :param cache_env: names of environment variables whose values are part of the fingerprint, besides those that the
         code names in `os.environ[...]` and `os.getenv(...)`
-    :param verify: how files are checked before a result is reused: "exists" (their number and total size) or "digest"
-        (also their content)
+    :param verify: how files are checked before a result is reused: "digest" reads them. "exists" reads only what was
+        written, moved or replaced since it was published, what is another user's, or what is not below pipeline_root
     :param beam_pipeline_args: for components that use Beam (default: the DAG's; without a runner they run locally)
     """
 
@@ -112,6 +112,7 @@ class ComponentOperator(NodeOperator):
             ttl=self.cache_ttl,
             scope=self.cache_scope or "store",
             verify=self.verify or "exists",
+            root=self._root,
             files=self.cache_files,
             env=self.cache_env,
         )

@@ -52,8 +52,8 @@ def create_dag(
         do not let later runs reuse the results
     :param cache_ttl: maximum age of a result that may be reused (default: any age)
     :param cache_scope: "pipeline" to reuse only results of this DAG (default "store": results of any DAG)
-    :param verify: how files are checked before a result is reused: "exists" (their number and total size) or "digest"
-        (also their content)
+    :param verify: how files are checked before a result is reused: "digest" reads them. "exists" reads only what was
+        written, moved or replaced since it was published, what is another user's, or what is not below pipeline_root
     :param dag_kwargs: other arguments of `airflow.sdk.DAG`; a table of the components is appended to its `doc_md`
 
     Other tasks are added afterwards: `with dag: prepare() >> dag.get_task("plan")` for a task that must end before the

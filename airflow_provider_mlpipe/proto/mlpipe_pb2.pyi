@@ -109,8 +109,20 @@ class ComponentSpec(_message.Message):
     outputs: _containers.ScalarMap[str, str]
     def __init__(self, component_type: _Optional[str] = ..., executor: _Optional[str] = ..., inputs: _Optional[_Mapping[str, ComponentSpec.Input]] = ..., parameters: _Optional[_Mapping[str, ComponentSpec.Parameter]] = ..., outputs: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class FileSummary(_message.Message):
+    __slots__ = ("count", "bytes", "digest", "stamp")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    bytes: int
+    digest: str
+    stamp: str
+    def __init__(self, count: _Optional[int] = ..., bytes: _Optional[int] = ..., digest: _Optional[str] = ..., stamp: _Optional[str] = ...) -> None: ...
+
 class Artifact(_message.Message):
-    __slots__ = ("type", "uri", "id", "digest", "properties", "custom_properties", "declared")
+    __slots__ = ("type", "uri", "id", "digest", "properties", "custom_properties", "declared", "files")
     class DeclaredEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +137,7 @@ class Artifact(_message.Message):
     PROPERTIES_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
     DECLARED_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     type: str
     uri: str
     id: int
@@ -132,7 +145,8 @@ class Artifact(_message.Message):
     properties: MapValue
     custom_properties: MapValue
     declared: _containers.ScalarMap[str, str]
-    def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., declared: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    files: FileSummary
+    def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., declared: _Optional[_Mapping[str, str]] = ..., files: _Optional[_Union[FileSummary, _Mapping]] = ...) -> None: ...
 
 class ExecutorInvocation(_message.Message):
     __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "max_memory_mb", "covered")
@@ -177,20 +191,16 @@ class ExecutorInvocation(_message.Message):
 class ExecutorResult(_message.Message):
     __slots__ = ("success", "error", "user_files", "reads", "reads_problem")
     class Output(_message.Message):
-        __slots__ = ("properties", "custom_properties", "digest", "file_count", "byte_count", "files_digest")
+        __slots__ = ("properties", "custom_properties", "digest", "files")
         PROPERTIES_FIELD_NUMBER: _ClassVar[int]
         CUSTOM_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
         DIGEST_FIELD_NUMBER: _ClassVar[int]
-        FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
-        BYTE_COUNT_FIELD_NUMBER: _ClassVar[int]
-        FILES_DIGEST_FIELD_NUMBER: _ClassVar[int]
+        FILES_FIELD_NUMBER: _ClassVar[int]
         properties: MapValue
         custom_properties: MapValue
         digest: str
-        file_count: int
-        byte_count: int
-        files_digest: str
-        def __init__(self, properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., digest: _Optional[str] = ..., file_count: _Optional[int] = ..., byte_count: _Optional[int] = ..., files_digest: _Optional[str] = ...) -> None: ...
+        files: FileSummary
+        def __init__(self, properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., digest: _Optional[str] = ..., files: _Optional[_Union[FileSummary, _Mapping]] = ...) -> None: ...
     class Error(_message.Message):
         __slots__ = ("type", "message")
         TYPE_FIELD_NUMBER: _ClassVar[int]

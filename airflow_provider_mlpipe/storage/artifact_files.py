@@ -7,46 +7,66 @@ counts as lost.
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.artifacts import Artifact, FileSummary
 from airflow_provider_mlpipe.exceptions import TransientError
-from airflow_provider_mlpipe.storage.digests import files_digest, path_digest, tree_digest, tree_size
+from airflow_provider_mlpipe.storage.digests import files_digest, path_digest, tree_digest, tree_look
 from airflow_provider_mlpipe.storage.disk_errors import translated
 from airflow_provider_mlpipe.storage.layout import folder_of
 
 Verify = Literal["exists", "digest"]
 
 
-def loss(artifact: Artifact, verify: Verify) -> str | None:
-    """Why the files are lost, as text; None when they are there.
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Why the files are lost, or None; and their stamp before that was found out, if they were published."""
 
-    "exists" compares their number and total size with what was published, "digest" also reads their content. Raises
-    TransientError when they are out of reach, and InvalidInputError when this user may not read them.
+    problem: str | None
+    stamp: str = ""
+
+
+def loss(artifact: Artifact, verify: Verify) -> str | None:
+    """Why the files are lost, as text; None when they are there. Raises what `look` raises."""
+    return look(artifact, verify).problem
+
+
+def look(artifact: Artifact, verify: Verify) -> Look:
+    """Look at the files.
+
+    "exists" looks at their inodes, sizes and times, and reads only what is another user's, or what was written or moved
+    since it was published. "digest" reads all. Raises TransientError when they are out of reach, and InvalidInputError
+    when this user may not read them.
     """
     folder = folder_of(artifact)
     try:
         if not _exists(folder):
             _refuse_if_unmounted(folder, artifact)
-            return f"{folder} is gone"
-        return _published_loss(folder, artifact, verify) if artifact.files else _imported_loss(folder, artifact, verify)
+            return Look(problem=f"{folder} is gone")
+        if artifact.files:
+            return _published(folder, artifact.files, verify)
+        return Look(problem=_imported_loss(folder, artifact, verify))
     except OSError as error:
         remedy = "Let this user read it, or work as the user of the Airflow workers"
         raise translated(error, f"{folder} is out of reach", remedy) from error
 
 
-def _published_loss(folder: Path, artifact: Artifact, verify: Verify) -> str | None:
-    assert artifact.files is not None
-    count, size = tree_size(folder)
-    if (count, size) != (artifact.files.count, artifact.files.bytes):
-        return (
-            f"{folder} has {count:,} files with {size:,} bytes, but was published with {artifact.files.count:,} files "
-            f"and {artifact.files.bytes:,} bytes"
+def _published(folder: Path, files: FileSummary, verify: Verify) -> Look:
+    now = tree_look(folder)
+    problem = None
+    if (now.count, now.bytes) != (files.count, files.bytes):
+        problem = (
+            f"{folder} has {now.count:,} files with {now.bytes:,} bytes, but was published with {files.count:,} files "
+            f"and {files.bytes:,} bytes"
         )
-    if verify == "digest" and tree_digest(folder) != artifact.files.digest:
-        return f"the files in {folder} have changed since they were published"
-    return None
+    elif verify == "exists" and now.stamp == files.stamp and folder.stat().st_uid == os.geteuid():
+        pass
+    elif tree_digest(folder) != files.digest:
+        problem = f"the files in {folder} have changed since they were published"
+    return Look(problem=problem, stamp=now.stamp)
 
 
 def _imported_loss(folder: Path, artifact: Artifact, verify: Verify) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from airflow_provider_mlpipe.artifacts import FileSummary
@@ -18,12 +20,20 @@ def text_digest(text: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes; raises OSError."""
+    """sha256 of a file's bytes; raises OSError, also for a pipe, device or socket: to read it might never end."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_open_file) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _open_file(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK)  # so that a pipe does not wait for its writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is not a regular file")
+    return descriptor
 
 
 def files_digest(files: Iterable[tuple[str, str]]) -> str:
@@ -37,19 +47,33 @@ def files_digest(files: Iterable[tuple[str, str]]) -> str:
 
 def tree_digest(root: Path) -> str:
     """`files_digest` of all files below a directory. Follows symbolic links; raises OSError, also for a loop."""
-    return files_digest((path.relative_to(root).as_posix(), file_digest(path)) for path in _files(root))
+    return files_digest(file_digests(root).items())
+
+
+def file_digests(root: Path) -> dict[str, str]:
+    """The `file_digest` of each file below a directory, by its path there; follows links, raises as `tree_digest`."""
+    return {path.relative_to(root).as_posix(): file_digest(path) for path in _files(root)}
 
 
 def tree_summary(root: Path) -> FileSummary:
-    """The number of files below a directory, their total size, and the `tree_digest`; raises OSError."""
-    count, size = tree_size(root)
-    return FileSummary(count=count, bytes=size, digest=tree_digest(root))
+    """The files below a directory; raises what `tree_digest` raises.
+
+    Whoever writes to one of them while it is read changes the stamp, which is taken before.
+    """
+    look = tree_look(root)
+    return replace(look, digest=tree_digest(root))
 
 
-def tree_size(root: Path) -> tuple[int, int]:
-    """The number of files below a directory and their total size in bytes; reads no file. Raises OSError."""
-    sizes = [path.stat().st_size for path in _files(root)]
-    return len(sizes), sum(sizes)
+def tree_look(root: Path) -> FileSummary:
+    """The summary without a digest: it reads no file. Raises OSError.
+
+    The stamp is made of each file's name, inode, size and times. Only root can set the change time (ctime), and only by
+    the machine's clock.
+    """
+    stats = {path.relative_to(root).as_posix(): path.stat() for path in _files(root)}
+    stamps = ((name, f"{s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}") for name, s in stats.items())
+    size = sum(s.st_size for s in stats.values())
+    return FileSummary(count=len(stats), bytes=size, digest="", stamp=files_digest(stamps))
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -70,6 +70,11 @@ def root_of(output: Artifact) -> Path:
     return folder_of(output).parents[2]
 
 
+def is_below(root: str, artifact: Artifact) -> bool:
+    """Whether the artifact's folder is below the folder `root`, by their names."""
+    return bool(root) and Path(absolute(root)) in Path(absolute(artifact.uri)).parents
+
+
 def split_folder(artifact: Artifact, split: str) -> Path:
     """The folder of one split of an artifact."""
     return folder_of(artifact) / f"{_SPLIT}{split}"

@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
+from airflow_provider_mlpipe.artifacts import FileSummary, InfraBlessing, Model, ModelBlessing, PushedModel
 from airflow_provider_mlpipe.barriers import VARIABLE
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.pusher import executor
@@ -34,7 +35,8 @@ def model(tmp_path: Path) -> Model:
     (saved_model / "variables").mkdir(parents=True)
     (saved_model / "saved_model.pb").write_bytes(b"graph")
     (saved_model / "variables" / "variables.index").write_bytes(b"weights" * 1000)
-    return Model(uri=str(tmp_path / "model"), id=7, digest="d" * 64)
+    (tmp_path / "model" / "fn_args.json").write_text("{}")
+    return Model(uri=str(tmp_path / "model"), id=7, digest=tree_digest(tmp_path / "model"))
 
 
 @pytest.fixture
@@ -42,8 +44,10 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "serving" / "penguins"
 
 
-def blessing(blessed: int, reason: str = "below the bound", digest: str = "d" * 64) -> ModelBlessing:
-    return ModelBlessing(uri="/blessing", properties={"blessed": blessed, "reason": reason, "model_digest": digest})
+def blessing(blessed: int, model: Model | None = None, digest: str = "e" * 64) -> ModelBlessing:
+    digest = str(model.digest) if model else digest
+    properties = {"blessed": blessed, "reason": "below the bound", "model_digest": digest}
+    return ModelBlessing(uri="/blessing", properties=properties)
 
 
 def push(
@@ -72,7 +76,7 @@ def push(
 
 def test_a_blessed_model_becomes_the_highest_version(model: Model, base: Path, tmp_path: Path) -> None:
     before = int(time.time())
-    produced = push(model, base, tmp_path, given=blessing(1))
+    produced = push(model, base, tmp_path, given=blessing(1, model))
     version = Path(produced.properties["destination"])
     assert version.parent == base
     assert int(version.name) >= before
@@ -89,15 +93,15 @@ def test_a_blessed_model_becomes_the_highest_version(model: Model, base: Path, t
     [
         (blessing(0), None, "model_blessing is negative: below the bound"),
         (
-            blessing(1),
+            None,
             InfraBlessing(uri="/i", properties={"blessed": 0, "reason": "does not load"}),
             "infra_blessing is negative: does not load",
         ),
         (ModelBlessing(uri="/b"), None, "model_blessing is negative: it gives no reason"),
         (
-            blessing(1, digest="e" * 64),
+            blessing(1),
             None,
-            "model_blessing belongs to another model (digest eeeeeeeeeeee, not dddddddddddd)",
+            "model_blessing belongs to another model (digest eeeeeeeeeeee, not {model})",
         ),
     ],
 )
@@ -105,8 +109,47 @@ def test_a_refused_model_is_not_pushed(
     given: ModelBlessing, infra: InfraBlessing | None, reason: str, model: Model, base: Path, tmp_path: Path
 ) -> None:
     produced = push(model, base, tmp_path, given=given, infra=infra)
+    reason = reason.format(model=str(model.digest)[:12])
     assert produced.properties == {"pushed": 0, "reason": reason, "model_digest": model.digest}
     assert not base.exists()
+
+
+@pytest.mark.parametrize("file", ["Format-Serving/saved_model.pb", "fn_args.json"])
+def test_a_model_that_was_replaced_after_it_was_judged_is_not_pushed(
+    file: str, model: Model, base: Path, tmp_path: Path
+) -> None:
+    path = Path(model.uri, file)
+    path.write_bytes(path.read_bytes()[::-1])  # of equal size
+    with pytest.raises(InvalidInputError, match=r"have changed since they were published, so it is not pushed"):
+        push(model, base, tmp_path, given=blessing(1, model))
+    assert ServingFolder(base).versions() == []
+    assert not list(base.glob(".mlpipe.tmp-*"))
+
+
+def test_a_digest_of_a_models_own_is_no_digest_of_its_files(model: Model, base: Path, tmp_path: Path) -> None:
+    files = FileSummary(count=3, bytes=7007, digest=str(model.digest))
+    own = replace(model, digest="what the executor says", files=files)
+    assert push(own, base, tmp_path, given=blessing(1, own)).properties["pushed"] == 1
+    with pytest.raises(InvalidInputError, match="so it is not pushed"):
+        push(replace(own, files=replace(files, digest="e" * 64)), base, tmp_path, given=blessing(1, own))
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "/etc", "fn_args.json", "gone"])
+def test_a_link_in_a_model_is_refused(target: str, model: Model, base: Path, tmp_path: Path) -> None:
+    """It was followed, so that a file of the machine that runs Pusher came to be served."""
+    link = Path(model.uri, "Format-Serving", "variables", "link")
+    link.symlink_to(target)
+    with pytest.raises(InvalidInputError, match=f"{link} is a link to {target}, and only files and folders are pushed"):
+        push(model, base, tmp_path)
+    assert ServingFolder(base).versions() == []
+    assert not list(base.glob(".mlpipe.tmp-*"))
+
+
+def test_a_pipe_in_a_model_is_refused(model: Model, base: Path, tmp_path: Path) -> None:
+    os.mkfifo(Path(model.uri, "Format-Serving", "pipe"))
+    with pytest.raises((InvalidInputError, TransientError), match="pipe"):
+        push(model, base, tmp_path)
+    assert ServingFolder(base).versions() == []
 
 
 def test_no_blessing_pushes_with_a_warning(
@@ -139,7 +182,7 @@ _PUSH = """
 import sys
 from pathlib import Path
 from airflow_provider_mlpipe.components.pusher.serving_folder import Push, ServingFolder
-ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]), Push(store=None, execution_id=1))
+ServingFolder(Path(sys.argv[2])).publish(Path(sys.argv[1]), Push(store=None, execution_id=1), check=lambda _: None)
 """
 
 
@@ -188,7 +231,7 @@ def test_a_push_that_stalled_is_not_made_after_a_newer_one(model: Model, base: P
 def test_pushes_of_two_stores_have_no_order(model: Model, base: Path, tmp_path: Path) -> None:
     saved_model = Path(model.uri, "Format-Serving")
     for store, execution_id in (("a", 7), ("b", 3), ("a", 5)):  # what "a" pushed is not the last any more
-        ServingFolder(base).publish(saved_model, Push(store=store, execution_id=execution_id))
+        ServingFolder(base).publish(saved_model, Push(store=store, execution_id=execution_id), check=lambda _: None)
     assert len(ServingFolder(base).versions()) == 3
 
 
@@ -251,10 +294,12 @@ def test_a_folder_in_the_place_of_the_lock_is_an_error(model: Model, base: Path,
 
 
 def test_a_file_that_cannot_be_read_now_is_pushed_later(model: Model, base: Path, tmp_path: Path) -> None:
-    Path(model.uri, "Format-Serving", "broken").symlink_to("/proc/self/mem")  # reading it is an input/output error
-    with pytest.raises(TransientError, match="cannot push to"):
-        push(model, base, tmp_path)
-    Path(model.uri, "Format-Serving", "broken").unlink()
+    few_files = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))\n"
+    first, _, last = _PUSH.strip().rpartition("\n")
+    command = [sys.executable, "-c", f"{first}\n{few_files}{last}", f"{model.uri}/Format-Serving", str(base)]
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "TransientError: cannot push to" in failed.stderr
+    assert ServingFolder(base).versions() == []
     push(model, base, tmp_path)
 
 
@@ -278,7 +323,7 @@ def test_a_cached_push_counts_only_while_it_is_served(model: Model, base: Path, 
     )
     first = push(model, base, tmp_path)
     assert problem(first) is None
-    assert problem(push(model, tmp_path / "other", tmp_path, given=blessing(0))) is None
+    assert problem(push(model, tmp_path / "other", tmp_path, given=blessing(0, model))) is None
     assert problem(push(model, base, tmp_path, execution_id=0)) == "a newer execution had pushed before it"
     second = push(model, base, tmp_path)
     assert "another version than" in str(problem(first))

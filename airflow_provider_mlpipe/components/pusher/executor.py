@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import PushDestination
-from airflow_provider_mlpipe.storage.digests import tree_digest
+from airflow_provider_mlpipe.storage.digests import file_digest, file_digests, files_digest
 from airflow_provider_mlpipe.storage.layout import folder_of, root_of, serving_model
 from airflow_provider_mlpipe.storage.marker import read
 
@@ -31,7 +32,8 @@ def run(
 ) -> dict[str, Produced]:
     """Push the model, or record why it is not pushed. `push.json` in the output repeats the properties.
 
-    Raises InvalidInputError when the model has no `Format-Serving` or the destination cannot be written.
+    Raises InvalidInputError when the model has no `Format-Serving`, when its files are not those that were published
+    (and judged), or the destination cannot be written.
     """
     saved_model = serving_model(model)
     if not (saved_model / "saved_model.pb").is_file():
@@ -45,7 +47,7 @@ def run(
         return _record(pushed_model, {"pushed": 0, "reason": refusal} | _digest_of(model), {})
     push = Push(store=_store_of(pushed_model), execution_id=context.execution_id)
     try:
-        version = folder.publish(saved_model, push)
+        version, content = folder.publish(saved_model, push, check=functools.partial(_refuse_if_changed, model))
     except OvertakenError as error:
         log.warning("Not pushed: %s", error)
         return _record(pushed_model, {"pushed": 0, "reason": str(error)} | _digest_of(model), {"overtaken": True})
@@ -56,7 +58,26 @@ def run(
         "version": version.name,
         "reason": _grounds(model_blessing, infra_blessing),
     }
-    return _record(pushed_model, properties | _digest_of(model), {"content_digest": tree_digest(version)})
+    return _record(pushed_model, properties | _digest_of(model), {"content_digest": content})
+
+
+def _refuse_if_changed(model: Model, copied: Mapping[str, str]) -> None:
+    """Compares what was copied (digests by path), and the model's other files, with the digest of its publication."""
+    digests: dict[str, str] = {}
+    for child in folder_of(model).iterdir():
+        found = (
+            copied
+            if child == serving_model(model)
+            else file_digests(child)
+            if child.is_dir()
+            else {"": file_digest(child)}
+        )
+        digests |= {f"{child.name}/{name}".rstrip("/"): digest for name, digest in found.items()}
+    if files_digest(digests.items()) != model.files_digest:
+        raise InvalidInputError(
+            f"the files of the model in {model.uri} have changed since they were published, so it is not pushed: train "
+            "it again, and find out who can write there"
+        )
 
 
 def _store_of(pushed_model: PushedModel) -> str | None:

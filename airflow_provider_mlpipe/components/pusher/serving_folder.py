@@ -16,12 +16,14 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.storage import locks
+from airflow_provider_mlpipe.storage.digests import file_digests, files_digest
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
 _LOCK = ".mlpipe-push.lock"
@@ -74,29 +76,33 @@ class ServingFolder:
         versions = self.versions()
         return bool(versions) and str(versions[-1]) == version
 
-    def publish(self, saved_model: Path, push: Push) -> Path:
-        """Copy a SavedModel into the folder as the highest version, and return the version's folder.
+    def publish(self, saved_model: Path, push: Push, *, check: Callable[[Mapping[str, str]], None]) -> tuple[Path, str]:
+        """Copy a SavedModel into the folder as the highest version; return the version's folder and its content digest.
 
-        The version is the Unix time in seconds, or the highest version plus one if that is greater. Raises
+        Before the version appears, `check` gets the digests of the copied files, by path, and may raise an error. The
+        version is the Unix time in seconds, or the highest version plus one if that is greater. Raises
         OvertakenError when a newer execution has pushed already, InvalidInputError when the folder cannot be written or
         has the highest version already, and TransientError when a retry may succeed.
         """
         try:
             self.base.mkdir(parents=True, exist_ok=True)
             with locks.exclusively(self.base / _LOCK):
-                return self._publish(saved_model, push)
+                return self._publish(saved_model, push, check)
         except OSError as error:
             is_in_the_way = isinstance(error, IsADirectoryError)
             folder = "push_destination.filesystem.base_directory to a folder that this user can write to"
             remedy = f"Remove {error.filename}" if is_in_the_way else f"Set {folder}"
             raise translated(error, f"cannot push to {self.base}", remedy) from error
 
-    def _publish(self, saved_model: Path, push: Push) -> Path:
+    def _publish(self, saved_model: Path, push: Push, check: Callable[[Mapping[str, str]], None]) -> tuple[Path, str]:
         self._refuse_if_overtaken(push)
         self._remove_leftovers()
         temporary = self.base / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
-            shutil.copytree(saved_model, temporary)
+            shutil.copytree(saved_model, temporary, symlinks=True)
+            _refuse_links(temporary, saved_model)
+            copied = file_digests(temporary)
+            check(copied)
             _sync_tree(temporary)
             version = self.base / str(self._next_version())
             barrier("pusher.before_rename")
@@ -108,7 +114,7 @@ class ServingFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _sync(self.base)
-        return version
+        return version, files_digest(copied.items())
 
     def _refuse_if_overtaken(self, push: Push) -> None:
         path = self.base / _LAST
@@ -145,6 +151,17 @@ class ServingFolder:
     def _remove_leftovers(self) -> None:
         for leftover in self.base.glob(f"{_TEMPORARY}*"):
             leftover.unlink() if not leftover.is_dir() else shutil.rmtree(leftover)
+
+
+def _refuse_links(copy: Path, saved_model: Path) -> None:
+    """A link may lead out of the model, to any file of this machine."""
+    for folder, subfolders, files in os.walk(copy):
+        for path in (Path(folder, name) for name in (*subfolders, *files)):
+            if path.is_symlink():
+                raise InvalidInputError(
+                    f"{saved_model / path.relative_to(copy)} is a link to {os.readlink(path)}, and only files and "
+                    "folders are pushed: save the model with a copy of it"
+                )
 
 
 def _sync_tree(root: Path) -> None:

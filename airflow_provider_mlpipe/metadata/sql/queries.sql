@@ -195,16 +195,18 @@ WITH claimed AS (
     )) AS existing_id
     FROM claimed, jsonb_to_recordset(%(outputs)s::jsonb) AS output (
         key text, index integer, id bigint, type text, uri text, digest text, properties jsonb, custom_properties jsonb,
-        file_count bigint, byte_count bigint, files_digest text
+        file_count bigint, byte_count bigint, files_digest text, files_stamp text
     ) JOIN mlpipe.artifact_type type ON type.name = output.type
 ), output AS MATERIALIZED (
     SELECT ordered.*, coalesce(existing_id, nextval('mlpipe.artifact_id_seq')) AS artifact_id
     FROM (SELECT * FROM given ORDER BY key, index) AS ordered
 ), created AS (
     INSERT INTO mlpipe.artifact (
-        id, type_id, uri, digest, properties, custom_properties, file_count, byte_count, files_digest
+        id, type_id, uri, digest, properties, custom_properties, file_count, byte_count, files_digest, files_stamp
     ) OVERRIDING SYSTEM VALUE
-    SELECT artifact_id, type_id, uri, digest, properties, custom_properties, file_count, byte_count, files_digest
+    SELECT
+        artifact_id, type_id, uri, digest, properties, custom_properties, file_count, byte_count, files_digest,
+        files_stamp
     FROM output WHERE existing_id IS NULL
 ), produced AS (
     INSERT INTO mlpipe.event (execution_id, artifact_id, type, key, index)
@@ -366,6 +368,12 @@ SELECT pipeline, run_id, run_key AS key FROM mlpipe.execution
 WHERE pipeline = %(pipeline)s AND run_id = %(run_id)s AND run_key <> %(other_than)s::uuid
 ORDER BY id DESC
 LIMIT 1
+
+-- name: stamp_artifact
+-- What the files of an artifact look like now; they were compared with its digest.
+UPDATE mlpipe.artifact SET files_stamp = %(stamp)s, updated_at = clock_timestamp()
+WHERE id = %(artifact_id)s AND files_digest = %(files_digest)s AND files_stamp IS DISTINCT FROM %(stamp)s
+RETURNING id
 
 -- name: mark_artifacts
 -- Changes only LIVE and MISSING artifacts, in a fixed order.

@@ -7,7 +7,9 @@ import json
 import os
 import pwd
 import re
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -28,6 +30,7 @@ from airflow_provider_mlpipe.local.demo import run_demo
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.settings import airflow_home
+from airflow_provider_mlpipe.storage.digests import tree_look
 
 Command = Callable[..., str]
 
@@ -110,6 +113,23 @@ def test_artifacts_are_marked_by_what_a_check_finds(
     store.mark_deleted([made])
     assert check() == []
     assert command("artifacts", "check") == "No state had to be changed.\n"
+
+
+def test_a_check_records_what_was_moved(command: Command, made: int, database: str, tmp_path: Path) -> None:
+    """From then on a hit need not read the files."""
+    folder = tmp_path / "Use" / "model" / "2"
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.rmtree(folder)
+    (tmp_path / "copy").rename(folder)
+    assert command("artifacts", "check", "--dry-run", "--output", "json").strip() == "[]"
+    assert stamp_of(database, made) != tree_look(folder).stamp
+    assert command("artifacts", "check") == "No state had to be changed.\n"
+    assert stamp_of(database, made) == tree_look(folder).stamp
+
+
+def stamp_of(database: str, artifact_id: int) -> str:
+    with closing(MetadataStore(database)) as store:
+        return store.artifact(artifact_id).files.stamp  # type: ignore[union-attr]
 
 
 def test_a_check_leaves_what_is_out_of_reach_unless_it_is_given_up(

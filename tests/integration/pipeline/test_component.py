@@ -337,6 +337,25 @@ def test_an_output_that_was_emptied_is_missing(make: Make, store: MetadataStore)
     assert store.artifact(first.id or 0).state is ArtifactState.MISSING  # type: ignore[union-attr]
 
 
+def test_an_output_that_was_changed_at_equal_size_is_missing(make: Make, store: MetadataStore) -> None:
+    first = one(run(make()))
+    file = Path(first.uri, "1.txt")
+    before = file.stat()
+    file.write_text("HELLO")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert one(run(make(), run_id="later")).id != first.id
+    assert store.artifact(first.id).state is ArtifactState.MISSING  # type: ignore[arg-type, union-attr]
+
+
+def test_an_output_below_another_root_is_read_before_it_is_used(make: Make, database: str, tmp_path: Path) -> None:
+    first = one(run(make()))
+    elsewhere = component("Make", database, str(tmp_path / "another"))
+    assert one(run(elsewhere, run_id="later")).id == first.id
+    Connection(database).run("UPDATE mlpipe.artifact SET files_digest = 'what was published', digest = 'the same'")
+    assert one(run(make(), run_id="here")).id == first.id  # nobody has written to the files since
+    assert one(run(elsewhere, run_id="there")).id != first.id
+
+
 def test_a_shut_gate_stays_shut_on_a_hit(make: Make, store: MetadataStore) -> None:
     for run_id in ("a", "b"):
         with pytest.raises(AnomaliesFoundError):

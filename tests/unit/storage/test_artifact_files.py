@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 from rights import closed
 
-from airflow_provider_mlpipe.artifacts import Artifact, Examples
+from airflow_provider_mlpipe.artifacts import Artifact, Examples, FileSummary
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, TransientError
-from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
-from airflow_provider_mlpipe.storage.digests import tree_digest, tree_summary
+from airflow_provider_mlpipe.storage.artifact_files import Look, Verify, look, loss
+from airflow_provider_mlpipe.storage.digests import tree_digest, tree_look, tree_summary
 
 Spoil = Callable[[Path], object]
 
@@ -64,6 +65,27 @@ def edit(text: str) -> Spoil:
     return lambda folder: (folder / "deep" / "file").write_text(text)
 
 
+def replaced(text: str) -> Spoil:
+    """Another file takes the place of the first."""
+
+    def spoil(folder: Path) -> None:
+        (folder / "new").write_text(text)
+        (folder / "new").rename(folder / "deep" / "file")
+
+    return spoil
+
+
+def in_disguise(spoil: Spoil) -> Spoil:
+    """With the times that the file had before; they are all that its owner can set."""
+
+    def disguised(folder: Path) -> None:
+        before = (folder / "deep" / "file").stat()
+        spoil(folder)
+        os.utime(folder / "deep" / "file", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    return disguised
+
+
 def link(target: str) -> Spoil:
     def spoil(folder: Path) -> None:
         (folder / "deep" / "file").unlink()
@@ -86,6 +108,9 @@ def test_what_is_there_is_not_lost(folder: Path, make: Callable[[Path], Artifact
         (published, empty(0), "exists", "has 0 files with 0 bytes, but was published with 1 files and 4 bytes"),
         (published, edit("longer"), "exists", "has 1 files with 6 bytes"),
         (published, edit("TEXT"), "digest", "have changed since they were published"),
+        (published, edit("TEXT"), "exists", "have changed since they were published"),
+        (published, in_disguise(edit("TEXT")), "exists", "have changed since they were published"),
+        (published, in_disguise(replaced("TEXT")), "exists", "have changed since they were published"),
         (imported, beside(remove(0)), "exists", "is gone"),
         (imported, edit("TEXT"), "digest", "have changed since they were imported"),
     ],
@@ -96,6 +121,36 @@ def test_what_is_surely_gone_or_changed_is_lost(
     artifact = make(folder)
     spoil(folder)
     assert words in str(loss(artifact, verify))
+
+
+@pytest.mark.parametrize("spoil", [edit("text"), replaced("text")])
+def test_what_was_written_again_with_the_same_content_is_not_lost(folder: Path, spoil: Spoil) -> None:
+    artifact = published(folder)
+    spoil(folder)
+    assert tree_look(folder).stamp != artifact.files.stamp  # type: ignore[union-attr]
+    assert look(artifact, "exists") == Look(problem=None, stamp=tree_look(folder).stamp)
+
+
+def test_files_are_not_read_when_nobody_wrote_them(folder: Path) -> None:
+    stamp = tree_look(folder).stamp
+    artifact = Examples(uri=str(folder), files=FileSummary(count=1, bytes=4, digest="not theirs", stamp=stamp))
+    assert loss(artifact, "exists") is None
+    assert "have changed" in str(loss(artifact, "digest"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_files_of_another_user_are_read(folder: Path) -> None:
+    os.chown(folder, 65534, 65534)
+    stamp = tree_look(folder).stamp
+    artifact = Examples(uri=str(folder), files=FileSummary(count=1, bytes=4, digest="not theirs", stamp=stamp))
+    assert "have changed" in str(loss(artifact, "exists"))
+
+
+def test_files_of_an_earlier_version_are_read(folder: Path) -> None:
+    artifact = Examples(uri=str(folder), files=replace(tree_summary(folder), stamp=""))
+    assert loss(artifact, "exists") is None
+    edit("TEXT")(folder)
+    assert "have changed" in str(loss(artifact, "exists"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_links_are_followed_and_loops_are_refused(tmp_path: Path) -> None:
 def test_a_name_need_not_be_text(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9")).touch()
     assert tree_digest(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+def test_what_is_no_file_is_an_error(tmp_path: Path, kind: str) -> None:
+    """A pipe without a writer would wait for ever, and some devices never end."""
+    path = tmp_path / "odd"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    for digest, where in ((tree_digest, tmp_path), (path_digest, path)):
+        with pytest.raises(OSError, match=r"odd is not a regular file|No such device or address"):
+            digest(where)
 
 
 def test_missing_path_is_an_error(tmp_path: Path) -> None:
