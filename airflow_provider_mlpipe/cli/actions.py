@@ -38,6 +38,7 @@ from airflow_provider_mlpipe.storage import artifact_check
 from airflow_provider_mlpipe.storage import orphans as orphan_files
 from airflow_provider_mlpipe.storage.artifact_check import Finding
 from airflow_provider_mlpipe.storage.orphans import Orphan
+from airflow_provider_mlpipe.terminal import plain
 from airflow_provider_mlpipe.times import from_iso
 
 Row = dict[str, object]
@@ -65,7 +66,7 @@ def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], Non
 
 
 def _leave(error: MlpipeError) -> NoReturn:
-    sys.exit(f"{type(error).__name__}: {error}")
+    sys.exit(plain(f"{type(error).__name__}: {error}"))
 
 
 def _airflows_database(error: DatabaseError) -> str:
@@ -120,7 +121,7 @@ def _check_artifacts(store: MetadataStore, args: Namespace) -> None:
     for finding in artifact_check.check(islice(_chosen_artifacts(store, args), args.limit), give_up=args.give_up):
         if finding.state is None:
             which = f"{finding.artifact.TYPE_NAME} {finding.artifact.id}"
-            print(f"Left as it is: {which}: {finding.reason}", file=sys.stderr)
+            print(plain(f"Left as it is: {which}: {finding.reason}"), file=sys.stderr)
             continue
         if not args.dry_run:
             _record(store, finding)
@@ -242,7 +243,7 @@ def orphans(args: Namespace) -> None:
         what = "Abandoned" if args.delete else "Abandoned with --delete"
         print(f"{what}, since their workers sent no heartbeat: execution {ids}.", file=sys.stderr)
     for words in found.left_alone:
-        print(f"Left alone, since another store may have made it: {words}", file=sys.stderr)
+        print(plain(f"Left alone, since another store may have made it: {words}"), file=sys.stderr)
     _print_or_say([_orphan(orphan) for orphan in found.orphans], args.output, "No orphans were found.")
     if found.orphans and args.delete:
         freed, problems = orphan_files.delete(found.orphans)
@@ -285,8 +286,10 @@ def demo(args: Namespace) -> None:
 
 
 def _print(rows: list[Row], output: str) -> None:
+    if output not in _FOR_PROGRAMS:  # their formats escape what they must
+        rows = [{name: plain(str(value)) for name, value in row.items()} for row in rows]
     with answering():
-        AirflowConsole().print_as(data=rows, output=output)
+        AirflowConsole(markup=False, emoji=False).print_as(data=rows, output=output)
 
 
 def _print_or_say(rows: list[Row], output: str, nothing: str) -> None:

@@ -22,6 +22,7 @@ from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.local.progress import Lines, Table, in_order, steps
 from airflow_provider_mlpipe.local.report import report
 from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.terminal import plain
 
 DAG_ID = "flight_delays"
 CHECKOUT = PACKAGE_ROOT.parent
@@ -86,7 +87,7 @@ def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
             raise
         state = airflow.state(dag_id, run_id)
         for line in report(state, airflow, store, dag_id, run_id):
-            print(line, file=out, flush=True)
+            print(plain(line), file=out, flush=True)
     return 0 if state == "success" else 1
 
 
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run_demo(**vars(options))
     except MlpipeError as error:
-        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        print(plain(f"\n{type(error).__name__}: {error}"), file=sys.stderr)
         return 1
 
 

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from airflow_provider_mlpipe.local.client import TaskInstance
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.terminal import plain
 
 PUBLISHED = {ExecutionState.COMPLETE: "run", ExecutionState.CACHED: "cached"}
 _STATES = {None: "waiting", "scheduled": "queued", "success": "done", "upstream_failed": "not run"}
@@ -33,7 +34,9 @@ class Step:
     def line(self, width: int) -> str:
         """This step as a line of a table; `width` is the width of the column with the components' names."""
         seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
-        return f"  {self.component:<{width}} {self.state:<9} {self.how:<8} {seconds:>8}  {self.produced}".rstrip()
+        return (
+            f"  {self.component:<{width}} {self.state:<9} {self.how:<8} {seconds:>8}  {plain(self.produced)}".rstrip()
+        )
 
 
 def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_id: str) -> list[Step]:

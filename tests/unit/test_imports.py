@@ -28,6 +28,7 @@ ROOMS = [
     "nested",
     "times",
     "spelling",
+    "terminal",
     "artifacts",
     "proto",
     "metadata.values",

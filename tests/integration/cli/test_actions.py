@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 from airflow.cli.cli_parser import get_parser
 from light_parent import PRELOAD, start, stopped_afterwards
+from named_runs import named_run
 from processes import is_alive
 from rights import closed
 from run_part import component, run
@@ -28,7 +29,7 @@ from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.execution.warm import WarmParent
 from airflow_provider_mlpipe.local.demo import run_demo
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
-from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.settings import airflow_home
 from airflow_provider_mlpipe.storage.digests import tree_look
 
@@ -73,6 +74,24 @@ def test_runs_lists_executions_newest_first(command: Command, made: int) -> None
     ]
     assert len(json.loads(command("runs", "--run-id", "first", "--limit", "1", "--output", "json"))) == 1
     assert json.loads(command("runs", "--dag-id", "other", "--output", "json")) == []
+
+
+@pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
+def test_what_others_stored_is_printed_as_text(command: Command, database: str, tmp_path: Path, output: str) -> None:
+    """As markup it was an error of the printer's; a terminal would have cleared its screen."""
+    text = "no [/data/x], [bold]see[/bold] :smile: \x1b[2J\u202e"
+    with closing(MetadataStore(database)) as store:
+        start = ExecutionStart(
+            component_type="Any", run=named_run("d", "r[/red]"), component_id="any", triggered_by=None
+        )
+        store.fail_before_start(start, text)
+    printed = command("runs", "--output", output)
+    assert not {"\x1b", "\u202e"} & set(printed)
+    if output == "json":
+        assert json.loads(printed)[0]["error"] == text
+    else:
+        assert "no [/data/x], [bold]see[/bold] :smile: \\x1b[2J" in " ".join(printed.split()).replace("\\e", "\\x1b")
+        assert "r[/red]" in printed
 
 
 def test_artifacts_can_be_asked_by_type_and_dag(command: Command, made: int) -> None:
