@@ -22,7 +22,13 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.driver import CacheMode, CachePolicy, CacheScope, ComponentRun, Decision
 from airflow_provider_mlpipe.caching.fingerprint import content_paths
 from airflow_provider_mlpipe.caching.user_code import imported_first
-from airflow_provider_mlpipe.exceptions import ForeignRootError, InProgressError, PipelineError, TransientError
+from airflow_provider_mlpipe.exceptions import (
+    ForeignRootError,
+    InProgressError,
+    InvalidInputError,
+    PipelineError,
+    TransientError,
+)
 from airflow_provider_mlpipe.execution import finished, publisher
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
 from airflow_provider_mlpipe.execution.launcher import Launcher
@@ -43,7 +49,7 @@ from airflow_provider_mlpipe.settings import (
 from airflow_provider_mlpipe.storage import ownership
 from airflow_provider_mlpipe.storage.artifact_files import Verify
 from airflow_provider_mlpipe.storage.disk_errors import translated
-from airflow_provider_mlpipe.storage.layout import absolute, folder_of, in_full, output_uri
+from airflow_provider_mlpipe.storage.layout import absolute, folder_of, in_full, output_uri, path_part_problem
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -89,6 +95,8 @@ class ComponentOperator(NodeOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if problem := path_part_problem(self.task_id):
+            raise PipelineError(f"the task_id {self.task_id!r} {problem}")
         check_cache_ttl(self.task_id, cache_ttl)
         self.cache = cache
         self.cache_ttl = cache_ttl
@@ -212,7 +220,7 @@ class ComponentOperator(NodeOperator):
         try:
             ownership.take(self.store, Path(root), claim.execution_id)
             for artifact in outputs.values():
-                _make(folder_of(artifact))
+                _make(folder_of(artifact), Path(root))
         except OSError as error:
             raise translated(
                 error,
@@ -248,7 +256,11 @@ class ComponentOperator(NodeOperator):
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, root: Path) -> None:
+    if root.resolve() not in folder.resolve().parents:
+        raise InvalidInputError(
+            f"{folder} leads to {folder.resolve()}, out of the pipeline_root: replace the link there by a folder"
+        )
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:

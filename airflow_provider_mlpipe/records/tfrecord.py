@@ -42,6 +42,10 @@ _CRC = struct.Struct("<I")
 _GZIP = 31  # zlib's window bits for a gzip container; its header then holds no time, so equal records give equal bytes
 _BLOCK = 4 << 20
 """How many bytes are read at a time, uncompressed."""
+_LONGEST = (1 << 31) - 1
+"""The most bytes that a record may have: protobuf reads no longer message."""
+_MOST_COMPRESSED = 1032
+"""Deflate's limit: a byte of a gzip file holds no more bytes than that (https://zlib.net/zlib_tech.html)."""
 _BROKEN: Any = (EOFError, BadGzipFile, zlib.error, isal_zlib.error)  # isal's stubs declare its error as an instance
 
 
@@ -137,19 +141,25 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 def read_blocks(path: Path) -> Iterator[list[bytes]]:
     """Yield the records as `read_records` does, but many at a time, which is faster."""
-    number, block = 1, b""
+    number, wanted = 1, 0  # how many bytes the next record needs, as far as that is known
+    parts, have = [b""], 0
     with igzip.open(path) as file:
         try:
+            longest = min(_LONGEST, path.stat().st_size * _MOST_COMPRESSED)
             while fresh := file.read(_BLOCK):
-                block += fresh
-                records, end, fault = _whole_records(block)
+                parts.append(fresh)
+                have += len(fresh)
+                if have < wanted:
+                    continue
+                block = b"".join(parts)
+                records, end, wanted, fault = _whole_records(block, longest)
                 yield records
                 number += len(records)
                 if fault:
                     raise EOFError(fault)
-                block = block[end:]
-            if block:
-                raise EOFError(f"the file ends within its {'header' if len(block) < _HEADER.size else 'data'}")
+                parts, have = [block[end:]], have - end
+            if have:
+                raise EOFError(f"the file ends within its {'header' if have < _HEADER.size else 'data'}")
         except _BROKEN as error:
             raise InvalidInputError(
                 f"{path}: record {number} is corrupt ({error}); create the file again from its source"
@@ -158,24 +168,29 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
             raise translated(error, f"{path} cannot be read", "Let the Airflow worker's user read it") from error
 
 
-def _whole_records(block: bytes) -> tuple[list[bytes], int, str | None]:
-    """Return the whole records at the start of a block, where they end, and what is wrong with the next record."""
+def _whole_records(block: bytes, longest: int) -> tuple[list[bytes], int, int, str | None]:
+    """Return the whole records at the start of a block, where they end, and what is wrong with the next record.
+
+    The third is how many bytes the next record needs with its frame, 0 if its header is not there yet.
+    """
     records: list[bytes] = []
     start = 0
     while start + _HEADER.size <= len(block):
         length, crc = _HEADER.unpack_from(block, start)
         if crc != _length_crc(length):
-            return records, start, "the checksum of its length does not match"
+            return records, start, 0, "the checksum of its length does not match"
+        if length > longest:
+            return records, start, 0, f"it claims to have {length:,} bytes, more than the file can hold"
         data = start + _HEADER.size
         end = data + length + _CRC.size
         if end > len(block):
-            break
+            return records, start, end - start, None
         record = block[data : data + length]
         if _CRC.unpack_from(block, data + length)[0] != _masked(google_crc32c.value(record)):
-            return records, start, "the checksum of its data does not match"
+            return records, start, 0, "the checksum of its data does not match"
         records.append(record)
         start = end
-    return records, start, None
+    return records, start, 0, None
 
 
 @functools.lru_cache(maxsize=1 << 16)

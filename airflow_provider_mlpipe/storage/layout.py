@@ -24,11 +24,33 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 A = TypeVar("A", bound=Artifact)
 
 _SPLIT, _SIDECAR = "Split-", "Arrow-"
+_LONGEST = 200  # bytes; file systems allow 255 for a name, and ours have a prefix or suffix
+
+
+def as_path_part(name: str, what: str) -> str:
+    """The name, which may be the name of a file or folder. All names that become part of a path come through here.
+
+    Raises InvalidInputError, whose message begins with `what`, for a name that could lead elsewhere or is too long.
+    """
+    if problem := path_part_problem(name):
+        raise InvalidInputError(f"{what} {name!r} {problem}")
+    return name
+
+
+def path_part_problem(name: str) -> str | None:
+    """Why the name cannot be the name of a file or folder, or None."""
+    if name in ("", ".", ".."):
+        return "cannot be the name of a folder: give it another name"
+    if strange := {character for character in name if character == "/" or not character.isprintable()}:
+        return f"has {', '.join(sorted(map(repr, strange)))}, which the name of a folder cannot have: leave it out"
+    if len(os.fsencode(name)) > _LONGEST:
+        return f"is longer than {_LONGEST} bytes: shorten it"
+    return None
 
 
 def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: int) -> str:
     """The path where an execution writes an output; no other execution ever uses it."""
-    return str(Path(pipeline_root, component_id, key, str(execution_id)))
+    return str(Path(pipeline_root, as_path_part(component_id, "the component"), key, str(execution_id)))
 
 
 def absolute(path: str) -> str:
@@ -77,12 +99,12 @@ def is_below(root: str, artifact: Artifact) -> bool:
 
 def split_folder(artifact: Artifact, split: str) -> Path:
     """The folder of one split of an artifact."""
-    return folder_of(artifact) / f"{_SPLIT}{split}"
+    return folder_of(artifact) / f"{_SPLIT}{as_path_part(split, 'the split')}"
 
 
 def sidecar_folder(examples: Examples, split: str) -> Path:
     """The folder of the sidecar of one split."""
-    return folder_of(examples) / f"{_SIDECAR}{split}"
+    return folder_of(examples) / f"{_SIDECAR}{as_path_part(split, 'the split')}"
 
 
 def sidecar_folder_beside(split_folder: Path) -> Path | None:
@@ -110,7 +132,8 @@ def evaluation_model(model: Model) -> Path:
 def select_splits(artifact: Artifact, exclude: Sequence[str], parameter: str) -> list[str]:
     """Return the splits of `artifact` without those in `exclude`; `parameter` is its name in errors.
 
-    Raises InvalidInputError, which lists the known splits, when `exclude` has an unknown split or no split is left.
+    Raises InvalidInputError, which lists the known splits, when `exclude` has an unknown split or no split is left; and
+    for a split whose name cannot be the name of a folder.
     """
     known = list(artifact.properties.get("splits", ()))
     if unknown := [name for name in exclude if name not in known]:
@@ -121,4 +144,4 @@ def select_splits(artifact: Artifact, exclude: Sequence[str], parameter: str) ->
     selected = [name for name in known if name not in exclude]
     if not selected:
         raise InvalidInputError(f"{artifact.TYPE_NAME} {artifact.uri} has no split left; {parameter} excludes {known}")
-    return selected
+    return [as_path_part(name, f"{artifact.TYPE_NAME} {artifact.uri}: the split") for name in selected]

@@ -11,6 +11,7 @@ from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Value
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
 from airflow_provider_mlpipe.storage import sources
+from airflow_provider_mlpipe.storage.layout import path_part_problem
 
 ONE_SPLIT: dict[str, Any] = {"splits": [{"name": "single_split", "pattern": "*"}]}
 """The default `input_config`."""
@@ -101,5 +102,7 @@ def _check(task_id: str, parameter: str, splits: list[Mapping[str, Any]], field:
             raise PipelineError(
                 f"{task_id}: {parameter} split {place + 1} needs a name and a {field}, but it has {dict(split)}"
             )
+        if problem := path_part_problem(split["name"]):
+            raise PipelineError(f"{task_id}: {parameter} names a split {split['name']!r}, which {problem}")
         if split["name"] in names[:place]:
             raise PipelineError(f"{task_id}: {parameter} names the split {split['name']!r} twice")

@@ -28,6 +28,7 @@ from airflow_provider_mlpipe.exceptions import (
     InvalidInputError,
     InvalidValueError,
     LostClaimError,
+    PipelineError,
     UserCodeError,
 )
 from airflow_provider_mlpipe.metadata.connection import Connection
@@ -540,6 +541,21 @@ def test_a_root_that_cannot_be_written_is_named(database: str, tmp_path: Path) -
     blocked.touch()
     with pytest.raises(InvalidInputError, match=rf"pipeline_root {blocked}/root cannot be written"):
         run(component("Make", database, str(blocked / "root")))
+
+
+def test_a_link_out_of_the_root_is_refused(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "root" / "Make").mkdir(parents=True)
+    (tmp_path / "root" / "Make" / "examples").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InvalidInputError, match=r"leads to .*/elsewhere/1, out of the pipeline_root"):
+        run(make())
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("task_id", ["..", "."])
+def test_a_task_id_that_leads_elsewhere_is_refused(task_id: str, database: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"the task_id '\.+' cannot be the name of a folder"):
+        component("Make", database, str(tmp_path / "root"), task_id=task_id)
 
 
 def alive(pid: int) -> bool:

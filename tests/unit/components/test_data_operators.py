@@ -64,6 +64,10 @@ def test_configs_as_messages_or_dicts() -> None:
         ),
         ({"input_config": {"splits": [{"name": "a"}]}}, "input_config split 1 needs a name and a pattern"),
         (
+            {"input_config": {"splits": [{"name": "x/../../y", "pattern": "*"}]}},
+            "input_config names a split 'x/../../y', which has '/', which the name of a folder cannot have",
+        ),
+        (
             {"input_config": {"splits": [TWO_SPLITS["splits"][0]] * 2}},
             "input_config names the split 'a' twice",
         ),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import pyarrow as pa
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records import tfrecord
 from airflow_provider_mlpipe.records.tfrecord import (
     TFRecordWriter,
     examples_digest,
@@ -123,6 +127,35 @@ def test_corruption_names_file_and_record(tmp_path: Path, damage, says: str) -> 
     path.write_bytes(gzip.compress(damage(framed([b"one", b"two", b"three"]))))
     with pytest.raises(InvalidInputError, match=f"broken.gz: {says}"):
         list(read_records(path))
+
+
+@pytest.mark.parametrize("length", [2**40, 2**31, 2**64 - 1, 5_000_000])
+def test_a_length_that_the_file_cannot_hold_is_refused_at_once(tmp_path: Path, length: int) -> None:
+    """It was waited for, in a memory that grew to thousands of times the file's size."""
+    path = tmp_path / "hostile.gz"
+    header = struct.pack("<Q", length)
+    path.write_bytes(gzip.compress(framed([b"one"]) + header + masked(header) + bytes(100)))
+    tracemalloc.start()
+    with pytest.raises(InvalidInputError, match=f"hostile.gz: record 2 is corrupt .it claims to have {length:,} bytes"):
+        list(read_records(path))
+    assert tracemalloc.get_traced_memory()[1] < 3 * tfrecord._BLOCK
+    tracemalloc.stop()
+
+
+def test_a_record_of_many_blocks_is_joined_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined anew with each block, it took time by the square of its size."""
+    sizes: list[int] = []
+
+    def looked_at(block: bytes, longest: int) -> Any:
+        sizes.append(len(block))
+        return whole_records(block, longest)
+
+    whole_records = tfrecord._whole_records
+    monkeypatch.setattr(tfrecord, "_whole_records", looked_at)
+    long = os.urandom(6 * tfrecord._BLOCK)
+    written(tmp_path / "long.gz", [b"one", long, b"two", long])
+    assert list(read_records(tmp_path / "long.gz")) == [b"one", long, b"two", long]
+    assert sum(sizes) < 3 * 2 * len(long)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlpipe.artifacts import Schema
+from airflow_provider_mlpipe.artifacts import Examples, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.storage.layout import file_of
+from airflow_provider_mlpipe.storage.layout import file_of, output_uri, select_splits, sidecar_folder, split_folder
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,24 @@ def test_one_of_several_files_is_not_guessed(files: list[str], tmp_path: Path) -
         (tmp_path / name).touch()
     with pytest.raises(InvalidInputError, match=rf"schema\.pbtxt does not exist, and .* has {len(files)} other files"):
         file_of(Schema(uri=str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["x/../../../../escaped", "..", ".", "", "a/b", "a\0b", "a\nb", "é" * 101])
+def test_a_name_that_leads_elsewhere_is_no_part_of_a_path(name: str) -> None:
+    examples = Examples(uri="/root/gen/examples/1", properties={"splits": [name]})
+    uses = [
+        lambda: split_folder(examples, name),
+        lambda: sidecar_folder(examples, name),
+        lambda: select_splits(examples, [], "exclude_splits"),
+        lambda: output_uri("/root", name, "examples", 1),
+    ]
+    for use in uses:
+        with pytest.raises(InvalidInputError, match=r"the (split|component) .* (cannot|has|is longer)"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["train", "Köln, 2024-01", "a b.c", "...", "é" * 100])
+def test_other_names_are(name: str) -> None:
+    examples = Examples(uri="/root/gen/examples/1")
+    assert split_folder(examples, name).parent == Path("/root/gen/examples/1")
+    assert sidecar_folder(examples, name).parent == Path("/root/gen/examples/1")
