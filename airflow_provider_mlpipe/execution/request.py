@@ -24,6 +24,7 @@ _READ_ONCE = (
     "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "PROTOCOL_BUFFERS_", "PYTHON", "ROCM_", "ROCR_", "TF_", "TF2_", "TPU_",
     "VECLIB_", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XLA_",
 )  # fmt: skip
+_OF_THE_SYSTEM = frozenset({"LOGNAME", "PATH", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ def executor_environment(path: Sequence[str]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",  # without the worker's current folder: a random.py there would replace Python's own
     }
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process needs that outlives the task which starts it: not the connections and keys of others."""
+    return {name: value for name, value in environment.items() if name in _OF_THE_SYSTEM or name.startswith(_READ_ONCE)}
 
 
 def born_with(environment: Mapping[str, str]) -> dict[str, str]:

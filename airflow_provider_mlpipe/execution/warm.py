@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +33,7 @@ from typing import IO, Any
 from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT, is_installed
 from airflow_provider_mlpipe.execution import linux
 from airflow_provider_mlpipe.execution.keeper import Kept
-from airflow_provider_mlpipe.execution.request import ExecutorRequest, born_with, executor_environment
+from airflow_provider_mlpipe.execution.request import ExecutorRequest, born_with, executor_environment, without_secrets
 from airflow_provider_mlpipe.storage import locks
 
 HEAVY = frozenset(
@@ -174,7 +174,7 @@ class WarmParent:
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
                 cwd="/",
-                env=_without_secrets(executor_environment(self.path)),
+                env=without_secrets(executor_environment(self.path)),
                 timeout=_UNTIL_IT_IS_NOBODYS,
                 check=True,
             )
@@ -280,14 +280,9 @@ def read_state(lock: IO[str]) -> dict[str, Any]:
         return {}
 
 
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without Airflow's settings and connections: they are for its tasks, and no library needs them."""
-    return {name: value for name, value in environment.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
-
-
 def _lock(path: Path) -> IO[str] | None:
     """The file with its lock, or None when another process has it. The lock ends when all processes have closed it."""
-    lock = open(path, "a+", opener=_private)  # noqa: SIM115 - the caller closes it
+    lock = locks.opened(path)
     with contextlib.suppress(FileNotFoundError):  # the file may have been removed or replaced meanwhile
         if locks.take(lock, wait=False) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
             return lock

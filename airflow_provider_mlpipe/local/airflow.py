@@ -21,14 +21,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.local.client import AirflowClient
 from airflow_provider_mlpipe.local.dag_files import DagFiles, parsing
-from airflow_provider_mlpipe.local.postgres import USER, EmbeddedPostgres, reserve_port
+from airflow_provider_mlpipe.local.listeners import listening_users
+from airflow_provider_mlpipe.local.postgres import NO_PASSWORD_IN_CLEAR, USER, EmbeddedPostgres, reserve_port
 from airflow_provider_mlpipe.metadata.schema import upgrade
-from airflow_provider_mlpipe.storage import locks
+from airflow_provider_mlpipe.storage import locks, private
 
 _KILLED_STARTERS = 20.0  # seconds to wait for the processes of a killed starter to end
 
@@ -78,7 +79,7 @@ class LocalAirflow(AirflowClient):
     @property
     def mlpipe_dsn(self) -> str:
         """The address of the metadata store."""
-        return self.postgres.dsn("mlpipe")
+        return f"{self.postgres.dsn('mlpipe')}?{urlencode(NO_PASSWORD_IN_CLEAR)}"
 
     @property
     def shell_file(self) -> Path:
@@ -89,7 +90,7 @@ class LocalAirflow(AirflowClient):
         """Write `shell_file` for the running Postgres, which need not have had the same port before."""
         programs = f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
         settings = [f"export {name}={shlex.quote(value)}" for name, value in self._settings().items()]
-        with _open_private(self.shell_file, "w") as file:
+        with private.opened(self.shell_file, "w") as file:
             file.write("\n".join([programs, *settings, ""]))
 
     def start(self) -> None:
@@ -102,6 +103,7 @@ class LocalAirflow(AirflowClient):
         if not self.dags_folder.is_dir():
             raise InvalidInputError(f"the DAGs folder {self.dags_folder} does not exist")
         self.parsed_after = datetime.now(timezone.utc)
+        self.postgres.make_folder(self.state_dir)
         self.postgres.start()
         try:
             self._start_processes()
@@ -160,7 +162,7 @@ class LocalAirflow(AirflowClient):
 
     def _start_processes(self) -> None:
         for folder in (self.home, self.logs):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(folder)
         for database in ("airflow", "mlpipe"):
             if not self.postgres.has_database(database):
                 self.postgres.create_database(database)
@@ -168,8 +170,7 @@ class LocalAirflow(AirflowClient):
         port, self._port_marks = _reserve_port(self._preferred_port)
         self.url, self.password = f"http://127.0.0.1:{port}", self._secrets["admin_password"]
         self.write_shell_file()
-        passwords = _open_private(self.home / "simple_auth_manager_passwords.json.generated", "w")
-        with passwords:
+        with private.opened(self.home / "simple_auth_manager_passwords.json.generated", "w") as passwords:
             json.dump({self.username: self.password}, passwords)
         with self._lock() as lock, (self.logs / "starter.log").open("a") as log:
             self._process = subprocess.Popen(
@@ -189,12 +190,13 @@ class LocalAirflow(AirflowClient):
 
     def _lock(self) -> IO[str]:
         """Lock the state folder. The processes inherit the lock, so it is free when the last of them has ended."""
-        lock = (self.state_dir / "in-use").open("a")
+        lock = locks.opened(self.state_dir / "in-use")
         if locks.take_within(_KILLED_STARTERS, lock):
             return lock
+        holder = locks.holder(lock)
         lock.close()
         raise InvalidInputError(
-            f"another Airflow uses the state folder {self.state_dir}: stop it, or name another folder"
+            f"another Airflow uses the state folder {self.state_dir}, {holder}: stop it, or name another folder"
         )
 
     @property
@@ -208,9 +210,10 @@ class LocalAirflow(AirflowClient):
                 "jwt_secret": secrets.token_hex(48),
                 "secret_key": secrets.token_hex(32),
             }
-            with _open_private(path, "w") as file:
+            with private.opened(path, "w") as file:
                 json.dump(values, file)
-        return dict(json.loads(path.read_text()))
+        with private.opened(path, "r") as file:
+            return dict(json.load(file))
 
     def _process_environment(self) -> dict[str, str]:
         """Return the processes' environment: this one's without its Airflow and Python settings, and our settings."""
@@ -234,6 +237,7 @@ class LocalAirflow(AirflowClient):
             "login": USER,
             "password": self.postgres.password,
             "schema": "mlpipe",
+            "extra": NO_PASSWORD_IN_CLEAR,
         }
 
     def _configuration(self) -> dict[str, str]:
@@ -242,7 +246,7 @@ class LocalAirflow(AirflowClient):
             "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
             "kwargs": {"path": str(self.dags_folder), "refresh_interval": 2},
         }
-        own = self._secrets
+        own, database = self._secrets, self.postgres.dsn("airflow")
         return {
             "API__BASE_URL": self.url,
             "API__HOST": "127.0.0.1",
@@ -259,10 +263,20 @@ class LocalAirflow(AirflowClient):
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
             "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-            "DATABASE__SQL_ALCHEMY_CONN": self.postgres.dsn("airflow").replace("://", "+psycopg2://"),
+            "DATABASE__SQL_ALCHEMY_CONN": (
+                f"{database.replace('://', '+psycopg2://')}?{urlencode(NO_PASSWORD_IN_CLEAR)}"
+            ),
+            "DATABASE__SQL_ALCHEMY_CONN_ASYNC": database.replace("://", "+asyncpg://"),
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
+
+    def check_server(self) -> None:
+        """Raise TransientError if another user's process listens where this Airflow is; it would get the password."""
+        port = int(urlsplit(self.url).port or 0)
+        if others := listening_users(port) - {os.geteuid()}:
+            names = ", ".join(sorted(map(private.user_name, others)))
+            raise TransientError(f"a process of user {names} listens on port {port} of 127.0.0.1: start again")
 
     def check_alive(self) -> None:
         """Raise TransientError if one of this Airflow's processes has ended; the message ends with its log."""
@@ -274,10 +288,6 @@ class LocalAirflow(AirflowClient):
         name = self._process.stdout.read().strip() or "starter"
         lines = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()
         raise TransientError("\n".join([f"Airflow's {name} ended (its log: {self.logs / name}.log)", *lines[-30:]]))
-
-
-def _open_private(path: Path, mode: str) -> IO[str]:
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _reserve_port(preferred: int) -> tuple[int, ExitStack]:

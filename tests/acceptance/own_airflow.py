@@ -32,6 +32,7 @@ PYTHON = "{}.{}".format(*sys.version_info[:2])
 README = (CHECKOUT / "README.md").read_text()
 SECTION = README.partition("### In your own Airflow\n")[2].partition("\n### ")[0]
 BLOCKS = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+(CONNECTIONS,) = re.findall(r"```json\n(.*?)```", SECTION, re.DOTALL)
 (AIRFLOW,) = re.findall(r"installs beside Airflow ([\d.]+\d)", SECTION)
 REQUIREMENTS = (f"apache-airflow=={AIRFLOW}", "apache-airflow-providers-fab", "apache-airflow-providers-postgres")
 OLDER = {
@@ -156,18 +157,23 @@ def test_pip_with_the_constraints_leaves_airflow_as_it_is(place: OwnAirflow) -> 
 
 
 def test_penguins_runs_and_is_cached_the_second_time(place: OwnAirflow) -> None:
-    """The first time with the connection of the commands, the second time with one that the REST API made."""
+    """The first time with README's connection, the second time with one that the REST API made."""
     for command in block("pip install"):
         place.typed(command.replace("[executor]", "[examples]"))
-    for command in block("airflow connections add"):
-        place.typed(command.replace(" secret", f" {place.postgres.password}"))
-    written = dict(re.findall(r"--conn-(\S+) (\S+)", SECTION))
+    (written,) = json.loads(CONNECTIONS).values()
+    written |= {"password": place.postgres.password}
+    (place.folder / "connections.json").write_text(json.dumps({"mlpipe_default": written}))
+    for command in block("airflow connections import"):
+        place.typed(command)
     with place.running() as airflow:
         assert states_of_a_run(place, airflow) == {"COMPLETE"}
         place.typed(inline("airflow connections delete"))
-        known = {"connection_id": "mlpipe_default", "conn_type": written.pop("type")}
-        airflow._call("POST", "connections", known | written | {"password": place.postgres.password})
+        airflow._call("POST", "connections", {"connection_id": "mlpipe_default"} | written)
         assert states_of_a_run(place, airflow) == {"CACHED"}
+    place.typed(inline("airflow connections delete"))
+    options = [f"--conn-{name.removeprefix('conn_')}={value}" for name, value in written.items()]
+    place.run("airflow", "connections", "add", "mlpipe_default", *options)
+    place.typed("airflow mlpipe db check")
 
 
 def states_of_a_run(place: OwnAirflow, airflow: AirflowClient) -> set[str]:

@@ -117,13 +117,17 @@ def test_a_light_install_shows_itself_and_serves_dags(place: Place) -> None:
 def test_the_readmes_commands_find_the_connection_in_an_airflow_of_ones_own(place: Place) -> None:
     """With a Postgres as Airflow's database, as the README has it, but for its address and password."""
     readme = (CHECKOUT / "README.md").read_text()
-    (block,) = re.findall(r"```sh\n(airflow connections add .*?)```", readme, re.DOTALL)
+    connections, block = re.findall(
+        r"```json\n(.*?)```\n\n```sh\n(airflow connections import .*?)```", readme, re.DOTALL
+    )[0]
     with EmbeddedPostgres(place.folder / "own-postgres", durable=False) as postgres:
         airflows = postgres.create_database("airflow").replace("://", "+psycopg2://")
         own = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflows, "AIRFLOW_HOME": str(place.folder / "own-home")}
         place.run("airflow", "db", "migrate", **own)
-        address = f"127.0.0.1 --conn-port {postgres.port}"
-        for line in block.replace("localhost", address).replace("secret", postgres.password).splitlines():
+        (connection,) = json.loads(connections).values()
+        connection |= {"host": "127.0.0.1", "port": postgres.port, "password": postgres.password}
+        (place.folder / "connections.json").write_text(json.dumps({"mlpipe_default": connection}))
+        for line in block.splitlines():
             program, *arguments = shlex.split(line)
             place.run(program, *arguments, **own)
         assert postgres.has_database("mlpipe")

@@ -53,6 +53,14 @@ def test_what_is_there_stays(checkout: Path) -> None:
     assert (checkout / ".env").read_bytes() == before
 
 
+def test_a_file_that_others_could_read_is_closed(checkout: Path) -> None:
+    (checkout / ".env").write_text("MINE=1\n")
+    (checkout / ".env").chmod(0o644)
+    assert make_env(checkout)["MINE"] == "1"
+    assert (checkout / ".env").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in checkout.iterdir()) == [".env", ".env.example", "scripts"]
+
+
 @pytest.mark.parametrize("blank", ["", "\r", '""', "   ", "  # to do"])
 def test_what_is_blank_is_filled_and_what_is_missing_added(checkout: Path, blank: str) -> None:
     (checkout / ".env").write_text(f"MINE=1\nPOSTGRES_PASSWORD={blank}\nAIRFLOW_PASSWORD=abc", newline="")

@@ -268,7 +268,7 @@ def test_runs_for_an_ordinary_user(open_tmp_path: Path) -> None:
 @root_only
 def test_an_ordinary_user_cannot_use_another_ones_folder(open_tmp_path: Path) -> None:
     process = python_as(pwd.getpwnam("nobody"), "-c", HOLDER, str(open_tmp_path))
-    assert "belongs to user root: start as that user" in process.stderr
+    assert "belongs to user root, so what is in it may be theirs: start as that user" in process.stderr
 
 
 def python_as(user: pwd.struct_passwd, *arguments: str) -> subprocess.CompletedProcess[str]:
