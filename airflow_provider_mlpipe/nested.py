@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+Path: TypeAlias = tuple[str | int, ...]
+"""The keys and places that lead to a value."""
 
 
 def leaves(value: Any) -> Iterator[Any]:
     """Every value that is not a dict, list or tuple, in order; without the keys of dicts."""
+    return (leaf for _, leaf in paths(value))
+
+
+def paths(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The `leaves`, each with its path."""
     if isinstance(value, Mapping):
-        for item in value.values():
-            yield from leaves(item)
+        for key, item in value.items():
+            yield from paths(item, (*path, key))
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from leaves(item)
+        for place, item in enumerate(value):
+            yield from paths(item, (*path, place))
     else:
-        yield value
+        yield path, value
+
+
+def replaced(value: Any, change: Callable[[Path, Any], Any], path: Path = ()) -> Any:
+    """A copy with dicts and lists, in which each leaf is what `change` returns for its path and the leaf."""
+    if isinstance(value, Mapping):
+        return {key: replaced(item, change, (*path, key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [replaced(item, change, (*path, place)) for place, item in enumerate(value)]
+    return change(path, value)

@@ -50,7 +50,10 @@ class CachePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentRun:
-    """One try of one component: its spec, its run, its inputs and its parameters."""
+    """One try of one component: its spec, its run, its inputs and its parameters.
+
+    `shown` are the parameters with digests in the place of secrets: what is stored, logged and printed.
+    """
 
     spec: ComponentSpec
     dag_run: Run
@@ -60,6 +63,7 @@ class ComponentRun:
     triggered_by: str | None
     inputs: Mapping[str, Artifact | None]
     parameters: Mapping[str, Any]
+    shown: Mapping[str, Any]
     external: Mapping[str, str]
     cache: CachePolicy
 
@@ -119,10 +123,10 @@ def decide(
     store. Raises the errors of `fingerprint.compute` and of the store.
     """
     barrier("driver.fingerprint")
-    fingerprint = _fingerprint(run)
-    start = execution_start(run, fingerprint, flight=_flight(run, fingerprint))
+    computed = fingerprint(run)
+    start = execution_start(run, computed, flight=_flight(run, computed))
     barrier("driver.look_up")
-    found, reason = _look_up(store, run, start, fingerprint.folders, problem_with)
+    found, reason = _look_up(store, run, start, computed.folders, problem_with)
     barrier("driver.decided")
     return Decision(
         start=start,
@@ -130,23 +134,25 @@ def decide(
         lost=found.lost,
         reason=reason,
         is_reusable=run.cache.mode is not False,
-        source_files=fingerprint.source_files,
-        source_folders=fingerprint.folders,
-        unknown=fingerprint.unknown,
+        source_files=computed.source_files,
+        source_folders=computed.folders,
+        unknown=computed.unknown,
     )
 
 
 def changed_since(run: ComponentRun, decision: Decision) -> str | None:
     """What has changed since the decision, as text, or None. The executor may have read the old or the new state."""
-    now = _fingerprint(run)
-    return fingerprints.explain(decision.start.fingerprint_parts, now.parts, run.parameters) or None
+    now = fingerprint(run)
+    return fingerprints.explain(decision.start.fingerprint_parts, now.parts, run.shown) or None
 
 
-def _fingerprint(run: ComponentRun) -> Fingerprint:
+def fingerprint(run: ComponentRun) -> Fingerprint:
+    """The fingerprint of this try."""
     return fingerprints.compute(
         run.spec,
         inputs=run.inputs,
         parameters=run.parameters,
+        shown=run.shown,
         external=run.external,
         cache_files=run.cache.files,
         cache_env=run.cache.env,
@@ -162,7 +168,7 @@ def look_again(
     return _usable(store, run, decision.start, decision.source_folders, problem_with).cached
 
 
-def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | None = None) -> ExecutionStart:
+def execution_start(run: ComponentRun, computed: Fingerprint, flight: str | None = None) -> ExecutionStart:
     """The row that the store inserts when this try starts."""
     return ExecutionStart(
         component_type=run.spec.component_type,
@@ -170,20 +176,20 @@ def execution_start(run: ComponentRun, fingerprint: Fingerprint, flight: str | N
         component_id=run.component_id,
         map_index=run.map_index,
         try_number=run.try_number,
-        fingerprint=fingerprint.digest,
-        fingerprint_parts=fingerprint.parts,
+        fingerprint=computed.digest,
+        fingerprint_parts=computed.parts,
         inputs={key: [artifact.id] for key, artifact in run.inputs.items() if artifact and artifact.id is not None},
-        properties={key: value for key, value in run.parameters.items() if value is not None},
+        properties={key: value for key, value in run.shown.items() if value is not None},
         triggered_by=run.triggered_by,
         environment={"host": socket.gethostname(), "python": platform.python_version(), "pid": os.getpid()},
         flight=flight,
     )
 
 
-def _flight(run: ComponentRun, fingerprint: Fingerprint) -> str | None:
+def _flight(run: ComponentRun, computed: Fingerprint) -> str | None:
     if run.cache.mode is not True:
         return None
-    return fingerprint.digest if run.cache.scope == "store" else f"{fingerprint.digest} {run.pipeline}"
+    return computed.digest if run.cache.scope == "store" else f"{computed.digest} {run.pipeline}"
 
 
 def _find(
@@ -253,7 +259,7 @@ def _found(cached: CachedExecution | None, problem: str | None, lost: Sequence[t
 def _what_changed(store: MetadataStore, run: ComponentRun, start: ExecutionStart) -> str:
     earlier = store.earlier_parts(pipeline=run.pipeline, component_id=run.component_id)
     nearest = fingerprints.nearest(earlier, start.fingerprint_parts)
-    change = fingerprints.explain(nearest, start.fingerprint_parts, run.parameters)
+    change = fingerprints.explain(nearest, start.fingerprint_parts, run.shown)
     return change or _why_equal_is_no_hit(store, run, start)
 
 

@@ -19,9 +19,13 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.environment import LIBRARY_DEFAULTS, environment_parts
 from airflow_provider_mlpipe.caching.user_code import Source, executor_source, module_source
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.nested import leaves
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 from airflow_provider_mlpipe.storage.disk_errors import translated
+
+HIDDEN = "***"
+"""What stands for a secret begins so."""
 
 _ENTRY = "user code of "
 _VARIABLE = "environment variable "
@@ -52,10 +56,11 @@ def compute(
     inputs: Mapping[str, Artifact | None],
     parameters: Mapping[str, Any],
     external: Mapping[str, str],
+    shown: Mapping[str, Any] | None = None,
     cache_files: Sequence[str] = (),
     cache_env: Sequence[str] = (),
 ) -> Fingerprint:
-    """The fingerprint of one execution.
+    """The fingerprint of one execution. `shown` are the parameters without secrets, which the parts have.
 
     `external` has the digests of inputs outside the store: {name: digest}, from `content_digests` or an operator's
     `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing, and
@@ -80,7 +85,9 @@ def compute(
         f"file {number} {Path(path).name}": _path_digest("cache_files", path) for number, path in enumerate(cache_files)
     }
     for name, parameter in spec.parameters.items():
-        more, source = _parameter_parts(name, parameter.kind, parameters.get(name))
+        more, source = _parameter_parts(
+            name, parameter.kind, parameters.get(name), (parameters if shown is None else shown).get(name)
+        )
         parts |= more
         users |= {name: source} if source else {}
     sources += [source for source in users.values() if source not in sources]
@@ -147,13 +154,13 @@ def canonical_json(value: Any) -> str:
         raise InvalidValueError(f"{value!r} cannot be a parameter: {error}; use lists, dicts and scalars") from error
 
 
-def _parameter_parts(name: str, kind: int, value: Any) -> tuple[dict[str, str], Source | None]:
+def _parameter_parts(name: str, kind: int, value: Any, shown: Any) -> tuple[dict[str, str], Source | None]:
     if kind == ComponentSpec.VALUE or value is None:
-        return ({} if kind == ComponentSpec.IGNORED else {f"parameter {name}": canonical_json(value)}), None
+        return ({} if kind == ComponentSpec.IGNORED else {f"parameter {name}": canonical_json(shown)}), None
     if kind == ComponentSpec.FUNCTION:
         module, _, function = str(value).rpartition(".")
         source = module_source(Address(module, function), f"{name}={value!r}")
-        return {f"parameter {name}": canonical_json(value)} | _source_parts(name, source), source
+        return {f"parameter {name}": canonical_json(shown)} | _source_parts(name, source), source
     if kind == ComponentSpec.CONTENT and _is_code(value):
         source = module_source(Address(str(value), ""), f"{name}={str(value)!r}")
         return _source_parts(name, source), source
@@ -218,8 +225,14 @@ def _value_changes(path: str, old: Any, new: Any) -> Iterator[str]:
         for place, (before, after) in enumerate(zip(old, new, strict=True)):
             if _differ(before, after):
                 yield from _value_changes(f"{path}[{place}]", before, after)
+    elif _is_hidden(old) or _is_hidden(new):
+        yield f"{path} changed"
     else:
         yield f"{path} {_short(canonical_json(old))} → {_short(canonical_json(new))}"
+
+
+def _is_hidden(value: Any) -> bool:
+    return any(isinstance(leaf, str) and leaf.startswith(HIDDEN) for leaf in leaves(value))
 
 
 def _differ(old: Any, new: Any) -> bool:

@@ -96,6 +96,12 @@ class MetadataStore:
         (row,) = self._run("store_id")
         return str(row["id"])
 
+    @functools.cached_property
+    def secret(self) -> bytes:
+        """The key of the digests that stand for secret values."""
+        (row,) = self._run("store_secret")
+        return str(row["secret"]).encode()
+
     def transaction(self) -> AbstractContextManager[None]:
         """Run this thread's statements of the `with` block in one transaction."""
         return self._connection.transaction()

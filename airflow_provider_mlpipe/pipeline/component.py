@@ -251,7 +251,7 @@ class ComponentOperator(NodeOperator):
         if isinstance(error, AirflowTaskTimeout):
             what = f"the task timed out after {self.execution_timeout}, its execution_timeout"
         try:
-            self.store.fail(claim, f"{type(error).__name__}: {what}")
+            self.store.fail(claim, self.masked(f"{type(error).__name__}: {what}"))
         except TransientError as lost:  # the store cannot be reached: the next try will end this execution
             self.log.warning("execution %s could not be recorded as failed: %s", claim.execution_id, lost)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from jinja2 import TemplateError
 from typing_extensions import Self
@@ -26,7 +27,8 @@ from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run
 from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
-from airflow_provider_mlpipe.pipeline import news
+from airflow_provider_mlpipe.nested import Path
+from airflow_provider_mlpipe.pipeline import masking, news
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
 if TYPE_CHECKING:
@@ -124,14 +126,14 @@ class NodeOperator(WiredOperator):
         """Whether consumers of this task's outlets are to know of these new outputs; by default, of all."""
         return True
 
-    def foreseen_outputs(self) -> Mapping[str, Path]:
+    def foreseen_outputs(self) -> Mapping[str, FilePath]:
         """By output, the file or folder with what it will hold, where that is known before it runs; by default, none.
 
         For a copy of this node with rendered templates.
         """
         return {}
 
-    def check_foreseen(self, inputs: Mapping[str, Path]) -> None:
+    def check_foreseen(self, inputs: Mapping[str, FilePath]) -> None:
         """Raises a PermanentError for what does not fit these `inputs`, which are known although others are not yet.
 
         A plan calls it, for a copy of this node with rendered templates. By default nothing is checked.
@@ -140,7 +142,7 @@ class NodeOperator(WiredOperator):
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
         ti = context["ti"]
-        parameters = {name: getattr(self, name) for name in self.SPEC.parameters}
+        parameters = self._parameters()
         return ComponentRun(
             spec=self.SPEC,
             dag_run=current_run(context),
@@ -150,6 +152,7 @@ class NodeOperator(WiredOperator):
             triggered_by=_triggered_by(context["dag_run"]),
             inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
             parameters=parameters,
+            shown=masking.hidden(parameters, self._named_secrets(), lambda: self.store.secret),
             external=self.external_inputs(parameters),
             cache=CachePolicy(mode=False),
         )
@@ -170,6 +173,26 @@ class NodeOperator(WiredOperator):
         copy._do_render_template_fields(copy, others, context, copy.get_template_env(), set())
         copy.convert_rendered()
         return copy
+
+    def masked(self, text: str) -> str:
+        """The text without the secrets that this node's parameters have, and those that Airflow's masker knows."""
+        return masking.masked(text, masking.secret_texts(self._parameters(), self._named_secrets()))
+
+    def _parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.SPEC.parameters}
+
+    def _named_secrets(self) -> frozenset[Path]:
+        """What the DAG file's templates take from connections and Variables; Airflow renders a copy of its task."""
+        dag = self.get_dag()
+        if dag is None:
+            return frozenset()
+        task = dag.get_task(self.task_id)
+        if isinstance(task, MappedOperator):
+            given = {**task.partial_kwargs, **_expanded(task.expand_input.value)}
+        else:
+            given = {name: getattr(task, name, None) for name in self.SPEC.parameters}
+        templates = {name: given.get(name) for name in self.SPEC.parameters}
+        return masking.named_in_templates(templates, self.get_template_env())
 
     @contextlib.contextmanager
     def _recording_failures(self, context: Context) -> Iterator[None]:
@@ -194,7 +217,7 @@ class NodeOperator(WiredOperator):
                 triggered_by=_triggered_by(context["dag_run"]),
                 fingerprint_parts={"executor": executor} if executor else {},
             )
-            self.store.fail_before_start(start, f"{type(failure).__name__}: {failure}")
+            self.store.fail_before_start(start, self.masked(f"{type(failure).__name__}: {failure}"))
         except Exception as error:  # noqa: BLE001 - the failure itself is what people must see
             self.log.warning("the failure could not be recorded: %s: %s", type(error).__name__, error)
 
@@ -272,6 +295,14 @@ class ResolvingOperator(NodeOperator):
         named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
         self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")
         return published
+
+
+def _expanded(value: Any) -> Mapping[str, Any]:
+    """The arguments of `expand`; those of `expand_kwargs` are a list, of which each counts for all."""
+    if isinstance(value, Mapping):
+        return value
+    given = [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
+    return {name: [each.get(name) for each in given] for each in given for name in each}
 
 
 def _triggered_by(dag_run: Any) -> str:

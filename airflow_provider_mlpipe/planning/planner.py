@@ -190,7 +190,7 @@ class Plan:
         except (StoreUnavailableError, SchemaVersionError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, its task meets it, too: people look for it there
-            return _open(task, Verdict.FAILS, f"{type(error).__name__}: {error}")
+            return _open(task, Verdict.FAILS, task.masked(f"{type(error).__name__}: {error}"))
 
     def _first_open_above(self, task_id: str) -> str | None:
         """The nearest upstream task that is not settled."""
@@ -214,6 +214,7 @@ class Plan:
             for name, channel in task.input_channels().items()
         }
         copy = task.rendered(self._context, given)
+        copy.store = self._store  # whose key the digests of secrets have
         run = replace(copy.component_run(self._context), try_number=0)
         return _gated(copy, _with_outcome(task, copy.decide(self._store, run)))
 
@@ -298,7 +299,7 @@ def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
     try:
         task.check_gate(node.outputs)
     except PermanentError as error:
-        reason = f"{node.reason}; its gate fails: {error}"
+        reason = task.masked(f"{node.reason}; its gate fails: {error}")
         return replace(node, verdict=Verdict.FAILS, reason=reason, outputs=None, outcome=None)
     return node
 

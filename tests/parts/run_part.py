@@ -47,6 +47,7 @@ def component_run(
         triggered_by="test",
         inputs=dict(inputs or {}),
         parameters=plain,
+        shown=plain,
         external=operator.external_inputs(plain),
         cache=operator.cache_policy,
     )

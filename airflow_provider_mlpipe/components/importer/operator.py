@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import Artifact, find_type
-from airflow_provider_mlpipe.caching import driver, fingerprint
+from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
@@ -65,12 +65,12 @@ class ImporterOperator(ResolvingOperator):
                 f"{run.component_id}.source_uri: {uri} is a file, but {artifact_type.TYPE_NAME} is a folder: put the "
                 "file into a folder of its own, and give that"
             )
-        computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external=run.external)
+        computed = driver.fingerprint(run)
         artifact = artifact_type(
             uri=str(uri),
             digest=run.external["source_uri"],
-            properties=run.parameters["properties"] or {},
-            custom_properties=run.parameters["custom_properties"] or {},
+            properties=run.shown["properties"] or {},
+            custom_properties=run.shown["custom_properties"] or {},
         )
         start = driver.execution_start(run, computed)
         return Resolution(start=start, outputs={"result": [artifact]}, reuse=not run.parameters["reimport"])

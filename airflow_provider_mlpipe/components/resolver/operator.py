@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from airflow_provider_mlpipe.artifacts import Artifact, Model, find_type
-from airflow_provider_mlpipe.caching import driver, fingerprint
+from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
@@ -64,7 +64,7 @@ class ResolverOperator(ResolvingOperator):
 
         Raises TransientError or InvalidInputError when the newest match is out of reach.
         """
-        computed = fingerprint.compute(run.spec, inputs=run.inputs, parameters=run.parameters, external={})
+        computed = driver.fingerprint(run)
         (key,) = self.output_types()
         found, lost = self._newest_with_files(store, run)
         start = driver.execution_start(run, computed)

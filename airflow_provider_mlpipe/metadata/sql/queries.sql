@@ -9,6 +9,10 @@
 -- The store's own id, made once with its schema.
 SELECT id::text AS id FROM mlpipe.store
 
+-- name: store_secret
+-- The key of the digests that stand for secrets.
+SELECT secret FROM mlpipe.store
+
 -- name: ensure_contexts
 -- The execution type, the three contexts of an execution, and their parents; writes only the missing ones.
 -- DO UPDATE, unlike DO NOTHING, also returns a row that a concurrent transaction has just inserted.
