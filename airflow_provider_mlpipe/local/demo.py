@@ -97,7 +97,7 @@ def default_state_dir() -> Path:
     if LocalAirflow(inside, CHECKOUT).postgres.closed_folder() is None:
         return inside
     name = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]  # one per checkout
-    return Path(f"/var/tmp/mlpipe-{name}")
+    return Path(f"/var/tmp/mlpipe-{name}")  # noqa: S108 - refused if somebody else can have made it
 
 
 def end_like_ctrl_c() -> None:

@@ -203,7 +203,7 @@ class EmbeddedPostgres:
             raise InvalidInputError(
                 f"Postgres does not run as root, and user {self._server_user().name} cannot enter {closed}, so it "
                 f"cannot reach the state folder {self.state_dir}. Choose a state folder that it can reach (for example "
-                "/var/tmp/mlpipe), or start as an ordinary user"
+                "/var/tmp/mlpipe), or start as an ordinary user"  # noqa: S108 - only a proposal
             )
         self.make_folder(self.state_dir)
 

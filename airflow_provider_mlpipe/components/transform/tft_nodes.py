@@ -347,7 +347,7 @@ class _Walk(nodes.Visitor):  # type: ignore[misc]
         taken = set(reserved)
         entries = [entry for entry in vocabulary[0] if entry[1] not in taken]
         if op.fingerprint_shuffle:
-            entries.sort(key=lambda entry: hashlib.sha1(entry[1]).digest())
+            entries.sort(key=lambda entry: hashlib.sha1(entry[1], usedforsecurity=False).digest())
         else:
             entries.sort(reverse=True)
         entries = [*((-1, token) for token in reserved), *entries]
