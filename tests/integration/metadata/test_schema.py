@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -160,3 +161,26 @@ def test_functions_of_others_are_not_called(empty):
     _, published = store.publish_node(start, {"result": [Model(uri="/m", digest="d")]})
     assert store.artifact(published["result"][0].id) == published["result"][0]
     store.close()
+
+
+def test_an_upgrade_removes_secrets_that_earlier_versions_stored(database):
+    store, connection = MetadataStore(database), Connection(database)
+    values = {"token": "tok-123", "nested": {"db_password": "pass-word"}, "tokens_per_row": 7, "note": "fine"}
+    parts = {f"parameter {name}": json.dumps(value) for name, value in values.items()} | {"executor": "e"}
+    start = ExecutionStart(
+        component_type="Any", run=named_run("d", "r"), component_id="c", triggered_by=None,
+        properties=values, fingerprint="f", fingerprint_parts=parts,
+    )  # fmt: skip
+    store.fail(store.start_execution(start), "ValueError: tok-123 is not pass-word")
+    connection.run("ALTER TABLE mlpipe.store DROP COLUMN secret")
+    connection.run("UPDATE mlpipe.alembic_version SET version_num = '0005'")
+    schema.upgrade(database)
+    (found,) = store.executions().items
+    assert found.properties == values | {"token": "***", "nested": {"db_password": "***"}}
+    assert found.fingerprint_parts == parts | {
+        "parameter token": '"***"', "parameter nested": '{"db_password":"***"}'
+    }  # fmt: skip
+    assert (found.error, found.fingerprint) == ("ValueError: *** is not ***", "f")
+    assert len(store.secret) > 32
+    store.close()
+    connection.close()
