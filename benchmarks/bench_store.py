@@ -59,9 +59,16 @@ class CountingConnection(Connection):
 
     statements = 0
 
-    def _send(self, raw: RawConnection, statement: str | Composable, parameters: Mapping[str, Any] | None) -> list[Row]:
+    def _send(
+        self,
+        raw: RawConnection,
+        statement: str | Composable,
+        parameters: Mapping[str, Any] | None,
+        *,
+        guarded: bool = True,
+    ) -> list[Row]:
         self.statements += 1
-        return super()._send(raw, statement, parameters)
+        return super()._send(raw, statement, parameters, guarded=guarded)
 
 
 class CountingStore(MetadataStore):
