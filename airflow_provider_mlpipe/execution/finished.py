@@ -20,7 +20,7 @@ from airflow_provider_mlpipe.caching.driver import Decision
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult, FinishedWork
 from airflow_provider_mlpipe.storage.digests import tree_summary
-from airflow_provider_mlpipe.storage.layout import folder_of, output_uri
+from airflow_provider_mlpipe.storage.layout import FINISHED, folder_of, output_uri
 from airflow_provider_mlpipe.storage.orphans import UNPUBLISHED
 
 _FILE = "work.pb"
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def place_of(root: str, component_id: str, execution_id: int) -> Path:
     """The folder for an execution's finished work; it has an output's form, so it becomes an orphan as outputs do."""
-    return Path(output_uri(root, component_id, ".finished", execution_id))
+    return Path(output_uri(root, component_id, FINISHED, execution_id))
 
 
 def keep(place: Path, work: FinishedWork) -> None:

@@ -23,6 +23,9 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 
 A = TypeVar("A", bound=Artifact)
 
+FINISHED = ".finished"
+"""In the place of an output's key: what an executor has finished, until it is published."""
+
 _SPLIT, _SIDECAR = "Split-", "Arrow-"
 _LONGEST = 200  # bytes; file systems allow 255 for a name, and ours have a prefix or suffix
 

@@ -14,6 +14,7 @@ from airflow_provider_mlpipe.exceptions import ForeignRootError, InvalidInputErr
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.storage import marker as markers
 from airflow_provider_mlpipe.storage import ownership
+from airflow_provider_mlpipe.storage.layout import FINISHED
 from airflow_provider_mlpipe.storage.marker import Marker
 from airflow_provider_mlpipe.storage.output_folders import OutputFolder, output_folders
 
@@ -93,9 +94,15 @@ def _sort_out(store: MetadataStore, marker: Marker, folders: Sequence[OutputFold
         one.id: replace(one, state=ExecutionState.ABANDONED) if one.id in found.abandoned else one for one in known
     }
     mine = list(_of_this_store(marker, folders, executions, found.left_alone))
-    ended = [(folder, execution) for folder, execution in mine if execution.state in UNPUBLISHED]
+    ended = [(folder, execution) for folder, execution in mine if _is_of_no_use(folder, execution)]
     used = store.used_folders({uri for folder, _ in ended for uri in folder.uris})
     found.orphans.extend(_orphan(folder, execution) for folder, execution in ended if not folder.uris & used)
+
+
+def _is_of_no_use(folder: OutputFolder, execution: Execution) -> bool:
+    if folder.path.parent.name == FINISHED:  # its task was killed after it had published the work
+        return execution.state is not ExecutionState.RUNNING
+    return execution.state in UNPUBLISHED
 
 
 def _of_this_store(

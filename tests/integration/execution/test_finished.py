@@ -67,6 +67,20 @@ def test_its_files_do_not_depend_on_those_of_the_failed_try(bench: Bench) -> Non
     bench.assert_sound()
 
 
+def test_what_was_published_before_a_kill_leaves_an_orphan(bench: Bench) -> None:
+    bench.hold("publisher.after")
+    task = bench.start(1)
+    bench.wait_at("publisher.after")
+    task.kill()
+    bench.release("publisher.after")
+    bench.succeed(2)
+    (orphan,) = orphans.find(bench.store, [str(bench.root)]).orphans
+    assert orphan.path == bench.root / "Make" / ".finished" / "1"
+    orphans.delete([orphan])
+    assert not kept(bench.root)
+    bench.assert_sound()
+
+
 def test_it_can_be_deleted_as_an_orphan(bench: Bench) -> None:
     kill_before_publication(bench, 1)
     bench.store.abandon_stale(timedelta(0))
