@@ -147,8 +147,8 @@ def test_lost_and_changed_files_are_told_by_a_look_and_marked_by_a_run(pipeline:
     (made / "0.txt").write_text(content.upper())
     strict = pipeline.dag(*make_and_use(), verify="digest")
     told = f"outputs missing: the files in {made} have changed since they were published"
-    assert pipeline.plan(strict)["Make"].reason == told
-    assert pipeline.plan(pipeline.dag(*make_and_use()))["Make"].verdict is Verdict.HIT
+    for dag in (strict, pipeline.dag(*make_and_use())):
+        assert pipeline.plan(dag)["Make"].reason == told
     pipeline.run(pipeline.dag(*make_and_use(), verify="digest"), "again")
     again = pipeline.root / "Make" / "examples" / "3"
     (again / "0.txt").unlink()
