@@ -214,6 +214,11 @@ class MetadataStore:
             self.fail(Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token), error)
         return True
 
+    def record_gate(self, run: Run, *, component_id: str, map_index: int, error: str) -> bool:
+        """Record why the gate failed on what a task's newest execution in a run published; its state stays."""
+        task = {"run_key": run.key, "component_id": component_id, "map_index": map_index}
+        return bool(self._run("record_gate", **task, error=printable(error)))
+
     def abandon_stale(self, older_than: timedelta, *, dry_run: bool = False) -> list[int]:
         """End RUNNING executions whose heartbeat is further from now than `older_than` as ABANDONED; return their ids.
 

@@ -21,7 +21,7 @@ from typing_extensions import Self
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.caching import fingerprint
 from airflow_provider_mlpipe.caching.driver import CachePolicy, ComponentRun, Decision, Resolution
-from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, PermanentError
 from airflow_provider_mlpipe.execution import publisher
 from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run, identify_run, map_index, task_states
 from airflow_provider_mlpipe.forms import from_dict, to_dict
@@ -106,7 +106,7 @@ class NodeOperator(WiredOperator):
                     news.remember_first_try(context)
                 planned = self._planned(context)
                 published = self.run_node(self.component_run(context)) if planned is None else self._outputs(planned)
-            self.check_gate(published)
+            self._check_gate(context, published)
             if self.outlets and not self._is_news(context, published, planned):
                 self.outlets = []  # Airflow sends an event for each that is here when the task succeeds
         return {key: [to_dict(artifact) for artifact in artifacts] for key, artifacts in published.items()}
@@ -220,6 +220,22 @@ class NodeOperator(WiredOperator):
             self.store.fail_before_start(start, self.masked(f"{type(failure).__name__}: {failure}"))
         except Exception as error:  # noqa: BLE001 - the failure itself is what people must see
             self.log.warning("the failure could not be recorded: %s: %s", type(error).__name__, error)
+
+    def _check_gate(self, context: Context, published: Published) -> None:
+        """Leaves a failing gate's error with the execution, which stays COMPLETE or CACHED: people can look at it."""
+        try:
+            self.check_gate(published)
+        except PermanentError as failure:
+            try:
+                self.store.record_gate(
+                    current_run(context),
+                    component_id=self.task_id,
+                    map_index=map_index(context),
+                    error=self.masked(f"{type(failure).__name__}: {failure}"),
+                )
+            except MlpipeError as error:  # the failure itself is what people must see
+                self.log.warning("the failing gate could not be recorded: %s", error)
+            raise
 
     def _skip_with_what_is_above(self, context: Context) -> None:
         """Skips this task when an upstream task that is not a component was skipped.

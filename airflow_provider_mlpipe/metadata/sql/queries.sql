@@ -146,6 +146,16 @@ SET state = 'FAILED', error = %(error)s, ended_at = coalesce(ended_at, clock_tim
 WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state IN ('RUNNING', 'FAILED')
 RETURNING id
 
+-- name: record_gate
+-- Why the gate failed on what a task's newest execution in this run published.
+UPDATE mlpipe.execution SET error = %(error)s
+WHERE id = (
+    SELECT max(id) FROM mlpipe.execution
+    WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s AND map_index = %(map_index)s
+        AND state IN ('COMPLETE', 'CACHED')
+)
+RETURNING id
+
 -- name: has_execution
 -- Whether a try of a task has an execution.
 SELECT id FROM mlpipe.execution

@@ -74,6 +74,17 @@ def test_what_fails_before_its_execution_begins_leaves_its_error_and_is_never_a_
     assert pipeline.store.earlier_parts(pipeline="d", component_id="rendered") == []
 
 
+def test_a_failing_gate_leaves_its_error_with_what_was_published(pipeline: Pipeline) -> None:
+    for state in (ExecutionState.COMPLETE, ExecutionState.CACHED):
+        with pytest.raises(AirflowFailException, match="AnomaliesFoundError: the gate is shut"):
+            execute(pipeline, {}, shut=True)
+        newest, *_ = pipeline.store.executions().items
+        assert (newest.state, newest.error) == (state, "AnomaliesFoundError: the gate is shut")
+    execute(pipeline, {}, shut=False)
+    newest, *_ = pipeline.store.executions().items
+    assert (newest.state, newest.error) == (ExecutionState.CACHED, None)
+
+
 def test_a_store_that_is_away_does_not_hide_the_failure(pipeline: Pipeline) -> None:
     pipeline.store = MetadataStore("postgresql://someone@127.0.0.1:1/nowhere")
     with pytest.raises(ZeroDivisionError):
