@@ -30,7 +30,7 @@ SECRETS = {
     "lines": "-----BEGIN KEY-----\nabc123\n-----END KEY-----",
     "umlauts": "Pässwörter-日本",
     "url": "p@ss/w:rd?&=%20+",
-    "short": "abc12",
+    "short": "zq~7!",
     "regex": "a.*b[c](d)$^|{2}",
     "markup": "[bold]secret[/bold]",
     "json": '{"key": "inner-secret"}',
