@@ -11,6 +11,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -50,8 +51,8 @@ from airflow_provider_mlpipe.storage.layout import folder_of, root_of
 
 _WITHOUT_OUTPUT = Produced()
 _MAX_MESSAGE = 1 << 16
-_NOISE = "Setting to DenseTensor."
-"""The end of a message of tfx-bsl's, four lines for each feature whenever it reads a schema."""
+_NOISE = re.compile(r"Feature %s has .*Setting to ", re.DOTALL)
+"""Messages of tfx-bsl's, up to four lines for each feature whenever it reads a schema."""
 
 
 def main(request: str, answer: str, connection: str) -> NoReturn:
@@ -64,7 +65,7 @@ def prepare() -> None:
     import_from_source()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: not str(record.msg).endswith(_NOISE))
+        handler.addFilter(lambda record: not _NOISE.match(str(record.msg)))
 
 
 def run(request: str, answer: str) -> NoReturn:
