@@ -11,6 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 _IN_MEMORY = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
@@ -21,12 +22,17 @@ def pipeline(args: Sequence[str] = ()) -> beam.Pipeline:
 
     With no `--runner` among `args`, or with `--runner=DirectRunner`, it runs in memory in this process. The runner is
     created here, and not looked up by the name DirectRunner: under that name, Beam may choose Prism, a binary that it
-    would first download.
+    would first download. Raises InvalidInputError for a runner that Beam does not know or does not accept.
     """
     options = PipelineOptions(list(args))
-    if options.view_as(StandardOptions).runner in _IN_MEMORY:
+    runner = options.view_as(StandardOptions).runner
+    if runner in _IN_MEMORY:
         return beam.Pipeline(runner=FnApiRunner(), options=options)
-    return beam.Pipeline(options=options)
+    try:
+        return beam.Pipeline(options=options)
+    except (ImportError, AttributeError, ValueError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise InvalidInputError(f"beam_pipeline_args: the runner {runner!r} cannot be used: {said}") from error
 
 
 @contextlib.contextmanager

@@ -253,6 +253,11 @@ MISTAKES = {
         "InvalidInputError: exclude_splits names the split 'test', which Examples ROOT/CsvExampleGen/examples/N does "
         "not have; it has: train, eval",
     ),
+    "a misspelled runner": Mistake(
+        lambda p: StatisticsGenOperator(examples=p.examples, beam_pipeline_args=["--runner=DirectRuner"]),
+        "InvalidInputError: beam_pipeline_args: the runner 'DirectRuner' cannot be used: Unexpected pipeline runner: "
+        "DirectRuner. Valid values are …",
+    ),
     "a misspelled option": Mistake(
         lambda p: StatisticsGenOperator(examples=p.examples, stats_options={"num_top_value": 3}),
         "InvalidInputError: stats_options has no 'num_top_value'; did you mean num_top_values?",
