@@ -237,7 +237,7 @@ class LocalAirflow(AirflowClient):
             "login": USER,
             "password": self.postgres.password,
             "schema": "mlpipe",
-            "extra": NO_PASSWORD_IN_CLEAR,
+            "extra": json.dumps(NO_PASSWORD_IN_CLEAR),  # text, as Airflow's REST API wants it
         }
 
     def _configuration(self) -> dict[str, str]:
