@@ -16,6 +16,7 @@ from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
+from airflow_provider_mlpipe.storage.digests import tree_summary
 
 ROOT = Path(__file__).parents[3]
 Outputs = dict[str, dict[str, Artifact]]
@@ -66,9 +67,8 @@ def _run(task: Any, done: Outputs, params: Mapping[str, Any], root: Path) -> dic
 
 
 def _published(output: Artifact, produced: Produced) -> Artifact:
-    return replace(
-        output, id=1, digest="d" * 64, properties=produced.properties, custom_properties=produced.custom_properties
-    )
+    properties = {"properties": produced.properties, "custom_properties": produced.custom_properties}
+    return replace(output, id=1, digest="d" * 64, files=tree_summary(Path(output.uri)), **properties)
 
 
 def _empty(artifact_type: str, folder: Path) -> Artifact:
