@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-Path: TypeAlias = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
 """The keys and places that lead to a value."""
 
 
@@ -14,7 +14,7 @@ def leaves(value: Any) -> Iterator[Any]:
     return (leaf for _, leaf in paths(value))
 
 
-def paths(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def paths(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """The `leaves`, each with its path."""
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -26,7 +26,7 @@ def paths(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def replaced(value: Any, change: Callable[[Path, Any], Any], path: Path = ()) -> Any:
+def replaced(value: Any, change: Callable[[KeyPath, Any], Any], path: KeyPath = ()) -> Any:
     """A copy with dicts and lists, in which each leaf is what `change` returns for its path and the leaf."""
     if isinstance(value, Mapping):
         return {key: replaced(item, change, (*path, key)) for key, item in value.items()}

@@ -18,7 +18,7 @@ from airflow.sdk._shared.secrets_masker import redact
 from jinja2 import TemplateError, meta
 
 from airflow_provider_mlpipe.caching.fingerprint import HIDDEN, canonical_json
-from airflow_provider_mlpipe.nested import Path, paths, replaced
+from airflow_provider_mlpipe.nested import KeyPath, paths, replaced
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,31 +27,36 @@ _FROM_AIRFLOW = frozenset({"conn", "var"})  # the names under which templates fi
 _SHORTEST = 5  # characters; Airflow's masker, too, leaves alone what is so short that it may be anything
 
 
-def named_in_templates(templates: Mapping[str, Any], environment: Environment) -> frozenset[Path]:
-    """The paths of the values whose templates name a connection or Variable; a path begins with a parameter's name."""
-    return frozenset(
-        path for path, text in paths(templates) if isinstance(text, str) and _names_a_secret(text, environment)
-    )
+def named_in_templates(templates: Mapping[str, Any], environment: Callable[[], Environment]) -> frozenset[KeyPath]:
+    """The paths of the values whose templates name a connection or Variable; a path begins with a parameter's name.
+
+    `environment` is called only if there is a template: to make one takes longer than all else here.
+    """
+    texts = {path: text for path, text in paths(templates) if isinstance(text, str) and "{" in text}
+    if not texts:
+        return frozenset()
+    jinja = environment()
+    return frozenset(path for path, text in texts.items() if _names_a_secret(text, jinja))
 
 
-def hidden(parameters: Mapping[str, Any], named: frozenset[Path], key: Callable[[], bytes]) -> dict[str, Any]:
+def hidden(parameters: Mapping[str, Any], named: frozenset[KeyPath], key: Callable[[], bytes]) -> dict[str, Any]:
     """The parameters with a digest in the place of each secret, keyed with the bytes that `key` returns.
 
     `named` is what `named_in_templates` found.
     """
 
-    def hide(path: Path, value: Any) -> Any:
-        return digest(value, key()) if _is_below(path, named) or _is_known(path, value) else value
+    def hide(path: KeyPath, value: Any) -> Any:
+        return digest(value, key()) if _is_secret(path, value, named) else value
 
     return cast(dict[str, Any], replaced(parameters, hide))
 
 
-def secret_texts(parameters: Mapping[str, Any], named: frozenset[Path]) -> frozenset[str]:
+def secret_texts(parameters: Mapping[str, Any], named: frozenset[KeyPath]) -> frozenset[str]:
     """The secrets among the parameters that an error may quote, in all their spellings."""
     found = (
         value
         for path, value in paths(parameters)
-        if isinstance(value, str) and len(value) >= _SHORTEST and (_is_below(path, named) or _is_known(path, value))
+        if isinstance(value, str) and len(value) >= _SHORTEST and _is_secret(path, value, named)
     )
     return frozenset(spelling for value in found for spelling in _spellings(value))
 
@@ -69,19 +74,17 @@ def digest(value: Any, key: bytes) -> str:
 
 
 def _names_a_secret(text: str, environment: Environment) -> bool:
-    if "{" not in text:
-        return False
     try:
         return not _FROM_AIRFLOW.isdisjoint(meta.find_undeclared_variables(environment.parse(text)))
     except TemplateError:  # its rendering says what is wrong
         return False
 
 
-def _is_below(path: Path, named: frozenset[Path]) -> bool:
-    return any(path[: len(above)] == above for above in named)
+def _is_secret(path: KeyPath, value: Any, named: frozenset[KeyPath]) -> bool:
+    return any(path[: len(above)] == above for above in named) or _is_known(path, value)
 
 
-def _is_known(path: Path, value: Any) -> bool:
+def _is_known(path: KeyPath, value: Any) -> bool:
     names = [part for part in path if isinstance(part, str)]
     return isinstance(value, str) and (redact(value) != value or any(redact(value, name) != value for name in names))
 

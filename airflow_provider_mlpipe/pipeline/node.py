@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule
@@ -27,7 +27,7 @@ from airflow_provider_mlpipe.execution.dag_runs import clear_number, current_run
 from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
-from airflow_provider_mlpipe.nested import Path
+from airflow_provider_mlpipe.nested import KeyPath
 from airflow_provider_mlpipe.pipeline import masking, news
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
@@ -126,14 +126,14 @@ class NodeOperator(WiredOperator):
         """Whether consumers of this task's outlets are to know of these new outputs; by default, of all."""
         return True
 
-    def foreseen_outputs(self) -> Mapping[str, FilePath]:
+    def foreseen_outputs(self) -> Mapping[str, Path]:
         """By output, the file or folder with what it will hold, where that is known before it runs; by default, none.
 
         For a copy of this node with rendered templates.
         """
         return {}
 
-    def check_foreseen(self, inputs: Mapping[str, FilePath]) -> None:
+    def check_foreseen(self, inputs: Mapping[str, Path]) -> None:
         """Raises a PermanentError for what does not fit these `inputs`, which are known although others are not yet.
 
         A plan calls it, for a copy of this node with rendered templates. By default nothing is checked.
@@ -181,7 +181,7 @@ class NodeOperator(WiredOperator):
     def _parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.SPEC.parameters}
 
-    def _named_secrets(self) -> frozenset[Path]:
+    def _named_secrets(self) -> frozenset[KeyPath]:
         """What the DAG file's templates take from connections and Variables; Airflow renders a copy of its task."""
         dag = self.get_dag()
         if dag is None:
@@ -192,7 +192,7 @@ class NodeOperator(WiredOperator):
         else:
             given = {name: getattr(task, name, None) for name in self.SPEC.parameters}
         templates = {name: given.get(name) for name in self.SPEC.parameters}
-        return masking.named_in_templates(templates, self.get_template_env())
+        return masking.named_in_templates(templates, self.get_template_env)
 
     @contextlib.contextmanager
     def _recording_failures(self, context: Context) -> Iterator[None]:
