@@ -9,9 +9,10 @@ RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ python3-dev >/dev/null \
     && rm -rf /var/lib/apt/lists/*
 ENV PIP_USER=false UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/mlpipe/venv
-RUN python -m venv /opt/mlpipe/uv && /opt/mlpipe/uv/bin/python -m pip install --quiet uv
 WORKDIR /opt/mlpipe/source
 COPY pyproject.toml uv.lock ./
+RUN python -m venv /opt/mlpipe/uv && /opt/mlpipe/uv/bin/python -m pip install --quiet \
+    "uv$(sed -n 's/^required-version = "\(.*\)"/\1/p' pyproject.toml)"
 RUN /opt/mlpipe/uv/bin/uv sync --quiet --frozen --no-install-project --extra examples --extra celery --compile-bytecode
 
 FROM ${BASE}

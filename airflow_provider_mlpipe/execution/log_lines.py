@@ -6,12 +6,14 @@ import signal
 from collections import deque
 from collections.abc import Callable, Collection
 
+from airflow.sdk._shared.secrets_masker import redact
+
 _TAIL_LINES = 20
 _MAX_LINE = 1 << 16
 
 
 class LogLines:
-    """Splits bytes into lines, passes each line to `log` and remembers the last ones."""
+    """Splits bytes into lines, passes each line to `log` and remembers the last ones; without what Airflow masks."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
@@ -33,7 +35,7 @@ class LogLines:
             self._unfinished = b""
 
     def _line(self, line: bytes) -> None:
-        text = line.decode(errors="backslashreplace").rstrip()
+        text = str(redact(line.decode(errors="backslashreplace").rstrip()))
         self.tail.append(text)
         self._log(text)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule
 from airflow.sdk.definitions.mappedoperator import MappedOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 from jinja2 import TemplateError
 from typing_extensions import Self
 
@@ -29,6 +29,7 @@ from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
 from airflow_provider_mlpipe.nested import KeyPath
 from airflow_provider_mlpipe.pipeline import masking, news
+from airflow_provider_mlpipe.pipeline.task_errors import as_airflow_errors
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class NodeOperator(WiredOperator):
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
         """As in Airflow; but a value of a wrong type is not retried."""
-        with _airflow_errors(), self._recording_failures(context):
+        with as_airflow_errors(), self._recording_failures(context):
             super().render_template_fields(context, jinja_env)
 
     def _do_render_template_fields(
@@ -97,7 +98,7 @@ class NodeOperator(WiredOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the node; returns the published artifacts as plain dicts, by output key."""
-        with _airflow_errors():
+        with as_airflow_errors():
             identify_run(context, self.store)
             with self._recording_failures(context):
                 self.convert_rendered()
@@ -323,12 +324,3 @@ def _expanded(value: Any) -> Mapping[str, Any]:
 
 def _triggered_by(dag_run: Any) -> str:
     return getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type)
-
-
-@contextlib.contextmanager
-def _airflow_errors() -> Iterator[None]:
-    """The type of an error decides whether Airflow retries: a permanent one fails the task at once."""
-    try:
-        yield
-    except PermanentError as error:
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from error

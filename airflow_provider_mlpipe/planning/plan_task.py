@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from airflow_provider_mlpipe.barriers import barrier
-from airflow_provider_mlpipe.exceptions import PermanentError, TransientError
+from airflow_provider_mlpipe.exceptions import TransientError
 from airflow_provider_mlpipe.execution.dag_runs import clear_number, identify_run
 from airflow_provider_mlpipe.execution.warm import ColdError
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, MetadataStore, PlannedTask
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.task_errors import as_airflow_errors
 from airflow_provider_mlpipe.planning import planner
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ class PlanOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Plans the run; raises DownstreamTasksSkipped with the tasks to skip."""
         store = MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
-        try:
+        with as_airflow_errors():
             tasks = self._committed(store, context)
-        except PermanentError as error:
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         for line in lines(tasks):
             self.log.info("%s", line)
         self._warm_up(tasks)

@@ -10,9 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
+import psutil
+import psycopg2
 import pytest
 import word_count
 from held import Held
@@ -89,9 +93,21 @@ with DAG("consumer", schedule=[Asset("words")], is_paused_upon_creation=False):
 
     consume()
 
+vaulted = {"words": ["{{ conn.vault.password }}", "{{ var.value.note }}"]}
+quiet = create_dag("quiet", chain(**vaulted, outlets=[Asset("quiet")]), pipeline_root="{root}/quiet")
+loud = create_dag("loud", chain(**vaulted, module_file="{root}/loud.py"), pipeline_root="{root}/loud")
+
 elsewhere = create_dag("elsewhere", chain(), metadata_conn_id="elsewhere", pipeline_root="{root}/elsewhere")
 
 shared = create_dag("shared", chain(files=1), default_args=RETRY, pipeline_root="{root}/shared")
+"""
+LOUD = """
+from pathlib import Path
+
+def make_text():
+    secrets = Path("{root}/secrets").read_text()
+    print("they are", secrets)
+    raise ValueError(f"not {secrets}")
 """
 
 
@@ -99,6 +115,7 @@ class Place(Held):
     """One Airflow with these DAGs, and its store."""
 
     def __init__(self, root: Path, airflow: LocalAirflow) -> None:
+        self.root = root
         self.airflow = airflow
         self.store = MetadataStore(airflow.mlpipe_dsn)
         self.barriers = root / "barriers"
@@ -144,6 +161,22 @@ class Place(Held):
     def plan_command(self, dag_id: str, params: str = "{}") -> tuple[int, list[dict[str, str]]]:
         """Exit code and rows of `airflow mlpipe plan`."""
         return self.command("plan", dag_id, "--params", params)
+
+    def rows(self, database: str) -> str:
+        """All that this database holds, as text."""
+        with (
+            closing(psycopg2.connect(self.airflow.postgres.dsn(database))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables"
+                " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            )
+            texts = []
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"SELECT to_jsonb(t)::text FROM {table} t")
+                texts += [text for (text,) in cursor.fetchall()]
+        return "\n".join(texts)
 
     def command(self, *arguments: str) -> tuple[int, list[dict[str, str]]]:
         """Exit code and rows of a command `airflow mlpipe …`."""
@@ -213,6 +246,40 @@ def test_a_connection_made_by_the_rest_api_is_found_by_tasks_and_commands(place:
     assert not place.store.executions(pipeline="elsewhere").items
     status, planned = place.plan_command("elsewhere")
     assert (status, [row["verdict"] for row in planned]) == (0, ["hit", "hit"])
+
+
+def test_a_secret_is_nowhere_but_where_it_is_kept(place: Place) -> None:
+    """Not in the databases, the logs and the other files of this Airflow, in arguments, or in what is shown."""
+    first, second, note = (token_hex(16) for _ in range(3))
+    (place.root / "loud.py").write_text(LOUD.replace("{root}", str(place.root)))
+    (place.root / "secrets").write_text(f"{first} {note}")
+    vault = {"connection_id": "vault", "conn_type": "generic", "password": first}
+    place.airflow._call("POST", "connections", vault)
+    place.airflow._call("POST", "variables", {"key": "note", "value": note})
+    place.run("quiet")
+    failed = place.airflow.trigger("loud")
+    assert place.airflow.wait("loud", failed, timeout=PATIENCE) == "failed"
+    log = place.log("loud", failed, "Make")
+    assert f"they are *** {note}" in log  # what the user's code prints is for Airflow to mask: not every Variable
+    assert "ValueError: not *** " in log
+    (execution,) = place.of_component("loud", "Make")
+    assert "ValueError: not *** ***" in str(execution.error)
+    assert place.plan_command("quiet")[1][0]["verdict"] == "hit"
+    place.airflow._call("PATCH", "connections/vault?update_mask=password", vault | {"password": second})
+    planned = place.plan_command("quiet")[1]
+    assert planned[0]["reason"] == "parameter words[0] changed"
+    assert place.airflow._call("GET", "assets/events?source_dag_id=quiet")["asset_events"]
+
+    commands = " ".join(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    store, told = place.rows("mlpipe"), json.dumps([planned, place.command("runs")[1]]) + commands
+    for secret in (first, second):
+        assert secret not in told + log + store + place.rows("airflow")
+        assert not [file for file in files_below(place.root / "state") if secret.encode() in file.read_bytes()]
+    assert note not in told + store
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def test_a_consumer_of_an_outlet_runs_for_what_is_new(place: Place) -> None:

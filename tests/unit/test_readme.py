@@ -28,6 +28,7 @@ RUN_IN = {
     "docker compose up --build": ("tests/compose/check", '"build", "--quiet"'),
     "docker compose exec scheduler airflow mlpipe runs": ("tests/compose/check", '"airflow", "mlpipe", "runs"'),
     "docker compose down": ("tests/compose/check", '"down"'),
+    "docker compose restart": ("tests/compose/check", 'compose("restart")'),
     "docker image rm": ("tests/compose/check", '"docker", "image", "rm"'),
     "docker compose logs migrate": ("tests/compose/check", '"logs", "--no-log-prefix", "migrate"'),
     "pip install": ("tests/acceptance/own_airflow.py", 'block("pip install")'),
