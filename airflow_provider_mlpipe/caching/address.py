@@ -112,8 +112,14 @@ def local_files(dotted: str, roots: Roots, is_ours: bool) -> dict[str, SourceFil
     # else is a library.
     if (parts[:1] == [PACKAGE]) != is_ours:
         return {}
-    names = (".".join(parts[: i + 1]) for i in range(len(parts)))
-    return {name: file for name in names if (file := find_module(name, roots))}
+    found: dict[str, SourceFile] = {}
+    for number in range(len(parts)):
+        name = ".".join(parts[: number + 1])
+        if file := find_module(name, roots):
+            found[name] = file
+            if not file.is_package:  # nothing is below it
+                break
+    return found
 
 
 def top_modules(place: Path) -> Iterator[Path]:

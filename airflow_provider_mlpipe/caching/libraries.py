@@ -110,12 +110,18 @@ def _top_levels(distribution: Distribution) -> Iterator[str]:
         yield from declared
         return
     record = distribution.read_text("RECORD")
-    paths = (row[0] for row in csv.reader(record.splitlines())) if record else map(str, distribution.files or ())
+    paths = map(_path_of, record.splitlines()) if record else map(str, distribution.files or ())
     for path in paths:
         top, is_below, _ = path.partition("/")
-        module = top if is_below and path.endswith(".py") else inspect.getmodulename(top)
-        if module:
-            yield module
+        if not is_below:
+            yield from filter(None, [inspect.getmodulename(top)])
+        elif path.endswith(".py"):
+            yield top
+
+
+def _path_of(line: str) -> str:
+    """The path in a line of RECORD, which is CSV; few lines need its reader."""
+    return next(csv.reader([line]))[0] if line.startswith('"') else line.partition(",")[0]
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,10 +25,15 @@ class SourceFile:
         """Where imports find it."""
         return self.root / self.name
 
+    @property
+    def is_package(self) -> bool:
+        """Whether other modules may be below it."""
+        return self.name.endswith("/__init__.py")
+
     def exists(self) -> bool:
         """Whether it is there."""
-        path = self.path
-        return path.is_file() or (not self.root.is_dir() and is_file(path))  # few roots are zip files
+        # Paths as text: it is asked thousands of times. Few roots are zip files.
+        return os.path.isfile(f"{self.root}/{self.name}") or (not os.path.isdir(self.root) and is_file(self.path))
 
     def digest(self) -> str:
         """sha256 of its bytes; raises FileNotFoundError."""

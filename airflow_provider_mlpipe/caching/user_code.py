@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_mlpipe.caching import source_files
 from airflow_provider_mlpipe.caching.address import Address, local_files
 from airflow_provider_mlpipe.caching.environment import variables
 from airflow_provider_mlpipe.caching.libraries import PACKAGE_ROOT, library_versions, missing_libraries
+from airflow_provider_mlpipe.caching.parsed_files import of_this_user
 from airflow_provider_mlpipe.caching.source_files import SourceFile
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 
@@ -152,6 +155,7 @@ def _closure(address: Address, *, only_first: bool = False) -> _Closure:
             queue.extend(found.values())
             if not found:
                 external.add(name)
+    _remembered.keep()
     return _Closure(files=frozenset(files), modules=modules, imports=frozenset(external))
 
 
@@ -197,15 +201,26 @@ def _parsed(path: Path) -> _Parsed:
 def _parse(path: Path, version: tuple[int, int]) -> _Parsed:
     """Cached until the file changes, since components share most of their files and parsing takes most of the time."""
     text = source_files.content(path)
+    imports, reads = _remembered.get(hashlib.sha256(text).hexdigest(), lambda: _plain(text, path))
+    return _Parsed(
+        imports=[_Import(level, module, tuple(names), is_first) for level, module, names, is_first in imports],
+        variables=[(name, line) for name, line in reads],
+    )
+
+
+_remembered = of_this_user()
+
+
+def _plain(text: bytes, path: Path) -> list[Any]:
+    """What `_Parsed` has, as lists that JSON can hold."""
     try:
         tree = ast.parse(text, filename=str(path))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise UserCodeError(f"{path}{f', line {line}' if line else ''}: not valid Python: {error}") from error
     reads_environment = b"environ" in text or b"getenv" in text  # few files do, and looking takes time
-    return _Parsed(
-        imports=list(_found_below(tree, is_first=True)), variables=list(variables(tree)) if reads_environment else ()
-    )
+    imports = [[one.level, one.module, list(one.names), one.is_first] for one in _found_below(tree, is_first=True)]
+    return [imports, [list(read) for read in variables(tree)] if reads_environment else []]
 
 
 def _found_below(node: ast.AST, *, is_first: bool) -> Iterator[_Import]:

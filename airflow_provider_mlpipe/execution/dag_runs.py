@@ -72,7 +72,8 @@ def _identified(context: Context, store: MetadataStore) -> Run:
     started_at = dag_run.start_date or dag_run.run_after
     run = store.run_with_start(ti.dag_id, ti.run_id, started_at)
     if run is None:
-        key = _own_key(context) or _key_of_others(context) or str(uuid.uuid4())
+        key = (_own_key(context) or _key_of_others(context)) if clear_number(context) else None
+        key = key or str(uuid.uuid4())
         run = store.run_started(ti.dag_id, ti.run_id, started_at, key=key)
     context["task_state_store"].set(RUN, run.key, retention=NEVER_EXPIRE)
     ti.xcom_push(RUN, run.key)
