@@ -2,11 +2,14 @@
 
 from .artifacts import Artifact as Artifact
 from .artifacts import PropertyType as PropertyType
+from .components.avro_example_gen.operator import AvroExampleGenOperator as AvroExampleGenOperator
+from .components.csv_example_gen.operator import CsvExampleGenOperator as CsvExampleGenOperator
 from .components.evaluator.operator import EvaluatorOperator as EvaluatorOperator
-from .components.example_gen.operator import CsvExampleGenOperator as CsvExampleGenOperator
 from .components.example_validator.operator import ExampleValidatorOperator as ExampleValidatorOperator
+from .components.import_example_gen.operator import ImportExampleGenOperator as ImportExampleGenOperator
 from .components.import_schema_gen.operator import ImportSchemaGenOperator as ImportSchemaGenOperator
 from .components.importer.operator import ImporterOperator as ImporterOperator
+from .components.parquet_example_gen.operator import ParquetExampleGenOperator as ParquetExampleGenOperator
 from .components.pusher.operator import PusherOperator as PusherOperator
 from .components.resolver.operator import ResolverOperator as ResolverOperator
 from .components.schema_gen.operator import SchemaGenOperator as SchemaGenOperator

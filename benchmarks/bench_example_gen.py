@@ -85,7 +85,7 @@ def assert_equal(stock: Path, ours: Path) -> None:
 def make(base: Path, out: Path) -> int:
     """Run the executor; returns the number of records."""
     from airflow_provider_mlpipe.artifacts import Examples
-    from airflow_provider_mlpipe.components.example_gen.executor import run
+    from airflow_provider_mlpipe.components.csv_example_gen.executor import run
     from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
     out.mkdir()
@@ -115,7 +115,7 @@ def run_once(what: str, base: str, out: str) -> None:
     if what == "stock":
         import stock  # noqa: F401
     else:
-        import airflow_provider_mlpipe.components.example_gen.executor  # noqa: F401
+        import airflow_provider_mlpipe.components.csv_example_gen.executor  # noqa: F401
     work = make_as_tfx if what == "stock" else make
     report(lambda: work(Path(base), Path(out)))
 

@@ -159,7 +159,7 @@ class RecordChunk:
 
     def _decoded(self, records: Sequence[bytes]) -> pa.RecordBatch:
         try:
-            return _decode(records, self.schema)
+            return decode(records, self.schema)
         except RuntimeError as error:
             raise self._fault() or InvalidInputError(f"{self.path}: {error}; correct the data") from error
 
@@ -168,7 +168,7 @@ class RecordChunk:
         split, first = split_of(self.path), self.before + 1
         for number, record in enumerate(itertools.chain.from_iterable(self.records), start=first):
             try:
-                _decode([record], self.schema)
+                decode([record], self.schema)
             except RuntimeError as error:
                 return InvalidInputError(
                     f"{self.path}, row {number:,} of the split {split!r}: {error}; correct the data, or the schema"
@@ -176,7 +176,8 @@ class RecordChunk:
         return mixed_types(itertools.chain.from_iterable(self.records), str(self.path), split, first=first)
 
 
-def _decode(records: Sequence[bytes], schema: bytes | None = None) -> pa.RecordBatch:
+def decode(records: Sequence[bytes], schema: bytes | None = None) -> pa.RecordBatch:
+    """Decode tf.Examples; raises RuntimeError for one that is none, or does not fit the schema or the others."""
     decoder = ExamplesToRecordBatchDecoder(schema)
     pieces = [records[place : place + _DECODED_AT_ONCE] for place in range(0, len(records), _DECODED_AT_ONCE)]
     return MergeRecordBatches([decoder.DecodeBatch(list(piece)) for piece in pieces])

@@ -11,7 +11,7 @@ Python's protobuf is based since 4.21. The messages are those of tensorflow/core
 
 A column is flat (one value per row; null is an empty list of the column's kind), or a list (null leaves the feature
 out), or of Arrow's null type (a feature without a kind). A dictionary column is flat, and is encoded once per distinct
-value.
+value. With `kindless`, null is a feature without a kind, in flat columns and in lists.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from airflow_provider_mlpipe.records.short_columns import FEW_ROWS, grouped
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"  # tag bytes: field number << 3 | 2 (length-delimited)
 
 
-def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
+def encode_examples(batch: pa.RecordBatch, *, kindless: bool = False) -> pa.BinaryArray:
     """Serialize every row of `batch` as a tf.Example.
 
     Values are integers of up to 64 bits, float32, float64 (rounded to 32 bits), strings or bytes.
@@ -40,12 +40,12 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     names = sorted(batch.schema.names, key=_sort_key)
     columns = [(name, batch.column(batch.schema.get_field_index(name))) for name in names]
     if columns and batch.num_rows < FEW_ROWS:
-        return _delimited(_FIELD_1, _entries_at_once(columns, batch.num_rows))
-    entries = list(_all_entries(columns))
+        return _delimited(_FIELD_1, _entries_at_once(columns, batch.num_rows, kindless))
+    entries = list(_all_entries(columns, kindless))
     return _delimited(_FIELD_1, joined(*entries) if entries else repeated(b"", batch.num_rows))
 
 
-def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
+def encode_features(name: str, column: pa.Array, *, kindless: bool = False) -> pa.BinaryArray:
     """Serialize every row of `column` as a tf.train.Feature; null where a list column leaves the feature out.
 
     Raises the same errors as `encode_examples`; `name` is for their messages.
@@ -53,37 +53,39 @@ def encode_features(name: str, column: pa.Array) -> pa.BinaryArray:
     if pa.types.is_null(column.type):
         return repeated(b"", len(column))
     if pa.types.is_dictionary(column.type):
-        features = encode_features(name, _with_null(column.dictionary))
+        features = encode_features(name, _with_null(column.dictionary), kindless=kindless)
         return features.take(column.indices.fill_null(len(column.dictionary)))
     if _is_list(column.type):
-        return _list_features(name, column)
+        features = _list_features(name, column)
+        return features.fill_null(b"") if kindless else features
     tag, encoded = _encoded_values(name, column)
     content = encoded if tag == _FIELD_1 else _delimited(_FIELD_1, encoded)
-    return _delimited(tag, content.fill_null(b""))
+    return _delimited(tag, content).fill_null(b"") if kindless else _delimited(tag, content.fill_null(b""))
 
 
 def _sort_key(name: str) -> bytes:
     return name.encode() + b"\xff"  # greater than all bytes of UTF-8, so that the end of a name sorts last
 
 
-def _all_entries(columns: Iterable[tuple[str, pa.Array]]) -> Iterator[pa.BinaryArray]:
+def _all_entries(columns: Iterable[tuple[str, pa.Array]], kindless: bool) -> Iterator[pa.BinaryArray]:
     """Make the entries of all columns; consecutive dense columns are encoded together."""
     parts = ((name, column, dense_part(name, column)) for name, column in columns)
     for is_dense, some in itertools.groupby(parts, key=lambda part: part[2] is not None):
         if is_dense:
             yield dense_entries([part for _, _, part in some if part is not None])
         else:
-            yield from (_column_entries(name, column) for name, column, _ in some)
+            yield from (_column_entries(name, column, kindless) for name, column, _ in some)
 
 
-def _entries_at_once(columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.BinaryArray:
+def _entries_at_once(columns: Sequence[tuple[str, pa.Array]], rows: int, kindless: bool) -> pa.BinaryArray:
     """Make for each row its entries of all columns; flat columns of the same type are encoded together."""
     keys = _delimited(_FIELD_1, pa.array([name.encode() for name, _ in columns], pa.binary()))
     flat = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for _, column in columns]
     kinds = [place if _is_list(column.type) else column.type for place, column in enumerate(flat)]
     pieces, order = [], []
     for places in grouped(kinds).values():
-        features = encode_features(columns[places[0]][0], pa.concat_arrays([flat[place] for place in places]))
+        together = pa.concat_arrays([flat[place] for place in places])
+        features = encode_features(columns[places[0]][0], together, kindless=kindless)
         pieces.append(_entries(keys.take(pa.array(np.repeat(places, rows))), features))
         order += places
     by_row = np.argsort(order) * rows + np.arange(rows)[:, None]
@@ -105,13 +107,13 @@ def _list_features(name: str, column: pa.Array) -> pa.BinaryArray:
     return _null_where_null_in(column, _delimited(tag, content))
 
 
-def _column_entries(name: str, column: pa.Array) -> pa.BinaryArray:
+def _column_entries(name: str, column: pa.Array, kindless: bool) -> pa.BinaryArray:
     """Make for each row the column's entry in the map of Features; it is empty where the feature is left out."""
     if pa.types.is_dictionary(column.type):
-        entries = _column_entries(name, _with_null(column.dictionary))
+        entries = _column_entries(name, _with_null(column.dictionary), kindless)
         return entries.take(column.indices.fill_null(len(column.dictionary)))
     key = _delimited(_FIELD_1, repeated(name.encode(), 1))[0]
-    return _entries(key, encode_features(name, column))
+    return _entries(key, encode_features(name, column, kindless=kindless))
 
 
 def _entries(keys: pa.BinaryArray | pa.BinaryScalar, features: pa.BinaryArray) -> pa.BinaryArray:

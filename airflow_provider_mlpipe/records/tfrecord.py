@@ -40,6 +40,7 @@ _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _GZIP = 31  # zlib's window bits for a gzip container; its header then holds no time, so equal records give equal bytes
+_GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 4 << 20
 """How many bytes are read at a time, uncompressed."""
 _LONGEST = (1 << 31) - 1
@@ -131,7 +132,7 @@ def record_sizes(frames: pa.BinaryArray) -> list[int]:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """Yield the records of a gzipped TFRecord file, one at a time, each checked against its checksum.
+    """Yield the records of a TFRecord file, one at a time, each checked against its checksum.
 
     Raises InvalidInputError, with the file and the record (the first is 1), where the file is cut off or corrupt.
     """
@@ -140,12 +141,13 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def read_blocks(path: Path) -> Iterator[list[bytes]]:
-    """Yield the records as `read_records` does, but many at a time, which is faster."""
+    """Yield the records as `read_records` does, but many at a time, which is faster; the file need not be gzipped."""
     number, wanted = 1, 0  # how many bytes the next record needs, as far as that is known
     parts, have = [b""], 0
-    with igzip.open(path) as file:
+    gzipped = _is_gzipped(path)
+    with igzip.open(path) if gzipped else path.open("rb") as file:
         try:
-            longest = min(_LONGEST, path.stat().st_size * _MOST_COMPRESSED)
+            longest = min(_LONGEST, path.stat().st_size * (_MOST_COMPRESSED if gzipped else 1))
             while fresh := file.read(_BLOCK):
                 parts.append(fresh)
                 have += len(fresh)
@@ -166,6 +168,16 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
             ) from error
         except OSError as error:
             raise translated(error, f"{path} cannot be read", "Let the Airflow worker's user read it") from error
+
+
+def _is_gzipped(path: Path) -> bool:
+    """Whether a file is gzipped; an empty one holds no records either way."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER.size)
+    if not head.startswith(_GZIP_MAGIC):
+        return False
+    length, crc = _HEADER.unpack(head) if len(head) == _HEADER.size else (0, None)
+    return bool(crc != _length_crc(length))  # a record may have a length that looks like gzip's magic
 
 
 def _whole_records(block: bytes, longest: int) -> tuple[list[bytes], int, int, str | None]:

@@ -24,7 +24,7 @@ from tfx_bsl.coders import csv_decoder
 from tiled import tiled
 
 from airflow_provider_mlpipe.artifacts import Examples
-from airflow_provider_mlpipe.components.example_gen.executor import run
+from airflow_provider_mlpipe.components.csv_example_gen.executor import run
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.binary import values_buffer

@@ -26,7 +26,7 @@ os.umask(given["umask"])
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given["processors"]])
 
 from airflow_provider_mlpipe.artifacts import Examples, ExampleStatistics, Schema
-from airflow_provider_mlpipe.components.example_gen import executor as example_gen
+from airflow_provider_mlpipe.components.csv_example_gen import executor as example_gen
 from airflow_provider_mlpipe.components.schema_gen import executor as schema_gen
 from airflow_provider_mlpipe.components.statistics_gen import executor as statistics_gen
 from airflow_provider_mlpipe.components.transform import executor as transform

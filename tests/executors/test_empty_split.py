@@ -26,7 +26,7 @@ def chain(tmp_path: Path, empty: Callable[..., Any], context: Callable[..., Any]
     """Runs CsvExampleGen on {file: text} and then the others; returns what each produced, by output."""
 
     def run(texts: Mapping[str, str], configs: Mapping[str, Any], stats_options: Any = None) -> dict[str, Any]:
-        from airflow_provider_mlpipe.components.example_gen.executor import run as generate
+        from airflow_provider_mlpipe.components.csv_example_gen.executor import run as generate
         from airflow_provider_mlpipe.components.example_validator.executor import run as validate
         from airflow_provider_mlpipe.components.schema_gen.executor import run as infer
         from airflow_provider_mlpipe.components.statistics_gen.executor import run as describe

@@ -93,7 +93,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]
     some = flight_models.write(folder / "some", itertools.islice(flight_data.joined_flights(), 0, None, EVERY))
     (folder / "examples").mkdir()
     run_executor(
-        "airflow_provider_mlpipe.components.example_gen.executor:run",
+        "airflow_provider_mlpipe.components.csv_example_gen.executor:run",
         input_base=some,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={

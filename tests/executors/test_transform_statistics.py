@@ -25,7 +25,7 @@ from tfx_bsl.public.tfxio import TFExampleRecord
 from transforms import DEFAULTS, EVERY_ANALYZER_SCHEMA, write_schema, write_splits
 
 from airflow_provider_mlpipe.artifacts import Examples, Schema
-from airflow_provider_mlpipe.components.example_gen.operator import CsvExampleGenOperator
+from airflow_provider_mlpipe.components.csv_example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.transform.operator import TransformOperator
 from airflow_provider_mlpipe.components.transform.stats_type import StatsType

@@ -30,18 +30,26 @@ def write_examples(folder: Path, output: Path, buckets: Mapping[str, int]) -> No
             | beam.Keys()
         )
         columns = rows | beam.CombineGlobally(csv_decoder.ColumnTypeInferrer(names, skip_blank_lines=True))
-        parts = (
-            rows
-            | beam.FlatMap(serialized_rows, beam.pvalue.AsSingleton(columns))
-            | beam.Partition(place, len(buckets), list(buckets.values()))
+        _write(rows | beam.FlatMap(serialized_rows, beam.pvalue.AsSingleton(columns)), output, buckets)
+
+
+def write_splits(
+    read: beam.PTransform, convert: Callable[[Any], bytes], output: Path, buckets: Mapping[str, int]
+) -> None:
+    """An ExampleGen whose reader yields rows that `convert` serializes."""
+    with pipeline() as run:
+        _write(run | read | beam.Map(convert), output, buckets)
+
+
+def _write(records: beam.PCollection, output: Path, buckets: Mapping[str, int]) -> None:
+    parts = records | beam.Partition(place, len(buckets), list(buckets.values()))
+    for name, part in zip(buckets, parts, strict=True):
+        prefix = str(output / f"Split-{name}" / "data_tfrecord")
+        _ = (
+            part
+            | f"Shuffle[{name}]" >> beam.Reshuffle()
+            | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
         )
-        for name, part in zip(buckets, parts, strict=True):
-            prefix = str(output / f"Split-{name}" / "data_tfrecord")
-            _ = (
-                part
-                | f"Shuffle[{name}]" >> beam.Reshuffle()
-                | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
-            )
 
 
 def serialized_rows(row: Sequence[bytes], columns: Sequence[csv_decoder.ColumnInfo]) -> Iterator[bytes]:

@@ -155,7 +155,7 @@ def test_the_rules_bite(tmp_path: Path) -> None:
     assert ours(path, for_types=False, only_first=True) == {"caching.driver"}
     assert room("pipeline.node") < room("planning.planner") < room("pipeline.dag_factory") < room("cli.actions")
     assert room("nobody's") == -1
-    assert "pyarrow" in reached("components.example_gen.executor")["records.csv"]
+    assert "pyarrow" in reached("components.csv_example_gen.executor")["records.csv"]
 
 
 def test_authoring_loads_no_heavy_library() -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies
-from airflow_provider_mlpipe.components.example_gen.operator import ONE_SPLIT, TRAIN_AND_EVAL, CsvExampleGenOperator
+from airflow_provider_mlpipe.components.csv_example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.example_validator.operator import ExampleValidatorOperator
 from airflow_provider_mlpipe.components.import_schema_gen.operator import ImportSchemaGenOperator
 from airflow_provider_mlpipe.components.schema_gen.operator import SchemaGenOperator
 from airflow_provider_mlpipe.components.statistics_gen.operator import StatisticsGenOperator
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, InvalidInputError, PipelineError
+from airflow_provider_mlpipe.pipeline.file_example_gen import ONE_SPLIT, TRAIN_AND_EVAL
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
 

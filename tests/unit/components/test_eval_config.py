@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mlpipe.components.csv_example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.evaluator.eval_config import message_type
 from airflow_provider_mlpipe.components.evaluator.features import check_features
 from airflow_provider_mlpipe.components.evaluator.operator import EvaluatorOperator
-from airflow_provider_mlpipe.components.example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter

@@ -16,8 +16,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.caching import fingerprint
+from airflow_provider_mlpipe.components.csv_example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.evaluator.operator import EvaluatorOperator
-from airflow_provider_mlpipe.components.example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.trainer.operator import TrainerOperator
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError

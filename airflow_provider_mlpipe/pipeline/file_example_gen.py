@@ -1,14 +1,13 @@
-"""CsvExampleGenOperator: converts CSV files to splits of gzipped tf.Examples."""
+"""FileExampleGenOperator: the base of the operators that convert the files of a folder to splits of examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
-from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Value
+from airflow_provider_mlpipe.pipeline.spec import Config, Content
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
 from airflow_provider_mlpipe.storage import sources
 from airflow_provider_mlpipe.storage.layout import path_part_problem
@@ -22,13 +21,11 @@ TRAIN_AND_EVAL: dict[str, Any] = {
 """The default `output_config` of a single input split."""
 
 
-class CsvExampleGenOperator(ComponentOperator):
-    """Converts the CSV files in a folder to tf.Examples, and divides them into splits.
+class FileExampleGenOperator(ComponentOperator):
+    """Converts the files in a folder to records, and divides them into splits.
 
-    Reads no artifact. Publishes `examples` (Examples): one gzipped TFRecord file of tf.Examples per output split, at
-    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. As in TFX, the
-    type of a column (INT, FLOAT or STRING) is inferred from all its cells in all files of its input split; but a column
-    that is FLOAT in one input split is not INT in another. An empty cell is a missing value.
+    A subclass publishes `examples` (Examples): one gzipped TFRecord file per output split, at
+    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`.
 
     :param input_base: the folder. The fingerprint covers the content of the matching files, in the order of their
         paths, but not where they are or what they are called
@@ -37,17 +34,12 @@ class CsvExampleGenOperator(ComponentOperator):
     :param output_config: an `Output` message or its dict: divides the one input split into output splits in proportion
         to their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
         train:eval = 2:1). Not allowed with several input splits, which are published under their own names
-    :param null_values: texts such as "NA" that mean a missing value, as an empty cell does, in every column (default:
-        none). Without them the log names columns that are text only because of such cells
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
     match each other. The task raises InvalidInputError when `input_base` is not a folder, a pattern matches no file, a
-    file is not valid CSV or changes while it is read, no input split has a row, or `partition_feature_name` is not an
-    INT or STRING column.
+    file changes while it is read, or no input split has a record.
     """
-
-    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}
 
     def __init__(
         self,
@@ -55,14 +47,12 @@ class CsvExampleGenOperator(ComponentOperator):
         input_base: Content[str],
         input_config: Config[Input | Mapping[str, Any] | None] = None,
         output_config: Config[Output | Mapping[str, Any] | None] = None,
-        null_values: Value[Sequence[str]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.input_base = input_base
         self.input_config: Any = input_config or ONE_SPLIT
         self.output_config: Any = output_config or self._default_output()
-        self.null_values = null_values
         self._check_splits()
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,6 @@ It streams the files twice: the first pass infers the types of the columns, the 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import logging
@@ -13,26 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
-from airflow_provider_mlpipe.records.binary import bytes_list
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
+from airflow_provider_mlpipe.records.batches import columns_of
 from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
 from airflow_provider_mlpipe.records.csv_text import doubts
+from airflow_provider_mlpipe.records.dealing import Encoded, InputSplit, write_examples
 from airflow_provider_mlpipe.records.engine import map_chunks
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
-from airflow_provider_mlpipe.records.inputs import PAYLOAD_FORMAT
-from airflow_provider_mlpipe.records.sidecar import stored
-from airflow_provider_mlpipe.records.split_writer import SplitWriter
-from airflow_provider_mlpipe.records.splits import HashSplit
 from airflow_provider_mlpipe.records.stand_ins import described
-from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame
 from airflow_provider_mlpipe.storage.sources import input_files
 
 log = logging.getLogger(__name__)
@@ -53,29 +46,19 @@ def run(
     cannot be used.
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
-    deal = parse_config(Output, output_config, parameter="output_config").split_config
+    output = parse_config(Output, output_config, parameter="output_config")
     tables = _with_floats_everywhere([_read(split, input_base, null_values, context) for split in inputs])
     if not any(table.rows for table in tables):
         files = ", ".join(str(file.path) for table in tables for file in table.source.files)
         raise InvalidInputError(f"{files}: no row follows the header; check what wrote them")
-    writers: dict[str, SplitWriter] = {}
-    for table in tables:
-        writers |= _write(table, deal if deal.splits else _pass_through(table.split), examples, context)
-    counts = {name: writer.count for name, writer in writers.items()}
-    properties = {
-        "splits": list(writers),
-        "span": 0,
-        "version": 0,
-        "payload_format": PAYLOAD_FORMAT,
-        "file_format": "tfrecords_gzip",
-        "record_counts": counts,
-    }
-    digest = examples_digest({name: writer.digest for name, writer in writers.items()})
-    return {"examples": Produced(properties=properties, digest=digest)}
-
-
-def _pass_through(name: str) -> SplitConfig:
-    return SplitConfig(splits=[SplitConfig.Split(name=name, hash_buckets=1)])
+    if name := output.split_config.partition_feature_name:
+        for table in tables:
+            _check_partition_feature(name, table.types)
+    splits = [
+        InputSplit(name=table.split, sources=table.source.files, encode=_Encode(table.types), rows=table.rows)
+        for table in tables
+    ]
+    return write_examples(splits, output, examples, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,65 +106,23 @@ def _with_floats_everywhere(tables: Sequence[_Table]) -> list[_Table]:
     ]
 
 
-def _write(table: _Table, deal: SplitConfig, examples: Examples, context: ExecutorContext) -> dict[str, SplitWriter]:
-    _check_partition_feature(deal.partition_feature_name, table.types)
-    split = HashSplit({output.name: output.hash_buckets for output in deal.splits})
-    encode = _Encode(table.types, split, deal.partition_feature_name)
-    with contextlib.ExitStack() as stack:
-        writers = {name: stack.enter_context(SplitWriter(examples, name)) for name in split.names}
-        for dealt in map_chunks(encode, table.source.files, context):
-            for name, some in dealt.items():
-                writers[name].write(some.frames, some.rows)
-    _check_counts(table.rows, {name: writer.count for name, writer in writers.items()})
-    return writers
-
-
-@dataclass(frozen=True)
-class _Dealt:
-    """The rows of one output split in two forms: framed records, and the batch for the sidecar."""
-
-    frames: pa.BinaryArray
-    rows: pa.RecordBatch
-
-
 @dataclass(frozen=True)
 class _Encode:
-    """Serializes the rows of a block and assigns them to the output splits."""
+    """Serializes the rows of a block of cells."""
 
     types: Mapping[str, ColumnType]
-    split: HashSplit
-    partition_feature: str
 
-    def __call__(self, block: pa.RecordBatch) -> dict[str, _Dealt]:
+    def __call__(self, block: pa.RecordBatch, partition_feature: str) -> Encoded:
         rows = typed(block, self.types)
-        records = encode_examples(rows)
-        values = bytes_list(records)
-        frames = frame(records, values)
-        places = self.split.assign(bytes_list(self._keys(rows)) if self.partition_feature else values)
-        dealt = {}
-        for place, name in enumerate(self.split.names):
-            those = pa.array(np.flatnonzero(places == place))
-            dealt[name] = _Dealt(frames.take(those), stored(pc.take(rows, those)))
-        return dealt
-
-    def _keys(self, rows: pa.RecordBatch) -> pa.BinaryArray:
-        column = rows.schema.get_field_index(self.partition_feature)
-        return encode_features(self.partition_feature, rows.column(column))
+        keys = None
+        if partition_feature:
+            keys = encode_features(partition_feature, columns_of(rows)[partition_feature])
+        return Encoded(records=encode_examples(rows), rows=rows, keys=keys)
 
 
 def _check_partition_feature(name: str, kinds: Mapping[str, ColumnType]) -> None:
-    if not name:
-        return
     if name not in kinds:
         raise InvalidInputError(f"partition_feature_name {name!r} is not a column; the columns are {', '.join(kinds)}")
     if kinds[name] not in (ColumnType.INT, ColumnType.STRING):
         found = "holds floats" if kinds[name] is ColumnType.FLOAT else "has no values"
         raise InvalidInputError(f"partition_feature_name {name!r} {found}; an INT or STRING column is needed")
-
-
-def _check_counts(rows: int, written: Mapping[str, int]) -> None:
-    log.info("%d rows in, records out: %s", rows, dict(written))
-    if sum(written.values()) != rows:
-        raise InvalidInputError(
-            f"the first pass read {rows} rows, the second {sum(written.values())}: the input files changed meanwhile"
-        )

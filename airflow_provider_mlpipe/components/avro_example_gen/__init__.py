@@ -1,0 +1,1 @@
+"""AvroExampleGen: examples from Avro files."""

@@ -1,0 +1,1 @@
+"""CsvExampleGen: examples from CSV files."""

@@ -1,1 +1,0 @@
-"""ExampleGen: converts files to splits of serialized tf.Examples."""

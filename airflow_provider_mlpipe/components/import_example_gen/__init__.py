@@ -1,0 +1,1 @@
+"""ImportExampleGen: examples from TFRecord files."""

@@ -1,0 +1,1 @@
+"""ParquetExampleGen: examples from Parquet files."""

@@ -1,0 +1,88 @@
+"""docs/sources.md: each of its examples runs on files of that kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow")
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pages import text_of
+from sources import as_tfx
+
+from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.file_example_gen import FileExampleGenOperator
+from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+BLOCKS = re.findall(r"^```python\n(.*?)^```", text_of("docs/sources.md"), re.MULTILINE | re.DOTALL)
+ROWS = [{"customer": place % 9, "amount": place / 4} for place in range(60)]
+
+
+def parquet(path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+def avro(path: Path) -> None:
+    fields = [{"name": "customer", "type": "long"}, {"name": "amount", "type": "double"}]
+    with path.open("wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "row", "fields": fields}, ROWS)
+
+
+def records(path: Path) -> None:
+    with TFRecordWriter(path) as writer:
+        writer.write([as_tfx(row) for row in ROWS])
+
+
+FILES: dict[str, dict[str, Callable[[Path], None]]] = {
+    "flights": {"a.parquet": parquet},
+    "clicks": {"a.avro": avro},
+    "images": {"a.gz": records},
+    "orders": {"a.parquet": parquet},
+    "reviews": {"train/a.parquet": parquet, "test/a.parquet": parquet},
+}
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_its_examples_run(number: int, tmp_path: Path) -> None:
+    for name, files in FILES.items():
+        for file, write in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            write(tmp_path / name / file)
+    names: dict[str, Any] = {}
+    exec(BLOCKS[number].replace("/data/", f"{tmp_path}/"), names)
+    operators = {name: found for name, found in names.items() if isinstance(found, FileExampleGenOperator)}
+    assert operators.keys() <= FILES.keys()
+    for name, operator in operators.items():
+        counts = run(operator, tmp_path / f"{name}-out")
+        assert sum(counts.values()) == len(ROWS) * len(FILES[name])
+        assert len(counts) > 1
+        assert all(counts.values())
+
+
+def test_every_kind_of_file_is_shown() -> None:
+    for name in FILES:
+        assert f"/data/{name}" in "".join(BLOCKS)
+
+
+def run(operator: ComponentOperator, out: Path) -> dict[str, int]:
+    out.mkdir()
+    module, _, function = operator.EXECUTOR.partition(":")
+    given = {name: getattr(operator, name) for name in operator.SPEC.parameters}
+    context = ExecutorContext(component_id=operator.task_id, execution_id=1, tmp_dir=str(out))
+    produced = getattr(import_module(module), function)(**given, examples=Examples(uri=str(out)), context=context)
+    counts: dict[str, int] = produced["examples"].properties["record_counts"]
+    return counts
