@@ -13,6 +13,7 @@ from .components.parquet_example_gen.operator import ParquetExampleGenOperator a
 from .components.pusher.operator import PusherOperator as PusherOperator
 from .components.resolver.operator import ResolverOperator as ResolverOperator
 from .components.schema_gen.operator import SchemaGenOperator as SchemaGenOperator
+from .components.sql_example_gen.operator import SqlExampleGenOperator as SqlExampleGenOperator
 from .components.statistics_gen.operator import StatisticsGenOperator as StatisticsGenOperator
 from .components.trainer.fn_args import DataAccessor as DataAccessor
 from .components.trainer.fn_args import FnArgs as FnArgs

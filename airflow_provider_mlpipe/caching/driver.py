@@ -33,10 +33,10 @@ class CachePolicy:
     """Which earlier results a component may reuse, and how their files are checked first.
 
     `mode` True looks for an earlier result. "refresh" runs, and lets later runs reuse the new result. False runs, and
-    does not let later runs reuse the result. `ttl` (a maximum age) and `scope` narrow the search. `files` and the
-    environment variables `env` are part of the fingerprint. `verify` says how outputs are checked: "exists" looks at
-    the inodes, sizes and times of the files, and reads them if these are not as they were published; "digest" always
-    reads them. Outputs that are not below `root` are always read.
+    does not let later runs reuse the result; `off` says why. `ttl` (a maximum age) and `scope` narrow the search.
+    `files` and the environment variables `env` are part of the fingerprint. `verify` says how outputs are checked:
+    "exists" looks at the inodes, sizes and times of the files, and reads them if these are not as they were published;
+    "digest" always reads them. Outputs that are not below `root` are always read.
     """
 
     mode: CacheMode = True
@@ -46,6 +46,7 @@ class CachePolicy:
     root: str = ""
     files: Sequence[str] = field(default=())
     env: Sequence[str] = field(default=())
+    off: str = "caching is off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +219,7 @@ def _look_up(
 ) -> tuple[_Found, str]:
     """What was found, and the reason of the decision."""
     if run.cache.mode is not True:
-        return _Found(), "cache refreshed" if run.cache.mode == "refresh" else "caching is off"
+        return _Found(), "cache refreshed" if run.cache.mode == "refresh" else run.cache.off
     found = _usable(store, run, start, folders, problem_with)
     if found.cached is not None:
         return found, f"equal to execution {found.cached.execution_id}"

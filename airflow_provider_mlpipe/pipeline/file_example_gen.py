@@ -69,8 +69,6 @@ class FileExampleGenOperator(ComponentOperator):
 
     def _check_splits(self) -> None:
         inputs, outputs = _splits(self.input_config), _splits(self.output_config.get("split_config", {}))
-        if not outputs and self.output_config.get("split_config", {}).get("partition_feature_name"):
-            raise PipelineError(f"{self.task_id}: partition_feature_name needs output splits; list some")
         if outputs and len(inputs) != 1:
             names = ", ".join(str(split.get("name")) for split in inputs)
             raise PipelineError(
@@ -78,7 +76,15 @@ class FileExampleGenOperator(ComponentOperator):
                 "output_config to publish them under their own names"
             )
         _check(self.task_id, "input_config", inputs, "pattern")
-        _check(self.task_id, "output_config", outputs, "hash_buckets")
+        check_output_splits(self.task_id, self.output_config)
+
+
+def check_output_splits(task_id: str, output_config: Any) -> None:
+    """Raise PipelineError for output splits without a name or bucket, and for a partition feature without splits."""
+    deal = output_config.get("split_config", {})
+    if not _splits(deal) and deal.get("partition_feature_name"):
+        raise PipelineError(f"{task_id}: partition_feature_name needs output splits; list some")
+    _check(task_id, "output_config", _splits(deal), "hash_buckets")
 
 
 def _splits(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:

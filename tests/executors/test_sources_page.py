@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 pytest.importorskip("tensorflow")
@@ -17,8 +20,10 @@ import pyarrow.parquet as pq
 from pages import text_of
 from sources import as_tfx
 
+from airflow_provider_mlpipe import SqlExampleGenOperator
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.file_example_gen import FileExampleGenOperator
 from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter
@@ -66,6 +71,7 @@ def test_its_examples_run(number: int, tmp_path: Path) -> None:
     exec(BLOCKS[number].replace("/data/", f"{tmp_path}/"), names)
     operators = {name: found for name, found in names.items() if isinstance(found, FileExampleGenOperator)}
     assert operators.keys() <= FILES.keys()
+    assert operators or "SqlExampleGen" in BLOCKS[number]
     for name, operator in operators.items():
         counts = run(operator, tmp_path / f"{name}-out")
         assert sum(counts.values()) == len(ROWS) * len(FILES[name])
@@ -78,10 +84,26 @@ def test_every_kind_of_file_is_shown() -> None:
         assert f"/data/{name}" in "".join(BLOCKS)
 
 
-def run(operator: ComponentOperator, out: Path) -> dict[str, int]:
+def test_its_query_runs(postgres_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn = postgres_server.create_database("sources_page")
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE purchases (customer int, amount float, day date)")
+        cursor.executemany("INSERT INTO purchases VALUES (%(customer)s, %(amount)s, '2026-01-01')", ROWS)
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", dsn.replace("postgresql", "postgres"))
+    names: dict[str, Any] = {}
+    exec(next(block for block in BLOCKS if "SqlExampleGen" in block), names)
+    operator: SqlExampleGenOperator = names["purchases"]
+    operator.query = operator.query.replace("{{ ds }}", "2026-01-02")  # type: ignore[union-attr]
+    given = {"conn_id": "warehouse", "fingerprint_query": operator.fingerprint_query}
+    assert "(60, datetime.date(2026, 1, 1))" in operator.external_inputs(given)["watermark"]
+    counts = run(operator, tmp_path / "out", connection=json.dumps(operator._connection("warehouse")))
+    assert sum(counts.values()) == len(ROWS)
+
+
+def run(operator: ComponentOperator, out: Path, **further: Any) -> dict[str, int]:
     out.mkdir()
     module, _, function = operator.EXECUTOR.partition(":")
-    given = {name: getattr(operator, name) for name in operator.SPEC.parameters}
+    given = {name: getattr(operator, name) for name in operator.SPEC.parameters} | further
     context = ExecutorContext(component_id=operator.task_id, execution_id=1, tmp_dir=str(out))
     produced = getattr(import_module(module), function)(**given, examples=Examples(uri=str(out)), context=context)
     counts: dict[str, int] = produced["examples"].properties["record_counts"]

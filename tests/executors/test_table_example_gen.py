@@ -17,7 +17,19 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sources import ON_BEAM, ONE_SPLIT, all_of, as_tfx, generate, mutated, penguin_rows
+from sources import (
+    DAY,
+    DAYS,
+    MICROSECONDS,
+    MOMENT,
+    ON_BEAM,
+    ONE_SPLIT,
+    all_of,
+    as_tfx,
+    generate,
+    mutated,
+    penguin_rows,
+)
 
 from airflow_provider_mlpipe.components.avro_example_gen import executor as avro
 from airflow_provider_mlpipe.components.parquet_example_gen import executor as parquet
@@ -216,10 +228,6 @@ def test_of_mutated_files_no_row_is_lost_in_silence(kind: Kind, base: Path, tmp_
     assert refused
 
 
-DAY = dt.date(2013, 1, 31)
-MOMENT = dt.datetime(2013, 1, 31, 12, 30, 5, 123456, tzinfo=dt.timezone.utc)
-DAYS = (DAY - dt.date(1970, 1, 1)).days
-MICROSECONDS = int((MOMENT - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)) / dt.timedelta(microseconds=1))
 NOON = dt.time(12, 0, 0, 7)
 PARQUET_COLUMNS: dict[str, tuple[pa.Array, Any]] = {
     "uint8": (pa.array([255], pa.uint8()), 255),

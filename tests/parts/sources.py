@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import importlib.util
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,10 @@ TRAIN_AND_EVAL = {
     "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
 }
 ON_BEAM = ("--runner=DirectRunner",)
+DAY = dt.date(2013, 1, 31)
+MOMENT = dt.datetime(2013, 1, 31, 12, 30, 5, 123456, tzinfo=dt.timezone.utc)
+DAYS = (DAY - dt.date(1970, 1, 1)).days
+MICROSECONDS = int((MOMENT - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)) / dt.timedelta(microseconds=1))
 
 
 def generate(

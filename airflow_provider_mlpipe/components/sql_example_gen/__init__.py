@@ -1,0 +1,1 @@
+"""SqlExampleGen: examples from the rows of a SQL query."""
