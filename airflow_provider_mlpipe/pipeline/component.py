@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
@@ -75,6 +75,9 @@ class ComponentOperator(NodeOperator):
         written, moved or replaced since it was published, what is another user's, or what is not below pipeline_root
     :param beam_pipeline_args: for components that use Beam (default: the DAG's; without a runner they run locally)
     """
+
+    HANDED_OVER: ClassVar[tuple[str, ...]] = ()
+    """The executor's further arguments, such as a connection: neither recorded nor part of the fingerprint."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # A subclass of a component keeps its executor; a base class without outputs has none.
@@ -145,6 +148,10 @@ class ComponentOperator(NodeOperator):
     def cached_outputs_problem(self, outputs: Published) -> str | None:
         """Why these outputs of an equal execution must not be reused, or None."""
         return None
+
+    def handed_over(self, run: ComponentRun) -> Mapping[str, Any]:
+        """The values of HANDED_OVER, by name."""
+        return {}
 
     def warm_parent(self) -> WarmParent | None:
         """The process that forks this component's executor; None where that saves no time or is not possible."""
@@ -239,7 +246,7 @@ class ComponentOperator(NodeOperator):
                 name: to_message(in_full(artifact)) for name, artifact in run.inputs.items() if artifact is not None
             },
             absent_inputs=[name for name, artifact in run.inputs.items() if artifact is None],
-            parameters=to_map({**run.parameters, **paths}, self.task_id),
+            parameters=to_map({**run.parameters, **paths, **self.handed_over(run)}, self.task_id),
             outputs={key: to_message(in_full(artifact)) for key, artifact in pending.items()},
             beam_pipeline_args=self.beam_pipeline_args or (),
             max_memory_mb=max_memory_mb(),

@@ -29,5 +29,5 @@ def test_the_executor_takes_what_the_operator_declares(operator: type[ComponentO
     module, _, function = operator.EXECUTOR.partition(":")
     taken = inspect.signature(getattr(importlib.import_module(module), function)).parameters
     spec = operator.SPEC
-    assert set(taken) == {*spec.inputs, *spec.parameters, *spec.outputs, "context"}
+    assert set(taken) == {*spec.inputs, *spec.parameters, *spec.outputs, *operator.HANDED_OVER, "context"}
     assert {parameter.kind for parameter in taken.values()} == {inspect.Parameter.KEYWORD_ONLY}

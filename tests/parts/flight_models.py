@@ -41,7 +41,7 @@ def make(folder: Path, csv_folder: str, buckets: Mapping[str, int], steps: Mappi
     examples = Examples(uri=made(folder / "examples"))
     splits = [{"name": name, "hash_buckets": count} for name, count in buckets.items()]
     produced = run(
-        "example_gen",
+        "csv_example_gen",
         input_base=csv_folder,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},

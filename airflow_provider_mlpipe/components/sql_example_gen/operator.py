@@ -14,11 +14,9 @@ from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.caching.driver import CachePolicy, ComponentRun
 from airflow_provider_mlpipe.components.sql_example_gen.database import Database
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
-from airflow_provider_mlpipe.metadata.store import Claim
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.file_example_gen import TRAIN_AND_EVAL, check_output_splits
 from airflow_provider_mlpipe.pipeline.spec import Config, Ignored, Setting, Value
-from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Output
 
 
@@ -47,6 +45,7 @@ class SqlExampleGenOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}
+    HANDED_OVER = ("connection",)
 
     def __init__(
         self,
@@ -90,12 +89,9 @@ class SqlExampleGenOperator(ComponentOperator):
             return policy
         return dataclasses.replace(policy, mode=False, off="without a fingerprint_query the rows may be others")
 
-    def _invocation(self, run: ComponentRun, claim: Claim, pending: Mapping[str, Artifact]) -> pb.ExecutorInvocation:
-        """With the connection, which goes to the executor only."""
-        invocation = super()._invocation(run, claim, pending)
-        fields = self._connection(run.parameters["conn_id"])
-        invocation.parameters.fields["connection"].string_value = json.dumps(fields)
-        return invocation
+    def handed_over(self, run: ComponentRun) -> dict[str, str]:
+        """The connection goes to the executor only."""
+        return {"connection": json.dumps(self._connection(run.parameters["conn_id"]))}
 
     @staticmethod
     def _connection(conn_id: str) -> dict[str, Any]:
