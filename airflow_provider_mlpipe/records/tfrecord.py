@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from gzip import BadGzipFile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -144,9 +144,10 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
     """Yield the records as `read_records` does, but many at a time, which is faster; the file need not be gzipped."""
     number, wanted = 1, 0  # how many bytes the next record needs, as far as that is known
     parts, have = [b""], 0
-    gzipped = _is_gzipped(path)
-    with igzip.open(path) if gzipped else path.open("rb") as file:
+    with path.open("rb") as raw:
         try:
+            gzipped = _is_gzipped(raw)
+            file = igzip.open(raw) if gzipped else raw
             longest = min(_LONGEST, path.stat().st_size * (_MOST_COMPRESSED if gzipped else 1))
             while fresh := file.read(_BLOCK):
                 parts.append(fresh)
@@ -170,10 +171,10 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
             raise translated(error, f"{path} cannot be read", "Let the Airflow worker's user read it") from error
 
 
-def _is_gzipped(path: Path) -> bool:
-    """Whether a file is gzipped; an empty one holds no records either way."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER.size)
+def _is_gzipped(file: BinaryIO) -> bool:
+    """Whether a file at its start is gzipped; an empty one holds no records either way."""
+    head = file.read(_HEADER.size)
+    file.seek(0)
     if not head.startswith(_GZIP_MAGIC):
         return False
     length, crc = _HEADER.unpack(head) if len(head) == _HEADER.size else (0, None)
