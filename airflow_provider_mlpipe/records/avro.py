@@ -5,6 +5,7 @@ The process that reads cuts a file into its blocks; the one that works decompres
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zlib
@@ -21,7 +22,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.avro_schema import AvroColumn, columns_of_schema, values_at, without_logical_types
 from airflow_provider_mlpipe.records.batches import of_columns
 from airflow_provider_mlpipe.records.table_columns import feature_types
-from airflow_provider_mlpipe.records.tables import Described
+from airflow_provider_mlpipe.records.tables import Described, unreadable
 
 CHUNK_BYTES = 2 << 20
 CHUNK_ROWS = 16_000
@@ -93,16 +94,16 @@ class AvroFile:
 
     def describe(self) -> Described:
         """Read the header; raises InvalidInputError for a file that is not Avro, and for columns without a form."""
-        with self.path.open("rb") as file:
-            header = _Header.read(file, str(self.path))
+        with self.path.open("rb") as file, _disk_errors(self.path):
+            header = _Header.read(file, self.path)
         columns = columns_of_schema(header.schema, str(self.path))
         kinds = [(column.name, pa.large_list(column.kind) if column.is_list else column.kind) for column in columns]
         return Described(types=feature_types(pa.schema(kinds), str(self.path)), rows=None)
 
     def chunks(self) -> Iterator[AvroRows]:
         """Yield the rows in order; raises InvalidInputError, with the place in bytes, where the file is cut off."""
-        with self.path.open("rb") as file:
-            header = _Header.read(file, str(self.path))
+        with self.path.open("rb") as file, _disk_errors(self.path):
+            header = _Header.read(file, self.path)
             rows, some = 0, list[_Block]()
             for block in _blocks(file, header.sync, str(self.path)):
                 some.append(block)
@@ -129,7 +130,7 @@ class _Header:
     sync: bytes
 
     @staticmethod
-    def read(file: BinaryIO, where: str) -> _Header:
+    def read(file: BinaryIO, path: Path) -> _Header:
         """Read the header; the file is then at its first block."""
         try:
             reader = fastavro.block_reader(file)
@@ -137,7 +138,15 @@ class _Header:
             file.seek(end - _SYNC)
             return _Header(schema=reader.writer_schema, codec=reader.codec, sync=file.read(_SYNC))
         except _BROKEN as error:
-            raise InvalidInputError(f"{where} is no Avro file: {_said(error)}; {_AGAIN}") from error
+            raise unreadable(error, path, f"{path} is no Avro file") from error
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(error, path, str(path)) from error
 
 
 def _blocks(file: BinaryIO, sync: bytes, where: str) -> Iterator[_Block]:

@@ -13,14 +13,13 @@ import pyarrow.parquet as pq
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.table_columns import feature_types
-from airflow_provider_mlpipe.records.tables import Described
+from airflow_provider_mlpipe.records.tables import Described, unreadable
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 32_000
 """At most this many bytes, as far as the file tells, and rows are read at a time."""
 
 _BROKEN = (pa.ArrowException, OSError, ValueError)
-_AGAIN = "create the file again from its source"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class ParquetFile:
         with _opened(self.path) as file:
             rows = 0
             for group in range(file.num_row_groups):
-                for batch in _batches(file, group, f"{self.path}, row group {group + 1}"):
+                for batch in _batches(file, group, self.path):
                     yield ParquetRows(rows=batch, where=str(self.path), rows_before=rows)
                     rows += batch.num_rows
 
@@ -61,27 +60,25 @@ def _opened(path: Path) -> Any:
     try:
         return pq.ParquetFile(pa.OSFile(os.fsencode(path)))
     except _BROKEN as error:
-        raise InvalidInputError(f"{path} is no whole Parquet file: {_said(error)}; {_AGAIN}") from error
+        raise unreadable(error, path, f"{path} is no whole Parquet file") from error
 
 
-def _batches(file: Any, group: int, where: str) -> Iterator[pa.RecordBatch]:
-    metadata = file.metadata.row_group(group)
-    read = 0
+def _batches(file: Any, group: int, path: Path) -> Iterator[pa.RecordBatch]:
+    metadata, where, read = file.metadata.row_group(group), f"{path}, row group {group + 1}", 0
     try:
         for batch in file.iter_batches(_rows_at_once(metadata), row_groups=[group], use_threads=False):
             batch.validate(full=True)
             read += batch.num_rows
             yield batch
     except _BROKEN as error:
-        raise InvalidInputError(f"{where}: {_said(error)}; {_AGAIN}") from error
+        raise unreadable(error, path, where) from error
     if read != metadata.num_rows:
-        raise InvalidInputError(f"{where} has {read:,} rows, but the footer says {metadata.num_rows:,}; {_AGAIN}")
+        raise InvalidInputError(
+            f"{where} has {read:,} rows, but the footer says {metadata.num_rows:,}; create the file again from its "
+            "source"
+        )
 
 
 def _rows_at_once(metadata: Any) -> int:
     bytes_per_row = metadata.total_byte_size / max(1, metadata.num_rows)
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, bytes_per_row))))
-
-
-def _said(error: BaseException) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.artifacts import Examples
-from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
@@ -19,6 +19,7 @@ from airflow_provider_mlpipe.records.batches import columns_of
 from airflow_provider_mlpipe.records.dealing import Encoded, InputSplit, write_examples
 from airflow_provider_mlpipe.records.examples import encode_examples, encode_features
 from airflow_provider_mlpipe.records.table_columns import as_lists, feature_columns
+from airflow_provider_mlpipe.storage.disk_errors import translated
 from airflow_provider_mlpipe.storage.sources import input_files
 
 
@@ -64,6 +65,14 @@ class TableFile(Protocol):
     def chunks(self) -> Iterator[TableRows]:
         """Yield the rows in order; raises InvalidInputError where the file is cut off or corrupt."""
         ...
+
+
+def unreadable(error: BaseException, path: str | Path, what: str) -> MlpipeError:
+    """The error for a file that the file system does not give, or in which `what` is corrupt."""
+    if isinstance(error, OSError) and error.errno:
+        return translated(error, f"{path} cannot be read", "Let the Airflow worker's user read it")
+    said = str(error).strip().rstrip(".") or type(error).__name__
+    return InvalidInputError(f"{what}: {said}; create the file again from its source")
 
 
 def write_tables(

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_mlpipe.caching.fingerprint import content_digests
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, TransientError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
+from airflow_provider_mlpipe.records.avro import AvroFile
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 from airflow_provider_mlpipe.storage.digests import tree_digest
 from airflow_provider_mlpipe.storage.disk_errors import translated
@@ -39,9 +40,15 @@ def test_the_number_decides(name: str, kind: type[MlpipeError]) -> None:
     assert str(ours).endswith("Mount it") == (kind is InvalidInputError)
 
 
-@pytest.mark.parametrize(
-    "read", [lambda path: content_digests(CONTENT, {"data": str(path)}), lambda path: list(read_blocks(path))]
-)
+READERS: list[Callable[[Path], object]] = [
+    lambda path: content_digests(CONTENT, {"data": str(path)}),
+    lambda path: list(read_blocks(path)),
+    lambda path: list(AvroFile(path=path).chunks()),
+    lambda path: AvroFile(path=path).describe(),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
 def test_a_disk_that_fails_is_told_from_a_file_that_is_missing(tmp_path: Path, read: Callable[[Path], object]) -> None:
     (tmp_path / "broken").symlink_to("/proc/self/mem")  # reading its first byte is an input/output error
     with pytest.raises(TransientError, match=r"broken cannot be read: \[Errno 5\]"):
