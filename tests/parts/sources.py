@@ -65,7 +65,7 @@ def _feature(values: list[Any]) -> tf.train.Feature:
     if values == [None]:
         return tf.train.Feature()
     if all(isinstance(value, int) for value in values):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))  # some protobufs take no bool
     if all(isinstance(value, float) for value in values):
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     encoded = [value.encode() if isinstance(value, str) else value for value in values]
