@@ -7,10 +7,11 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +20,7 @@ from processes import kill_postgres
 from waiting import wait_for
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, StoreUnavailableError
+from airflow_provider_mlpipe.local import postgres
 from airflow_provider_mlpipe.local.postgres import EmbeddedPostgres
 
 IS_ROOT = os.geteuid() == 0
@@ -293,3 +295,31 @@ def python_as(user: pwd.struct_passwd, *arguments: str) -> subprocess.CompletedP
         if run(python, "-c", "import psycopg2, airflow_provider_mlpipe.local.postgres").returncode == 0:
             return run(python, *arguments)
     pytest.skip("no Python here that an ordinary user can run")
+
+
+def test_connections_that_do_not_log_in_do_not_keep_others_out(
+    open_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any user of the machine can open some; each takes a slot until the server ends it."""
+    assert postgres._SETTINGS["authentication_timeout"] == "20s"  # Postgres' own is a minute
+    small = {"max_connections": "10", "authentication_timeout": "5s"}
+    monkeypatch.setattr(postgres, "_SETTINGS", postgres._SETTINGS | small)
+    parameters = b"user\0mlpipe\0database\0postgres\0\0"
+    hello = struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters  # the protocol's version 3.0
+    with EmbeddedPostgres(open_tmp_path / "pg", durable=False) as server, ExitStack() as stack:
+
+        def can_log_in() -> bool:
+            try:
+                psycopg2.connect(server.dsn()).close()
+            except psycopg2.OperationalError as error:
+                assert "too many clients" in str(error)  # noqa: PT017
+                return False
+            return True
+
+        assert can_log_in()
+        for _ in range(60):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            idle.sendall(hello)
+            idle.recv(1)  # it was answered: asked for the password, or refused
+        assert not can_log_in()
+        wait_for(can_log_in)
