@@ -16,12 +16,11 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import CHUNK_BATCHES, BatchCutter
 from airflow_provider_mlpipe.records.dense import first_misfit
 from airflow_provider_mlpipe.records.inputs import split_files
-from airflow_provider_mlpipe.records.mixed_types import mixed_types
+from airflow_provider_mlpipe.records.mixed_types import NAMES, mixed_types
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_of, starts
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 from airflow_provider_mlpipe.storage.layout import split_of
 
-_NAMES = {pa.int64(): "INT", pa.float32(): "FLOAT", pa.large_binary(): "BYTES"}
 _DECODED_AT_ONCE = 250  # with more records at a time, the decoder takes longer per record
 
 
@@ -105,7 +104,7 @@ def _as_in_schema(batch: pa.RecordBatch, fields: pa.Schema, path: Path) -> pa.Re
 
 def _in_schema(column: pa.DataType) -> str:
     """Return what a schema calls the type of a column of lists."""
-    return _NAMES.get(getattr(column, "value_type", None), str(column))
+    return NAMES.get(getattr(column, "value_type", None), str(column))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.chunks import decode
 from airflow_provider_mlpipe.records.dealing import Encoded
 from airflow_provider_mlpipe.records.examples import encode_features
+from airflow_provider_mlpipe.records.mixed_types import NAMES
 from airflow_provider_mlpipe.records.tfrecord import read_blocks
 
-_KINDS = {pa.int64(): "INT", pa.float32(): "FLOAT", pa.large_binary(): "BYTES"}
-_TYPES = {kind: pa.large_list(values) for values, kind in _KINDS.items()} | {"UNKNOWN": pa.null()}
+_TYPES = {kind: pa.large_list(values) for values, kind in NAMES.items()} | {"UNKNOWN": pa.null()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ def _decoded(chunk: RecordsOf) -> pa.RecordBatch:
 
 
 def _kind(column: pa.Array) -> str:
-    return "UNKNOWN" if pa.types.is_null(column.type) else _KINDS[column.type.value_type]
+    return "UNKNOWN" if pa.types.is_null(column.type) else NAMES[column.type.value_type]
 
 
 def _has_type(column: pa.Array | None) -> bool:

@@ -15,7 +15,8 @@ from airflow_provider_mlpipe.records.inputs import split_files
 from airflow_provider_mlpipe.records.tfrecord import read_records
 from airflow_provider_mlpipe.storage.layout import folder_of
 
-_NAMES = {pa.int64(): "INT", pa.float32(): "FLOAT", pa.large_binary(): "BYTES"}
+NAMES = {pa.int64(): "INT", pa.float32(): "FLOAT", pa.large_binary(): "BYTES"}
+"""What a schema calls the types of values in decoded tf.Examples."""
 
 
 def mixed_types_of(examples: Examples, split: str) -> InvalidInputError | None:
@@ -43,4 +44,4 @@ def mixed_types(records: Iterable[bytes], where: str, split: str, *, first: int)
 def _types(record: bytes) -> Iterator[tuple[str, str]]:
     for name, column in columns_of(ExamplesToRecordBatchDecoder().DecodeBatch([record])).items():
         if not pa.types.is_null(column.type):
-            yield name, _NAMES[column.type.value_type]
+            yield name, NAMES[column.type.value_type]

@@ -13,22 +13,13 @@ import pyarrow.parquet as pq
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.table_columns import feature_types
-from airflow_provider_mlpipe.records.tables import Described, unreadable
+from airflow_provider_mlpipe.records.tables import Described, ReadRows, unreadable
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 32_000
 """At most this many bytes, as far as the file tells, and rows are read at a time."""
 
 _BROKEN = (pa.ArrowException, OSError, ValueError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParquetRows:
-    """Some rows of the file `where`; `rows_before` is how many of its rows come before them."""
-
-    rows: pa.RecordBatch
-    where: str
-    rows_before: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +34,7 @@ class ParquetFile:
             types = feature_types(file.schema_arrow, str(self.path))
             return Described(types=types, rows=file.metadata.num_rows)
 
-    def chunks(self) -> Iterator[ParquetRows]:
+    def chunks(self) -> Iterator[ReadRows]:
         """Yield the rows in order.
 
         Raises InvalidInputError, with the file and the row group (the first is 1), where it is cut off or corrupt.
@@ -52,7 +43,7 @@ class ParquetFile:
             rows = 0
             for group in range(file.num_row_groups):
                 for batch in _batches(file, group, self.path):
-                    yield ParquetRows(rows=batch, where=str(self.path), rows_before=rows)
+                    yield ReadRows(rows=batch, where=str(self.path), rows_before=rows)
                     rows += batch.num_rows
 
 

@@ -19,19 +19,11 @@ import pyarrow as pa
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.table_columns import feature_types
+from airflow_provider_mlpipe.records.tables import ReadRows
 
 ROWS_AT_ONCE = 8_000
 _SIZE = 8  # bytes before each batch in the file, for its length
 _REMEDY = "convert it in the query, e.g. by CAST"
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueriedRows:
-    """Some rows of a query; `rows_before` is how many of its rows come before them."""
-
-    rows: pa.RecordBatch
-    where: str
-    rows_before: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +39,7 @@ class Spool:
         """The features' types by name."""
         return feature_types(pa.schema(list(self.kinds.items())), "the query")
 
-    def chunks(self) -> Iterator[QueriedRows]:
+    def chunks(self) -> Iterator[ReadRows]:
         """Yield the rows in order."""
         before = 0
         with self.path.open("rb") as file:
@@ -56,7 +48,7 @@ class Spool:
                 columns = {
                     name: column.cast(self.kinds[name], safe=False) for name, column in columns_of(batch).items()
                 }
-                yield QueriedRows(rows=of_columns(columns, batch.num_rows), where="the query", rows_before=before)
+                yield ReadRows(rows=of_columns(columns, batch.num_rows), where="the query", rows_before=before)
                 before += batch.num_rows
 
 

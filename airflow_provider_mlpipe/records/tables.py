@@ -43,6 +43,15 @@ class TableRows(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadRows:
+    """TableRows that are there already."""
+
+    rows: pa.RecordBatch
+    where: str
+    rows_before: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Described:
     """What a file says before its rows are read: the features' types by name; `rows`, None if it does not say."""
 

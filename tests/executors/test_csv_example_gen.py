@@ -18,30 +18,27 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tensorflow")
 import pyarrow as pa
+import sources
 import stock
 import tensorflow as tf
+from sources import ONE_SPLIT, TRAIN_AND_EVAL
 from tfx_bsl.coders import csv_decoder
 from tiled import tiled
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.csv_example_gen.executor import run
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.execution.contract import Produced
 from airflow_provider_mlpipe.records.binary import values_buffer
 from airflow_provider_mlpipe.records.csv import CsvSplit, infer, infer_type, typed
 from airflow_provider_mlpipe.records.examples import encode_examples
 from airflow_provider_mlpipe.records.sidecar import read_batches, sidecar_path
-from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, examples_digest, frame, read_records
+from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame, read_records
 
 pytestmark = [
     pytest.mark.heavy,
     pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
 ]
-
-ONE_SPLIT = {"splits": [{"name": "single_split", "pattern": "*"}]}
-TRAIN_AND_EVAL = {
-    "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
-}
 
 
 def generate(
@@ -52,19 +49,7 @@ def generate(
     beam_pipeline_args: tuple[str, ...] = (),
     null_values: Sequence[str] = (),
 ) -> tuple[Produced, dict[str, list[bytes]]]:
-    out.mkdir()
-    produced = run(
-        input_base=str(base),
-        input_config=input_config,
-        output_config=output_config,
-        null_values=null_values,
-        examples=Examples(uri=str(out)),
-        context=ExecutorContext(
-            component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out), beam_pipeline_args=beam_pipeline_args
-        ),
-    )["examples"]
-    records = {name: list(read_records(out / f"Split-{name}" / FILE_NAME)) for name in produced.properties["splits"]}
-    return produced, records
+    return sources.generate(run, base, out, input_config, output_config, beam_pipeline_args, null_values=null_values)
 
 
 def csv_folder(tmp_path: Path, **files: str) -> Path:

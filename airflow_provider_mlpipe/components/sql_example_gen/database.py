@@ -17,7 +17,7 @@ _POSTGRES = ("postgres", "postgresql")
 _MAY_PASS = ("OperationalError", "InterfaceError")
 """The names of DB-API's errors (PEP 249) that are not about the query."""
 
-_NOT_ABOUT_THE_CONNECTION = re.compile(r"^(no such|near |unrecognized|incomplete input)|syntax error", re.IGNORECASE)
+_ABOUT_THE_QUERY = re.compile(r"^(no such|near |unrecognized|incomplete input)|syntax error", re.IGNORECASE)
 """Some drivers (SQLite's) call an error in the query an OperationalError, too."""
 
 
@@ -86,7 +86,7 @@ class Database:
             said = " ".join(str(error).split()) or type(error).__name__
             kinds = {kind.__name__ for kind in type(error).__mro__}
             message = f"the database of the Airflow connection {self._conn_id!r} says: {said}"
-            if kinds.isdisjoint(_MAY_PASS) or _NOT_ABOUT_THE_CONNECTION.search(said):
+            if kinds.isdisjoint(_MAY_PASS) or _ABOUT_THE_QUERY.search(said):
                 raise InvalidInputError(f"{message}; correct the query") from error
             raise TransientError(message) from error
 
