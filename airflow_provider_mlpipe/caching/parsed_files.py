@@ -71,5 +71,9 @@ class ParsedFiles:
 
 
 def of_this_user() -> ParsedFiles:
-    """The files that this user's processes have parsed."""
-    return ParsedFiles(Path(tempfile.gettempdir(), f"mlpipe-parsed-{os.geteuid()}"))
+    """The files that this user's processes have parsed. Without a temporary folder nothing is kept."""
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError:
+        place = os.devnull
+    return ParsedFiles(Path(place, f"mlpipe-parsed-{os.geteuid()}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def test_a_folder_that_others_can_write_is_not_read(folder: Path) -> None:
 def test_a_place_where_nothing_can_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     remember(tmp_path / "file" / "folder", "a", "of a")
+
+
+def test_no_temporary_folder_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_found() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none_found)
+    files = parsed_files.of_this_user()
+    assert files.get("a", lambda: ["of a"]) == ["of a"]
+    files.keep()
+    assert not files.path.exists()
 
 
 def test_it_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
