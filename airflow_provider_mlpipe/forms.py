@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,6 +54,16 @@ def to_message(artifact: Artifact) -> pb.Artifact:
         properties=to_map(artifact.properties),
         custom_properties=to_map(artifact.custom_properties),
     )
+
+
+def to_messages(artifacts: Sequence[Artifact], *, several: bool = False) -> pb.ExecutorInvocation.Artifacts:
+    """The artifacts of an input or output in one message; with `several`, the executor gets them as a list."""
+    return pb.ExecutorInvocation.Artifacts(artifacts=map(to_message, artifacts), several=several)
+
+
+def from_messages(message: pb.ExecutorInvocation.Artifacts) -> list[Artifact]:
+    """The artifacts that `to_messages` made the message from."""
+    return [from_message(one) for one in message.artifacts]
 
 
 def from_message(message: pb.Artifact) -> Artifact:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from tables import table
 
+from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.execution import warm
 from airflow_provider_mlpipe.execution.launcher import Launcher
 from airflow_provider_mlpipe.execution.warm import WarmParent
+from airflow_provider_mlpipe.forms import to_messages
 from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
@@ -43,7 +45,7 @@ def seconds_to_begin(component: str, parent: WarmParent | None) -> float:
             component_id=component,
             execution_id=1,
             parameters=to_map({"module": f"airflow_provider_mlpipe.components.{component}.executor"}),
-            outputs={"said": pb.Artifact(type="Model", uri=folder)},
+            outputs={"said": to_messages([Model(uri=folder)])},
         )
         launched = time.time()
         Launcher().launch(invocation, log=log.append, warm=parent)

@@ -16,10 +16,18 @@ from airflow_provider_mlpipe.caching import fingerprint as fingerprints
 from airflow_provider_mlpipe.caching import reads
 from airflow_provider_mlpipe.caching.fingerprint import Fingerprint
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
-from airflow_provider_mlpipe.metadata.store import CachedExecution, ExecutionStart, ExecutionState, MetadataStore, Run
+from airflow_provider_mlpipe.metadata.store import (
+    CachedExecution,
+    ExecutionStart,
+    ExecutionState,
+    MetadataStore,
+    Part,
+    Run,
+)
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
 from airflow_provider_mlpipe.storage.layout import is_below
+from airflow_provider_mlpipe.storage.spans import Span
 
 CacheMode = bool | Literal["refresh"]
 CacheScope = Literal["store", "pipeline"]
@@ -51,9 +59,11 @@ class CachePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentRun:
-    """One try of one component: its spec, its run, its inputs and its parameters.
+    """One part of one try of one component: its spec, its run, its inputs (in order) and its parameters.
 
-    `shown` are the parameters with digests in the place of secrets: what is stored, logged and printed.
+    `shown` are the parameters with digests in the place of secrets: what is stored, logged and printed. `resolved` are
+    the parameters as the executor gets them: those of an ExampleGen name the files of one `span`. The operator's
+    `parts_of` divides a try into parts.
     """
 
     spec: ComponentSpec
@@ -62,16 +72,23 @@ class ComponentRun:
     map_index: int
     try_number: int
     triggered_by: str | None
-    inputs: Mapping[str, Artifact | None]
+    inputs: Mapping[str, Sequence[Artifact]]
     parameters: Mapping[str, Any]
     shown: Mapping[str, Any]
+    resolved: Mapping[str, Any]
     external: Mapping[str, str]
     cache: CachePolicy
+    span: Span | None = None
+    part: Part = field(default_factory=Part)
 
     @property
     def pipeline(self) -> str:
         """The id of the DAG."""
         return self.dag_run.pipeline
+
+    def artifact(self, name: str) -> Artifact | None:
+        """The one artifact of an input, or None."""
+        return next(iter(self.inputs[name]), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +172,7 @@ def fingerprint(run: ComponentRun) -> Fingerprint:
         parameters=run.parameters,
         shown=run.shown,
         external=run.external,
+        span=run.span,
         cache_files=run.cache.files,
         cache_env=run.cache.env,
     )
@@ -179,11 +197,12 @@ def execution_start(run: ComponentRun, computed: Fingerprint, flight: str | None
         try_number=run.try_number,
         fingerprint=computed.digest,
         fingerprint_parts=computed.parts,
-        inputs={key: [artifact.id] for key, artifact in run.inputs.items() if artifact and artifact.id is not None},
+        inputs={key: ids for key, given in run.inputs.items() if (ids := [one.id for one in given if one.id])},
         properties={key: value for key, value in run.shown.items() if value is not None},
         triggered_by=run.triggered_by,
         environment={"host": socket.gethostname(), "python": platform.python_version(), "pid": os.getpid()},
         flight=flight,
+        part=run.part,
     )
 
 

@@ -23,12 +23,15 @@ from airflow_provider_mlpipe.nested import leaves
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 from airflow_provider_mlpipe.storage.disk_errors import translated
+from airflow_provider_mlpipe.storage.spans import Span
 
 HIDDEN = "***"
 """What stands for a secret begins so."""
 
 _ENTRY = "user code of "
 _VARIABLE = "environment variable "
+_SPAN = "span"
+_CONTENT = "content of "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +56,10 @@ class Fingerprint:
 def compute(
     spec: ComponentSpec,
     *,
-    inputs: Mapping[str, Artifact | None],
+    inputs: Mapping[str, Sequence[Artifact]],
     parameters: Mapping[str, Any],
     external: Mapping[str, str],
+    span: Span | None = None,
     shown: Mapping[str, Any] | None = None,
     cache_files: Sequence[str] = (),
     cache_env: Sequence[str] = (),
@@ -79,8 +83,11 @@ def compute(
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
         parts |= {f"library {name}": version for name, version in executor.libraries.items()}
     ignored = {key for key, declared in spec.inputs.items() if declared.ignored}
-    parts |= {f"input {key}": _input_part(artifact) for key, artifact in inputs.items() if key not in ignored}
-    parts |= {f"content of {name}": digest for name, digest in external.items()}
+    for key in inputs.keys() - ignored:
+        parts |= _input_parts(key, inputs[key])
+    if span is not None:
+        parts |= {_SPAN: str(span.number)} | ({} if span.version is None else {"version": str(span.version)})
+    parts |= {f"{_CONTENT}{name}": digest for name, digest in external.items()}
     parts |= {
         f"file {number} {Path(path).name}": _path_digest("cache_files", path) for number, path in enumerate(cache_files)
     }
@@ -135,7 +142,10 @@ def explain(old: Mapping[str, str] | None, new: Mapping[str, str], parameters: M
     """How `new` differs from the parts of an earlier execution of that component, as text; empty if it does not."""
     if old is None:
         return "first run"
-    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in _changed(old, new))
+    changed = _changed(old, new)
+    if _SPAN in changed:  # then its content differs, as it should
+        changed = [name for name in changed if not name.startswith(_CONTENT)]
+    return "; ".join(_change(name, old.get(name), new.get(name), parameters) for name in changed)
 
 
 def nearest(earlier: Sequence[Mapping[str, str]], new: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -188,9 +198,20 @@ def _path_digest(name: str, value: str) -> str:
         raise translated(error, f"{name}: {value} cannot be read", "Let the Airflow worker's user read it") from error
 
 
-def _input_part(artifact: Artifact | None) -> str:
-    if artifact is None:
-        return "none"
+def _input_parts(key: str, artifacts: Sequence[Artifact]) -> dict[str, str]:
+    """One part for each artifact. Several are named by their spans, so that the reason of a miss can name the new one.
+
+    Their order counts: it is in the names, or is that of the spans.
+    """
+    if len(artifacts) <= 1:
+        return {f"input {key}": _input_part(artifacts[0]) if artifacts else "none"}
+    spans = [artifact.properties["span"] for artifact in artifacts if "span" in artifact.properties]
+    are_told_apart = len(spans) == len(artifacts) and spans == sorted(set(spans))
+    names = [f"span {span}" for span in spans] if are_told_apart else [f"[{place}]" for place in range(len(artifacts))]
+    return {f"input {key} {name}": _input_part(one) for name, one in zip(names, artifacts, strict=True)}
+
+
+def _input_part(artifact: Artifact) -> str:
     matters = {key: value for key, value in artifact.properties.items() if key not in artifact.DESCRIPTIVE}
     custom = dict(artifact.custom_properties)
     part = {"type": artifact.TYPE_NAME, "digest": artifact.digest, "properties": matters, "custom_properties": custom}
@@ -207,8 +228,10 @@ def _change(name: str, old: str | None, new: str | None, parameters: Mapping[str
         return f"user code changed: {file or Path(str(parameters.get(parameter))).name}"
     if name.startswith("parameter ") and old and new:
         return "; ".join(_value_changes(name, json.loads(old), json.loads(new)))
-    if name.startswith("input ") and old and new:
-        return _input_change(name, old, new)
+    if name.startswith("input "):
+        return _input_change(name, old or "none", new or "none")
+    if name == _SPAN and new:
+        return f"span {new} is new"
     for prefix, words in _DIGESTS.items():
         if name.startswith(prefix):
             return f"{words}{name.removeprefix(prefix)} changed"
@@ -260,7 +283,7 @@ def _short(text: str) -> str:
 _SHOWN = 60
 _DIGESTS: Mapping[str, str] = {
     "executor": "executor",
-    "content of ": "content of ",
+    _CONTENT: _CONTENT,
     "file ": "file ",
     _VARIABLE: _VARIABLE,
 }

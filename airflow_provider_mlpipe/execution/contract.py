@@ -6,9 +6,10 @@ An executor is a plain function in `components/<name>/executor.py`:
             statistics: ExampleStatistics, context: ExecutorContext) -> dict[str, Produced]
 
 Its keyword arguments are the operator's inputs, its parameters, its outputs (artifacts whose `uri` is an existing,
-empty directory to write to), and `context`. It returns a `Produced` for each output, by output key; without one, an
-output has no properties. It may raise the errors of `exceptions.py` or any error of a library. It must not use Airflow
-or the store.
+empty directory to write to), and `context`. An input that the operator declares as `Inputs` is a list; so is an output
+that has one artifact for each artifact of an input (`OUTPUTS_PER`). It returns a `Produced` for each output, by output
+key, or a list of them; without one, an output has no properties but its span. It may raise the errors of
+`exceptions.py` or any error of a library. It must not use Airflow or the store.
 """
 
 from __future__ import annotations

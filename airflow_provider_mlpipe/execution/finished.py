@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -20,7 +20,7 @@ from airflow_provider_mlpipe.caching.driver import Decision
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult, FinishedWork
 from airflow_provider_mlpipe.storage.digests import tree_summary
-from airflow_provider_mlpipe.storage.layout import FINISHED, folder_of, output_uri
+from airflow_provider_mlpipe.storage.layout import FINISHED, folder_of, output_uri, output_uris
 from airflow_provider_mlpipe.storage.orphans import UNPUBLISHED
 
 _FILE = "work.pb"
@@ -49,7 +49,7 @@ def forget(place: Path) -> None:
 
 
 def take_up(
-    store: MetadataStore, place: Path, decision: Decision, pending: Mapping[str, Artifact]
+    store: MetadataStore, place: Path, decision: Decision, pending: Mapping[str, Sequence[Artifact]]
 ) -> FinishedWork | None:
     """The newest work of a failed try of this task, now kept at `place`, with its files in the `pending` outputs.
 
@@ -89,25 +89,35 @@ def _is_outdated(result: ExecutorResult, decision: Decision) -> bool:
     return any(reads.changes(reads.of_result(result, decision.source_folders), decision.source_folders))
 
 
-def _link_outputs(earlier: Path, work: FinishedWork, pending: Mapping[str, Artifact]) -> bool:
+def _link_outputs(earlier: Path, work: FinishedWork, pending: Mapping[str, Sequence[Artifact]]) -> bool:
     """Whether all files were there as the executor left them; if not, the folders of the outputs are empty again."""
-    outputs = work.result.success.outputs
-    folders = {key: folder_of(artifact) for key, artifact in pending.items()}
+    made = work.result.success.outputs
+    outputs = [
+        (folder_of(artifact), _folder_of(earlier, key, number, len(artifacts)), made[key].artifacts[number].files)
+        for key, artifacts in pending.items()
+        for number, artifact in enumerate(artifacts)
+    ]
     try:
-        for folder in folders.values():
-            shutil.copytree(folder.with_name(earlier.name), folder, copy_function=_link, dirs_exist_ok=True)
-        now = {key: tree_summary(folder) for key, folder in folders.items()}
-        if all(files.digest == outputs[key].files.digest for key, files in now.items()):
-            for key, files in now.items():
-                outputs[key].files.stamp = files.stamp  # a new link changes it
+        for folder, before, _ in outputs:
+            shutil.copytree(before, folder, copy_function=_link, dirs_exist_ok=True)
+        now = [tree_summary(folder) for folder, _, _ in outputs]
+        if all(found.digest == files.digest for found, (_, _, files) in zip(now, outputs, strict=True)):
+            for found, (_, _, files) in zip(now, outputs, strict=True):
+                files.stamp = found.stamp  # a new link changes it
             return True
         log.warning("the files of execution %s have changed since it finished", earlier.name)
     except OSError as error:
         log.warning("execution %s had finished its work, but its files cannot be used: %s", earlier.name, error)
-    for folder in folders.values():
+    for folder, _, _ in outputs:
         shutil.rmtree(folder)
         folder.mkdir()
     return False
+
+
+def _folder_of(place: Path, key: str, number: int, count: int) -> Path:
+    """The folder of one artifact of the execution with this place for its finished work."""
+    component = place.parents[1]
+    return Path(output_uris(str(component.parent), component.name, key, int(place.name), count)[number])
 
 
 def _link(source: str, target: str) -> None:

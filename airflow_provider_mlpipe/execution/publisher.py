@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ def publish(
     store: MetadataStore,
     claim: Claim,
     decision: Decision,
-    pending: Mapping[str, Artifact],
+    pending: Mapping[str, Sequence[Artifact]],
     work: FinishedWork,
 ) -> dict[str, list[Artifact]]:
     """Publishes what an executor made. If something changed meanwhile, later runs do not reuse it.
@@ -37,7 +37,11 @@ def publish(
     Waits PATIENCE for a store that is away; after that, the task's next try takes the work up (`finished.py`). Raises
     LostClaimError when a later try has replaced this one; then its outputs are not published.
     """
-    outputs = {key: [_with_result(artifact, work.result.success.outputs[key])] for key, artifact in pending.items()}
+    made = work.result.success.outputs
+    outputs = {
+        key: [_with_result(one, output) for one, output in zip(artifacts, made[key].artifacts, strict=True)]
+        for key, artifacts in pending.items()
+    }
     reason = _why_not_reusable(decision, work)
     if reason:
         log.warning("later runs will not reuse this result: %s", reason)
@@ -85,6 +89,6 @@ def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:
         artifact,
         digest=output.digest,
         files=summary_from_message(output.files),
-        properties=from_map(output.properties),
+        properties={**artifact.properties, **from_map(output.properties)},
         custom_properties=from_map(output.custom_properties),
     )

@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,7 +42,7 @@ from airflow_provider_mlpipe.execution.user_code import (
 )
 from airflow_provider_mlpipe.execution.user_errors import headline
 from airflow_provider_mlpipe.execution.watch import Watch
-from airflow_provider_mlpipe.forms import from_message
+from airflow_provider_mlpipe.forms import from_messages
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
 from airflow_provider_mlpipe.storage import marker
@@ -98,8 +98,7 @@ def _prepare_and_run(request: str, answer: str) -> NoReturn:
 
 
 def _watch(invocation: pb.ExecutorInvocation, folder: Path) -> Watch:
-    artifacts = [*invocation.inputs.values(), *invocation.outputs.values()]
-    folders = [str(folder_of(from_message(message))) for message in artifacts]
+    folders = [str(folder_of(one)) for one in _listed([*invocation.inputs.values(), *invocation.outputs.values()])]
     watch = Watch(folder / "reads", apart=[str(folder), *folders, *invocation.covered])
     watch.start()
     return watch
@@ -119,7 +118,7 @@ def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
     """Adds the free space below the first line of an error about a full disk, since Python does not name the disk."""
     if os.strerror(errno.ENOSPC) not in error and os.strerror(errno.EDQUOT) not in error:
         return error
-    outputs = sorted(folder_of(from_message(message)) for message in invocation.outputs.values())
+    outputs = sorted(folder_of(artifact) for artifact in _listed(invocation.outputs.values()))
     places = [place for place in (*outputs, Path(invocation.tmp_dir)) if place.exists()]
     free = ", ".join(f"{shutil.disk_usage(place).free:,} bytes at {place}" for place in places)
     first, _, rest = error.partition("\n")
@@ -129,30 +128,51 @@ def _with_space(invocation: pb.ExecutorInvocation, error: str) -> str:
 
 def _execute(invocation: pb.ExecutorInvocation) -> pb.ExecutorResult.Outputs:
     run = load_executor(invocation.executor)
-    outputs = {key: from_message(message) for key, message in invocation.outputs.items()}
-    arguments = {**_arguments(invocation), **outputs, "context": _context(invocation)}
+    outputs = {key: _given(message) for key, message in invocation.outputs.items()}
+    inputs = {key: _given(message) for key, message in invocation.inputs.items()}
+    arguments = {**inputs, **from_map(invocation.parameters), **outputs, "context": _context(invocation)}
     check_arguments(run, list(arguments))
     barrier(f"{invocation.component_id}.executor.before")
     produced = _checked(invocation.executor, run(**arguments) or {}, outputs)
     barrier(f"{invocation.component_id}.executor.after")
     return pb.ExecutorResult.Outputs(
-        outputs={key: _output(artifact, produced.get(key, _WITHOUT_OUTPUT)) for key, artifact in outputs.items()}
+        outputs={
+            key: pb.ExecutorResult.OfKey(
+                artifacts=[_output(one, made) for one, made in zip(_list(given), produced[key], strict=True)]
+            )
+            for key, given in outputs.items()
+        }
     )
 
 
-def _checked(executor: str, produced: Any, outputs: Mapping[str, Artifact]) -> Mapping[str, Produced]:
-    """The executor's return value; raises InvalidValueError if it is not what `contract.py` describes."""
-    if not isinstance(produced, Mapping) or not all(isinstance(value, Produced) for value in produced.values()):
+def _checked(
+    executor: str, produced: Any, outputs: Mapping[str, Artifact | list[Artifact]]
+) -> Mapping[str, list[Produced]]:
+    """What the executor returned for each artifact; raises InvalidValueError if `contract.py` does not allow it."""
+    if not isinstance(produced, Mapping):
         raise InvalidValueError(f"{executor} must return a dict of Produced by output key, but returned {produced!r}")
     if unknown := sorted(produced.keys() - outputs.keys()):
         raise InvalidValueError(
             f"{executor} returned unknown outputs: {', '.join(unknown)}; its outputs are: {', '.join(sorted(outputs))}"
         )
-    for key, artifact in outputs.items():
-        if not folder_of(artifact).is_dir():
-            _refuse_if_unmounted(root_of(artifact))
-            raise InvalidValueError(f"{executor} has removed {artifact.uri}, the folder of its output {key!r}")
-    return produced
+    whole: dict[str, list[Produced]] = {}
+    for key, given in outputs.items():
+        without = [_WITHOUT_OUTPUT] * len(given) if isinstance(given, list) else _WITHOUT_OUTPUT
+        made = produced.get(key, without)
+        whole[key] = _list(made)
+        fits = isinstance(made, list) == isinstance(given, list) and len(whole[key]) == len(_list(given))
+        if not fits or not all(isinstance(one, Produced) for one in whole[key]):
+            wanted = f"a list of {len(given)} Produced" if isinstance(given, list) else "a Produced"
+            raise InvalidValueError(f"{executor} must return {wanted} for its output {key!r}, but returned {made!r}")
+        for artifact in _list(given):
+            if not folder_of(artifact).is_dir():
+                _refuse_if_unmounted(root_of(artifact))
+                raise InvalidValueError(f"{executor} has removed {artifact.uri}, the folder of its output {key!r}")
+    return whole
+
+
+def _list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
 
 
 def _refuse_if_unmounted(root: Path) -> None:
@@ -172,11 +192,14 @@ def _context(invocation: pb.ExecutorInvocation) -> ExecutorContext:
     )
 
 
-def _arguments(invocation: pb.ExecutorInvocation) -> dict[str, Any]:
-    """The inputs and parameters."""
-    inputs: dict[str, Artifact | None] = {key: from_message(message) for key, message in invocation.inputs.items()}
-    inputs |= dict.fromkeys(invocation.absent_inputs)
-    return {**inputs, **from_map(invocation.parameters)}
+def _given(message: pb.ExecutorInvocation.Artifacts) -> Any:
+    """What an executor gets: a list of artifacts, or one artifact, or None."""
+    artifacts = from_messages(message)
+    return artifacts if message.several else next(iter(artifacts), None)
+
+
+def _listed(messages: Iterable[pb.ExecutorInvocation.Artifacts]) -> list[Artifact]:
+    return [artifact for message in messages for artifact in from_messages(message)]
 
 
 def _output(artifact: Artifact, produced: Produced) -> pb.ExecutorResult.Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,8 +37,20 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which part of a task's work an execution is: the one with this `number`, from 0, of `count`.
+
+    The parts of one try, or of one plan, have the same `set`, a UUID.
+    """
+
+    set: str = field(default_factory=lambda: str(uuid.uuid4()))
+    number: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExecutionStart:
-    """What is known when a try begins. `inputs` has the artifact ids by key, `properties` the parameters.
+    """What is known when a part of a try begins. `inputs` has the artifact ids by key, `properties` the parameters.
 
     Only one execution with the same `flight` is RUNNING at a time; the others wait. An execution with the flight None
     does not wait, and no other waits for it. Of a try that failed before it could begin, only the first six are known.
@@ -55,6 +68,7 @@ class ExecutionStart:
     properties: Mapping[str, PropertyValue] = field(default_factory=dict)
     environment: Mapping[str, PropertyValue] = field(default_factory=dict)
     flight: str | None = None
+    part: Part = field(default_factory=Part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +92,19 @@ class CachedExecution:
 class PlannedTask:
     """What a plan says about one component: its verdict, the reason, and whether its task is skipped.
 
-    `execution_id` is the execution that the plan recorded; None for a task that decides itself or is left out.
+    `part_set` is the set of executions that the plan recorded; None for a task that decides itself or is left out.
     """
 
     component_id: str
     verdict: str
     reason: str
     is_skipped: bool
-    execution_id: int | None
+    part_set: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """One try of one component. The times are from the database's clock."""
+    """One part of one try of one component. The times are from the database's clock."""
 
     id: int
     type: str
@@ -100,6 +114,9 @@ class Execution:
     component_id: str
     map_index: int
     try_number: int
+    part_set: str
+    part: int
+    parts: int
     state: ExecutionState
     fingerprint: str
     fingerprint_parts: Mapping[str, str]

@@ -33,6 +33,7 @@ from airflow_provider_mlpipe.metadata.rows import (
     LineageEdge,
     LineageNode,
     Page,
+    Part,
     PlannedTask,
     Run,
     artifacts_by_key,
@@ -52,6 +53,7 @@ __all__ = [
     "LineageNode",
     "MetadataStore",
     "Page",
+    "Part",
     "PlannedTask",
     "Run",
 ]
@@ -214,9 +216,9 @@ class MetadataStore:
             self.fail(Claim(execution_id=self._start(start, ExecutionState.RUNNING, token), token=token), error)
         return True
 
-    def record_gate(self, run: Run, *, component_id: str, map_index: int, error: str) -> bool:
-        """Record why the gate failed on what a task's newest execution in a run published; its state stays."""
-        task = {"run_key": run.key, "component_id": component_id, "map_index": map_index}
+    def record_gate(self, run: Run, *, component_id: str, map_index: int, error: str, part: int = 0) -> bool:
+        """Record why the gate failed on what a part of a task last published in a run; its state stays."""
+        task = {"run_key": run.key, "component_id": component_id, "map_index": map_index, "part": part}
         return bool(self._run("record_gate", **task, error=printable(error)))
 
     def abandon_stale(self, older_than: timedelta, *, dry_run: bool = False) -> list[int]:
@@ -322,7 +324,7 @@ class MetadataStore:
     def run_outputs(
         self, run: Run, *, component_id: str, key: str, map_indexes: Collection[int] | None = None
     ) -> list[Artifact]:
-        """Return an output of a task's newest successful execution in a run.
+        """Return an output of a task's newest complete set of executions in a run, in the order of its parts.
 
         For a mapped task, return the outputs of the given map indexes (default: of all) in order.
         """
@@ -333,6 +335,27 @@ class MetadataStore:
             key=key,
             map_indexes=None if map_indexes is None else list(map_indexes),
         )
+
+    def run_result(self, run: Run, *, component_id: str) -> list[Execution]:
+        """Return the executions that `run_outputs` takes a task's outputs from."""
+        rows = self._run("run_result", run_key=run.key, component_id=component_id, map_indexes=None)
+        return [Execution.from_row(row) for row in rows]
+
+    def set_outputs(self, part_set: str) -> dict[str, list[Artifact]]:
+        """Return the outputs of a set of executions by key, in the order of its parts."""
+        return artifacts_by_key(self._run("set_outputs", part_set=part_set))
+
+    def finished_part(self, start: ExecutionStart) -> int | None:
+        """Return the execution by which an earlier try of this task finished this part, before the try failed."""
+        rows = self._run(
+            "finished_part",
+            run_key=start.run.key,
+            component_id=start.component_id,
+            map_index=start.map_index,
+            part_set=start.part.set,
+            fingerprint=start.fingerprint,
+        )
+        return rows[0]["id"] if rows else None
 
     def latest_artifacts(
         self,
@@ -594,6 +617,9 @@ class MetadataStore:
             "component_id": start.component_id,
             "map_index": start.map_index,
             "try_number": start.try_number,
+            "part_set": start.part.set,
+            "part": start.part.number,
+            "parts": start.part.count,
             "state": state.value,
             "token": token,
             "fingerprint": start.fingerprint,

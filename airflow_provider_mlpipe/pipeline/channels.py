@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from airflow.sdk.definitions._internal.mixins import DependencyMixin, ResolveMixin
 
 from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.forms import to_dict
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Operator
 
 A = TypeVar("A", bound=Artifact)
+T = TypeVar("T")
 
 
 class Producer(Protocol):
@@ -45,13 +47,32 @@ class Producer(Protocol):
 class Channel(ResolveMixin, DependencyMixin, Generic[A]):
     """The artifacts that `producer` publishes under `key` in a run. Resolves to a list of plain artifact dicts."""
 
-    def __init__(self, producer: Producer, key: str, artifact_type: type[A]) -> None:
+    def __init__(self, producer: Producer, key: str, artifact_type: type[A], *, count: int | None = None) -> None:
         self.producer = producer
         self.key = key
         self.artifact_type = artifact_type
+        self.count = count
 
     def __repr__(self) -> str:
-        return f"{self.producer.task_id}.outputs[{self.key!r}] ({self.artifact_type.TYPE_NAME})"
+        newest = "" if self.count is None else f".newest({self.count})"
+        return f"{self.producer.task_id}.outputs[{self.key!r}]{newest} ({self.artifact_type.TYPE_NAME})"
+
+    def newest(self, count: int = 1) -> Channel[A]:
+        """The last `count` of its artifacts, such as the newest span; fewer where there are fewer.
+
+        Raises PipelineError for less than one.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise PipelineError(f"{self!r}.newest({count!r}): give a whole number, 1 or more")
+        return Channel(self.producer, self.key, self.artifact_type, count=count)
+
+    def selected(self, artifacts: Sequence[T]) -> Sequence[T]:
+        """The artifacts that this channel passes on, of those that its producer published, which are in order."""
+        return artifacts if self.count is None else artifacts[-self.count :]
+
+    def is_of(self, other: Channel[Any]) -> bool:
+        """Whether both have artifacts of the same output."""
+        return self.producer is other.producer and self.key == other.key
 
     def iter_references(self) -> Iterator[tuple[Operator, str]]:
         """Yields the producing operator: Airflow draws the edge from it."""
@@ -60,13 +81,15 @@ class Channel(ResolveMixin, DependencyMixin, Generic[A]):
     def resolve(self, context: Context) -> list[dict[str, Any]]:
         """The artifacts that the producer's newest complete or cached execution of this run published."""
         artifacts = self.producer.published_outputs(context, self.key)
-        return [to_dict(artifact) for artifact in artifacts]
+        return [to_dict(artifact) for artifact in self.selected(artifacts)]
 
-    def serialize(self) -> dict[str, str]:
+    def serialize(self) -> dict[str, str | int]:
         """Deterministic, since Airflow hashes it for the DAG's version."""
+        newest = {} if self.count is None else {"newest": self.count}
         return {
             "channel": f"{self.producer.task_id}.{self.key}",
             "artifact_type": self.artifact_type.TYPE_NAME,
+            **newest,
         }
 
     @property

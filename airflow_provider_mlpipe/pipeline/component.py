@@ -6,6 +6,7 @@ records the hit. While an equal execution is running, it waits deferred, without
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,9 +34,10 @@ from airflow_provider_mlpipe.execution import finished, publisher
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
 from airflow_provider_mlpipe.execution.launcher import Launcher
 from airflow_provider_mlpipe.execution.warm import HEAVY, WarmParent, is_possible
-from airflow_provider_mlpipe.forms import to_message
+from airflow_provider_mlpipe.forms import to_messages
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
+from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.node import NodeOperator, Published
 from airflow_provider_mlpipe.pipeline.spec import Setting, module_beside
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
@@ -49,7 +51,7 @@ from airflow_provider_mlpipe.settings import (
 from airflow_provider_mlpipe.storage import ownership
 from airflow_provider_mlpipe.storage.artifact_files import Verify
 from airflow_provider_mlpipe.storage.disk_errors import translated
-from airflow_provider_mlpipe.storage.layout import absolute, folder_of, in_full, output_uri, path_part_problem
+from airflow_provider_mlpipe.storage.layout import absolute, folder_of, in_full, output_uris, path_part_problem
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -128,22 +130,58 @@ class ComponentOperator(NodeOperator):
             env=self.cache_env,
         )
 
+    def parts_of(self, run: ComponentRun) -> list[ComponentRun]:
+        """One part for each artifact of an input that takes one (`parts.py`); most tries have one part.
+
+        Raises InvalidInputError when two inputs have several artifacts, but not of the same spans.
+        """
+        return parts.by_input(replace(run, external=self.external_inputs(run.resolved)))
+
     def decide(self, store: MetadataStore, run: ComponentRun) -> Decision:
-        """Hit or miss."""
+        """Hit or miss of a part."""
         return driver.decide(store, run, problem_with=self.cached_outputs_problem)
 
     def run_node(self, run: ComponentRun) -> Published:
-        """Records a hit; on a miss, runs the executor."""
-        decision = self.decide(self.store, run)
-        self.store.mark_missing(decision.lost)
-        if decision.cached is not None:
-            self.log.info("%s: cached, %s", self.task_id, decision.reason)
-            _, outputs = publisher.publish_hit(self.store, decision.start, decision.cached.execution_id)
-            return outputs
-        self.log.info("%s: runs, %s", self.task_id, decision.reason)
+        """Decides for each part, records the hits, and runs the executor for the others.
+
+        A part that is being made elsewhere is awaited last.
+        """
+        runs = self.parts_of(run)
+        decided = [(part, self.decide(self.store, part)) for part in runs]
+        self.store.mark_missing([lost for _, decision in decided for lost in decision.lost])
+        if len(runs) > 1:
+            self.log.info("%s: %s", self.task_id, parts.plan_of(decided))
+        published = {part.part.number: self._publish_hit(part, made) for part, made in decided if made.cached}
+        awaited: InProgressError | None = None
+        for part, decision in decided:
+            if decision.cached is None:
+                try:
+                    published[part.part.number] = self._run_part(part, decision)
+                except InProgressError as other:
+                    awaited = awaited or other
+        if awaited is not None:
+            self._wait_for(awaited)
+        return parts.joined([published[number] for number in range(len(runs))])
+
+    def _publish_hit(self, part: ComponentRun, decision: Decision) -> Published:
+        assert decision.cached is not None
+        self.log.info("%s: cached, %s", self._name_of(part), decision.reason)
+        return publisher.publish_hit(self.store, decision.start, decision.cached.execution_id)[1]
+
+    def _run_part(self, part: ComponentRun, decision: Decision) -> Published:
+        """Runs the executor, unless an earlier try of this task has finished this part; raises InProgressError."""
+        if part.part.count > 1 and (finished_before := self.store.finished_part(decision.start)):
+            with contextlib.suppress(TransientError):  # its outputs are not LIVE any more
+                _, outputs = publisher.publish_hit(self.store, decision.start, finished_before)
+                self.log.info("%s: an earlier try made it, in execution %s", self._name_of(part), finished_before)
+                return outputs
+        self.log.info("%s: runs, %s", self._name_of(part), decision.reason)
         for unknown in decision.unknown:
             self.log.warning("%s: %s", self.task_id, unknown)
-        return self._run_executor(run, decision)
+        return self._run_executor(part, decision)
+
+    def _name_of(self, part: ComponentRun) -> str:
+        return self.task_id if part.part.count == 1 else f"{self.task_id}, {parts.name_of(part)}"
 
     def cached_outputs_problem(self, outputs: Published) -> str | None:
         """Why these outputs of an equal execution must not be reused, or None."""
@@ -167,10 +205,7 @@ class ComponentOperator(NodeOperator):
 
     def _run_executor(self, run: ComponentRun, decision: Decision) -> Published:
         barrier("driver.before_start")
-        try:
-            claim = self.store.start_execution(decision.start)
-        except InProgressError as other:
-            self._wait_for(other)
+        claim = self.store.start_execution(decision.start)
         barrier("driver.started")
         on_loss = functools.partial(self._launcher.kill, "its try may not publish any more")
         try:
@@ -179,7 +214,7 @@ class ComponentOperator(NodeOperator):
                 if cached is not None:
                     self.log.info("%s: cached after all, equal to execution %s", self.task_id, cached.execution_id)
                     return publisher.publish_late_hit(self.store, claim, cached)
-                pending = self._make_outputs(claim)
+                pending = self._make_outputs(run, claim)
                 place = finished.place_of(self._root, self.task_id, claim.execution_id)
                 work = finished.take_up(self.store, place, decision, pending)
                 if work is None:
@@ -193,12 +228,10 @@ class ComponentOperator(NodeOperator):
             self._record_failure(claim, error)
             raise
 
-    def _work(
-        self, run: ComponentRun, claim: Claim, decision: Decision, pending: Mapping[str, Artifact]
-    ) -> pb.FinishedWork:
+    def _work(self, run: ComponentRun, claim: Claim, decision: Decision, pending: Published) -> pb.FinishedWork:
         invocation = self._invocation(run, claim, pending)
         result = self._launcher.launch(invocation, log=self.log.info, warm=self.warm_parent())
-        changed = driver.changed_since(replace(run, external=self.external_inputs(run.parameters)), decision)
+        changed = driver.changed_since(replace(run, external=self.external_inputs(run.resolved)), decision)
         return pb.FinishedWork(result=result, changed=changed)
 
     def _wait_for(self, other: InProgressError) -> NoReturn:
@@ -218,16 +251,14 @@ class ComponentOperator(NodeOperator):
     def _root(self) -> str:
         return self.pipeline_root or default_pipeline_root()
 
-    def _make_outputs(self, claim: Claim) -> dict[str, Artifact]:
+    def _make_outputs(self, run: ComponentRun, claim: Claim) -> dict[str, list[Artifact]]:
         root = self._root
-        outputs = {
-            key: artifact(uri=output_uri(root, self.task_id, key, claim.execution_id))
-            for key, artifact in self.output_types().items()
-        }
+        outputs = {key: self._pending(run, key, claim.execution_id) for key in self.output_types()}
         try:
             ownership.take(self.store, Path(root), claim.execution_id)
-            for artifact in outputs.values():
-                _make(folder_of(artifact), Path(root))
+            for artifacts in outputs.values():
+                for artifact in artifacts:
+                    _make(folder_of(artifact), Path(root))
         except OSError as error:
             raise translated(
                 error,
@@ -236,18 +267,35 @@ class ComponentOperator(NodeOperator):
             ) from error
         return outputs
 
-    def _invocation(self, run: ComponentRun, claim: Claim, pending: Mapping[str, Artifact]) -> pb.ExecutorInvocation:
+    def _pending(self, run: ComponentRun, key: str, execution_id: int) -> list[Artifact]:
+        """The artifacts of an output before they are made, with the spans that they will have."""
+        if key in self.OUTPUTS_PER:
+            spans = [artifact.properties for artifact in run.inputs[self.OUTPUTS_PER[key]]]
+        else:
+            spans = [parts.properties_of(run)]
+        declared = self.output_types()[key]
+        uris = output_uris(self._root, self.task_id, key, execution_id, len(spans))
+        kept = [name for name in (parts.SPAN, parts.VERSION) if name in declared.PROPERTIES]
+        return [
+            declared(uri=uri, properties={name: span[name] for name in kept if name in span})
+            for uri, span in zip(uris, spans, strict=True)
+        ]
+
+    def _invocation(self, run: ComponentRun, claim: Claim, pending: Published) -> pb.ExecutorInvocation:
         paths = {name: absolute(path) for name, path in content_paths(run.spec, run.parameters).items()}
         return pb.ExecutorInvocation(
             executor=self.SPEC.executor,
             component_id=self.task_id,
             execution_id=claim.execution_id,
             inputs={
-                name: to_message(in_full(artifact)) for name, artifact in run.inputs.items() if artifact is not None
+                name: to_messages(list(map(in_full, found)), several=self.SPEC.inputs[name].several)
+                for name, found in run.inputs.items()
             },
-            absent_inputs=[name for name, artifact in run.inputs.items() if artifact is None],
-            parameters=to_map({**run.parameters, **paths, **self.handed_over(run)}, self.task_id),
-            outputs={key: to_message(in_full(artifact)) for key, artifact in pending.items()},
+            parameters=to_map({**run.resolved, **paths, **self.handed_over(run)}, self.task_id),
+            outputs={
+                key: to_messages(list(map(in_full, made)), several=key in self.OUTPUTS_PER)
+                for key, made in pending.items()
+            },
             beam_pipeline_args=self.beam_pipeline_args or (),
             max_memory_mb=max_memory_mb(),
             covered=[*map(absolute, self.cache_files), *paths.values()],

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from airflow_provider_mlpipe.caching.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Config, Content
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
-from airflow_provider_mlpipe.storage import sources
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Setting
+from airflow_provider_mlpipe.pipeline.wiring import misfits
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, RangeConfig
+from airflow_provider_mlpipe.storage import sources, spans
 from airflow_provider_mlpipe.storage.layout import path_part_problem
+from airflow_provider_mlpipe.storage.spans import Span
 
 ONE_SPLIT: dict[str, Any] = {"splits": [{"name": "single_split", "pattern": "*"}]}
 """The default `input_config`."""
@@ -25,20 +30,26 @@ class FileExampleGenOperator(ComponentOperator):
     """Converts the files in a folder to records, and divides them into splits.
 
     A subclass publishes `examples` (Examples): one gzipped TFRecord file per output split, at
-    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`.
+    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. If the patterns
+    have a span, it publishes one `examples` for each span that it reads, with the properties `span` and `version`.
 
     :param input_base: the folder. The fingerprint covers the content of the matching files, in the order of their
         paths, but not where they are or what they are called
     :param input_config: an `Input` message or its dict: names the input splits and the glob `pattern` of their files
-        (default: one split with all files that match `*`)
+        (default: one split with all files that match `*`). A pattern may have a span, `{SPAN}` or the date
+        `{YYYY}{MM}{DD}`, and its `{VERSION}`; of each span, the newest version is read
     :param output_config: an `Output` message or its dict: divides the one input split into output splits in proportion
         to their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
         train:eval = 2:1). Not allowed with several input splits, which are published under their own names
+    :param range_config: a `RangeConfig` or its dict: reads the spans of a `static_range` from `start_span_number` to
+        `end_span_number`, or in a `rolling_range` the newest `num_spans` from `start_span_number` on (default: the
+        newest span). Each span is a part of its own: only a span that is new or has changed is read again
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
-    match each other. The task raises InvalidInputError when `input_base` is not a folder, a pattern matches no file, a
-    file changes while it is read, or no input split has a record.
+    match each other, or for a pattern with a span that cannot be told apart. The task raises InvalidInputError when
+    `input_base` is not a folder, a pattern matches no file, a span is missing, a file changes while it is read, or no
+    input split has a record.
     """
 
     def __init__(
@@ -47,13 +58,31 @@ class FileExampleGenOperator(ComponentOperator):
         input_base: Content[str],
         input_config: Config[Input | Mapping[str, Any] | None] = None,
         output_config: Config[Output | Mapping[str, Any] | None] = None,
+        range_config: Setting[RangeConfig | Mapping[str, Any] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.input_base = input_base
         self.input_config: Any = input_config or ONE_SPLIT
         self.output_config: Any = output_config or self._default_output()
+        self.range_config: Any = range_config
         self._check_splits()
+        self._check_spans()
+
+    def parts_of(self, run: ComponentRun) -> list[ComponentRun]:
+        """One part for each span; one part without a span."""
+        config = run.parameters["input_config"]
+        patterns = {split["name"]: split["pattern"] for split in config["splits"]}
+        if not any(map(spans.has_span, patterns.values())):
+            return super().parts_of(run)
+        found = spans.find_spans(run.parameters["input_base"], patterns)
+        chosen = spans.in_all_splits(found, spans.in_range(self.range_config, found), self.task_id)
+        return parts.numbered([self._of_span(run, span, patterns) for span in chosen])
+
+    def _of_span(self, run: ComponentRun, span: Span, patterns: Mapping[str, str]) -> ComponentRun:
+        files = [{"name": name, "pattern": spans.of_span(pattern, span)} for name, pattern in patterns.items()]
+        resolved = {**run.resolved, "input_config": {"splits": files}}
+        return replace(run, span=span, resolved=resolved, external=self.external_inputs(resolved))
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return a digest per input split: of the content of its files, in the order in which they are read."""
@@ -63,6 +92,26 @@ class FileExampleGenOperator(ComponentOperator):
             )
             for split in parameters["input_config"]["splits"]
         }
+
+    def _check_spans(self) -> None:
+        splits = _splits(self.input_config)
+        for split in splits:
+            if problem := spans.pattern_problem(split["pattern"]):
+                raise PipelineError(f"{self.task_id}: the pattern {split['pattern']!r} {problem}")
+        with_span = [split["name"] for split in splits if spans.has_span(split["pattern"])]
+        if with_span and len(with_span) < len(splits):
+            without = ", ".join(split["name"] for split in splits if split["name"] not in with_span)
+            raise PipelineError(
+                f"{self.task_id}: input_config split {without} has no span, but {', '.join(with_span)} has one; give "
+                "all of them a span, or none"
+            )
+        if self.range_config is not None:
+            if not with_span:
+                raise PipelineError(
+                    f"{self.task_id}: range_config needs a span in input_config, such as the pattern 'span-{{SPAN}}/*'"
+                )
+            with misfits(self.task_id, PipelineError):
+                spans.check_range(self.range_config)
 
     def _default_output(self) -> dict[str, Any]:
         return TRAIN_AND_EVAL if len(_splits(self.input_config)) == 1 else {}

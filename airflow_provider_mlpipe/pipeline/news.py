@@ -33,7 +33,7 @@ def is_news(context: Context, store: MetadataStore, outputs: Iterable[Artifact],
     """Whether one of the outputs was first published by this task since the last clear, or for it by the plan."""
     publishers = store.first_publishers([artifact.id for artifact in outputs if artifact.id is not None])
     if planned is not None:
-        return any(execution.id == planned.execution_id for execution in publishers)
+        return any(execution.part_set == planned.part_set for execution in publishers)
     since = _first_try(context)["number"]
     return any(execution.try_number >= since and _is_own(execution, context) for execution in publishers)
 

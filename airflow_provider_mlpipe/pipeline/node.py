@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +29,7 @@ from airflow_provider_mlpipe.forms import from_dict, to_dict
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
 from airflow_provider_mlpipe.nested import KeyPath
-from airflow_provider_mlpipe.pipeline import masking, news
+from airflow_provider_mlpipe.pipeline import masking, news, parts
 from airflow_provider_mlpipe.pipeline.task_errors import as_airflow_errors
 from airflow_provider_mlpipe.pipeline.wiring import WiredOperator
 
@@ -113,7 +114,7 @@ class NodeOperator(WiredOperator):
         return {key: [to_dict(artifact) for artifact in artifacts] for key, artifacts in published.items()}
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Decision | Resolution:
-        """What this node would do; it does not do it."""
+        """What this node would do for a part; it does not do it."""
         raise NotImplementedError
 
     def run_node(self, run: ComponentRun) -> Published:
@@ -151,12 +152,23 @@ class NodeOperator(WiredOperator):
             map_index=map_index(context),
             try_number=ti.try_number,
             triggered_by=_triggered_by(context["dag_run"]),
-            inputs={name: self._input_artifact(name) for name in self.SPEC.inputs},
+            inputs={name: self._input_artifacts(name) for name in self.SPEC.inputs},
             parameters=parameters,
             shown=masking.hidden(parameters, self._named_secrets(), lambda: self.store.secret),
-            external=self.external_inputs(parameters),
+            resolved=parameters,
+            external={},
             cache=CachePolicy(mode=False),
         )
+
+    def parts_of(self, run: ComponentRun) -> list[ComponentRun]:
+        """The parts of this try, each with its external inputs; a node without an executor has one.
+
+        Raises InvalidInputError for several artifacts of an input that takes one.
+        """
+        for name, found in run.inputs.items():
+            if len(found) > 1 and not self.SPEC.inputs[name].several:
+                raise InvalidInputError(f"{self.task_id}.{name} takes one artifact, but its channel has {len(found)}")
+        return [replace(run, external=self.external_inputs(run.resolved))]
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """The digests of what this node reads outside the store, by name; by default, of its Content parameters."""
@@ -223,20 +235,31 @@ class NodeOperator(WiredOperator):
             self.log.warning("the failure could not be recorded: %s: %s", type(error).__name__, error)
 
     def _check_gate(self, context: Context, published: Published) -> None:
-        """Leaves a failing gate's error with the execution, which stays COMPLETE or CACHED: people can look at it."""
-        try:
-            self.check_gate(published)
-        except PermanentError as failure:
+        """Leaves a failing gate's error with the execution, which stays COMPLETE or CACHED: people can look at it.
+
+        It looks at each part, so that the error is with the part that failed, and raises the error of the first.
+        """
+        failures: list[PermanentError] = []
+        for number, outputs in enumerate(parts.outputs_of(published)):
             try:
-                self.store.record_gate(
-                    current_run(context),
-                    component_id=self.task_id,
-                    map_index=map_index(context),
-                    error=self.masked(f"{type(failure).__name__}: {failure}"),
-                )
-            except MlpipeError as error:  # the failure itself is what people must see
-                self.log.warning("the failing gate could not be recorded: %s", error)
-            raise
+                self.check_gate(outputs)
+            except PermanentError as failure:
+                self._record_gate(context, number, failure)
+                failures.append(failure)
+        if failures:
+            raise type(failures[0])("\n".join(map(str, failures)))
+
+    def _record_gate(self, context: Context, part: int, failure: PermanentError) -> None:
+        try:
+            self.store.record_gate(
+                current_run(context),
+                component_id=self.task_id,
+                map_index=map_index(context),
+                part=part,
+                error=self.masked(f"{type(failure).__name__}: {failure}"),
+            )
+        except MlpipeError as error:  # the failure itself is what people must see
+            self.log.warning("the failing gate could not be recorded: %s", error)
 
     def _skip_with_what_is_above(self, context: Context) -> None:
         """Skips this task when an upstream task that is not a component was skipped.
@@ -266,13 +289,13 @@ class NodeOperator(WiredOperator):
             return None
         plan = self.store.plan(current_run(context), clear=clear_number(context))
         planned = self._part_of(plan)
-        if planned is None or planned.is_skipped or planned.execution_id is None:
+        if planned is None or planned.is_skipped or planned.part_set is None:
             return None
         self.log.info("%s: as planned, %s", self.task_id, planned.reason)
         return planned
 
     def _outputs(self, planned: PlannedTask) -> Mapping[str, list[Artifact]]:
-        return self.store.execution_artifacts(planned.execution_id, "OUTPUT") if planned.execution_id else {}
+        return self.store.set_outputs(planned.part_set) if planned.part_set else {}
 
     def _planned_outputs(self, context: Context) -> Mapping[str, list[Artifact]]:
         """The outputs of this skipped task if the run's plan skipped it; none if it was skipped for another reason."""
@@ -286,16 +309,14 @@ class NodeOperator(WiredOperator):
     def _part_of(self, plan: Sequence[PlannedTask] | None) -> PlannedTask | None:
         return next((task for task in plan or () if task.component_id == self.task_id), None)
 
-    def _input_artifact(self, name: str) -> Artifact | None:
-        """The artifact of an input; its template field holds the plain dicts that its channel resolved to."""
+    def _input_artifacts(self, name: str) -> list[Artifact]:
+        """The artifacts of an input in order; its template field holds the plain dicts that its channel resolved to."""
         given: Sequence[Mapping[str, Any]] | None = getattr(self, name)
-        found, declared = given or (), self.SPEC.inputs[name]
-        if len(found) > 1:
-            raise InvalidInputError(f"{self.task_id}.{name} takes one artifact, but its channel has {len(found)}")
-        if found:
-            return from_dict(found[0])
+        declared = self.SPEC.inputs[name]
+        if given:
+            return parts.in_order([from_dict(plain) for plain in given])
         if declared.optional and not (declared.required_when_wired and given is not None):
-            return None
+            return []
         raise AirflowSkipException(f"{self.task_id}.{name}: its producer published nothing in this run")
 
 
@@ -308,7 +329,8 @@ class ResolvingOperator(NodeOperator):
 
     def run_node(self, run: ComponentRun) -> Published:
         """Finds the artifacts and records them."""
-        _, published = publisher.publish_resolution(self.store, self.decide(self.store, run))
+        (part,) = self.parts_of(run)
+        _, published = publisher.publish_resolution(self.store, self.decide(self.store, part))
         named = [f"{artifact.TYPE_NAME} {artifact.id}" for artifacts in published.values() for artifact in artifacts]
         self.log.info("%s: %s", self.task_id, ", ".join(named) or "nothing found")
         return published

@@ -11,7 +11,7 @@
             self.examples = examples
             ...
 
-`Input` and `OptionalInput` mark channels. The other markers are for parameters and say how these count in the
+`Input`, `Inputs` and `OptionalInput` mark channels. The other markers are for parameters and say how these count in the
 fingerprint. `Setting` marks what is neither. Nothing is declared twice: `component_spec` and `argument_types` read the
 signature, and the template fields follow from it.
 """
@@ -44,6 +44,7 @@ class InputRole:
     optional: bool
     required_when_wired: bool = False
     ignored: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,11 @@ class SettingRole:
 
 
 Input: TypeAlias = Annotated[Channel[A], InputRole(optional=False)]
-"""Exactly one artifact of type A; without one in this run the task is skipped."""
+"""One artifact of type A; without one in this run the task is skipped. If there are several, the component runs once
+for each of them, in one task (`parts.py`)."""
+
+Inputs: TypeAlias = Annotated[Channel[A], InputRole(optional=False, several=True)]
+"""One or more artifacts of type A, ordered by span, version and id; without one in this run the task is skipped."""
 
 OptionalInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True)]
 """One artifact of type A, or None."""
@@ -186,6 +191,7 @@ def _add_argument(spec: ComponentSpec, name: str, hint: Any, required: bool) -> 
                 optional=marker.optional,
                 required_when_wired=marker.required_when_wired,
                 ignored=marker.ignored,
+                several=marker.several,
             )
         )
     else:

@@ -30,6 +30,9 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     """
 
     OUTPUTS: ClassVar[Mapping[str, type[Artifact]]] = {}
+    OUTPUTS_PER: ClassVar[Mapping[str, str]] = {}
+    """The outputs that have one artifact for each artifact of an input: {output key: input name}."""
+
     EXECUTOR: ClassVar[str] = ""
     SPEC: ClassVar[pb.ComponentSpec]
     ARGUMENT_TYPES: ClassVar[Mapping[str, ArgumentType]]
@@ -199,7 +202,8 @@ def _order_by_gates(nodes: Sequence[WiredOperator]) -> None:
         for channel in gate.gated_channels():
             above = gate.get_flat_relative_ids(upstream=True)
             for node in nodes:
-                if node is not gate and node.task_id not in above and channel in node.input_channels().values():
+                reads = any(channel.is_of(other) for other in node.input_channels().values())
+                if node is not gate and node.task_id not in above and reads:
                     node.set_upstream(gate)
 
 

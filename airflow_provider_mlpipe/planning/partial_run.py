@@ -17,7 +17,7 @@ from airflow.sdk import DAG, Param
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.dag_runs import current_run
-from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, ExecutionState, MetadataStore, Run
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionStart, MetadataStore, Part, Run
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
@@ -33,8 +33,8 @@ class Taken:
     """A component's result in an earlier run, which this run uses instead of its own."""
 
     run_id: str
-    start: ExecutionStart
-    cached_from: int
+    parts: Sequence[tuple[ExecutionStart, int]]
+    """The executions to record, and those that they take their outputs from."""
     outputs: Mapping[str, Sequence[Artifact]]
 
 
@@ -151,25 +151,27 @@ def _earlier_run(wanted: Sequence[str], store: MetadataStore, run: Run, base: st
 
 def _result(node: NodeOperator, store: MetadataStore, run: Run, earlier: Run) -> tuple[Taken | None, str]:
     """A component's result in an earlier run; or None and the reason why it cannot be used."""
-    found = store.executions(run_key=earlier.key, component_id=node.task_id).items
-    usable = [each for each in found if each.state in (ExecutionState.COMPLETE, ExecutionState.CACHED)]
-    if not usable:
+    found = store.run_result(earlier, component_id=node.task_id)
+    if not found:
         return None, f"run {earlier.run_id} has no result of this component"
-    outputs = store.execution_artifacts(usable[0].id, "OUTPUT")
+    outputs = store.set_outputs(found[0].part_set)
     for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
         problem = None if artifact.state is ArtifactState.LIVE else f"{artifact.uri} is {artifact.state.value}"
         if problem := problem or loss(artifact, _verify(node)):
             return None, f"in run {earlier.run_id}, {problem}"
-    return _taken(usable[0], outputs, store, run), ""
+    part_set = Part().set
+    parts = [(_start(each, part_set, store, run), each.cached_from or each.id) for each in found]
+    return Taken(run_id=earlier.run_id, parts=parts, outputs=outputs), ""
 
 
 def _verify(node: NodeOperator) -> Verify:
     return node.cache_policy.verify if isinstance(node, ComponentOperator) else "exists"
 
 
-def _taken(execution: Execution, outputs: Mapping[str, Sequence[Artifact]], store: MetadataStore, run: Run) -> Taken:
+def _start(execution: Execution, part_set: str, store: MetadataStore, run: Run) -> ExecutionStart:
+    """The execution to record for a part of a result that is taken."""
     inputs = store.execution_artifacts(execution.id, "INPUT")
-    start = ExecutionStart(
+    return ExecutionStart(
         component_type=execution.type,
         run=run,
         component_id=execution.component_id,
@@ -180,7 +182,5 @@ def _taken(execution: Execution, outputs: Mapping[str, Sequence[Artifact]], stor
         properties=execution.properties,
         triggered_by=execution.triggered_by,
         environment={"taken_from_run": execution.run_id},
-    )
-    return Taken(
-        run_id=execution.run_id, start=start, cached_from=execution.cached_from or execution.id, outputs=outputs
+        part=Part(set=part_set, number=execution.part, count=execution.parts),
     )

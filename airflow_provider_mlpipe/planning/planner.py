@@ -14,7 +14,7 @@ start at once, so nothing upstream may still be open.)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -24,12 +24,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from jinja2 import Environment, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
-from airflow_provider_mlpipe.caching.driver import Decision, Outputs, Resolution
+from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.caching.driver import ComponentRun, Decision, Outputs, Resolution
 from airflow_provider_mlpipe.exceptions import PermanentError, SchemaVersionError, StoreUnavailableError
 from airflow_provider_mlpipe.execution import publisher
 from airflow_provider_mlpipe.execution.dag_runs import current_run
 from airflow_provider_mlpipe.metadata.store import MetadataStore, PlannedTask
 from airflow_provider_mlpipe.nested import leaves
+from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning import partial_run
@@ -39,7 +41,8 @@ from airflow_provider_mlpipe.storage.layout import folder_of
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context
 
-Outcome = Decision | Resolution | Taken
+Outcome = tuple[Decision, ...] | Resolution | Taken
+"""For a component, the decision of each of its parts."""
 
 _OF_ITS_OWN_TASK = {"ti", "task", "task_instance", "task_instance_key_str", "map_index_template"}
 _LETS_SKIPPED_PASS = {"none_failed", "all_done", "always"}
@@ -61,13 +64,13 @@ class Verdict(str, Enum):
 class PlannedNode:
     """A component's verdict, the reason, the outcome as far as it is known, and whether its task can be skipped.
 
-    `reads` says where each input comes from: {input name: (producer, output key)}.
+    `reads` says where each input comes from.
     """
 
     component_id: str
     verdict: Verdict
     reason: str
-    reads: Mapping[str, tuple[str, str]]
+    reads: Mapping[str, Channel[Any]]
     outcome: Outcome | None = None
     outputs: Outputs | None = None
     is_skipped: bool = False
@@ -137,36 +140,45 @@ class Plan:
         return [self._recorded(task_id) for task_id in self._nodes]
 
     def _recorded(self, task_id: str) -> PlannedTask:
-        task, execution_id = self._tasks[task_id], None
+        task, part_set = self._tasks[task_id], None
         if any(self._finds_what_is_recorded(other) for other in [task_id, *self._above(task_id)]):
             self._decide(task)
         node = self._nodes[task_id]
         if node.outcome is not None and node.is_settled:
-            execution_id, outputs = self._record(node)
+            part_set, outputs = self._record(node)
             self._nodes[task_id] = replace(node, outputs=outputs)
         return PlannedTask(
             component_id=node.component_id,
             verdict=node.verdict.value,
             reason=node.reason,
             is_skipped=node.is_skipped,
-            execution_id=execution_id,
+            part_set=part_set,
         )
 
-    def _record(self, node: PlannedNode) -> tuple[int, Outputs]:
-        """Records a node's outcome. Its inputs were recorded before; then an Importer's new artifact has its id."""
+    def _record(self, node: PlannedNode) -> tuple[str, Outputs]:
+        """Records a node's outcome; returns the set of its executions, and their outputs.
+
+        Its inputs were recorded before; then an Importer's new artifact has its id.
+        """
         assert node.outcome is not None
         if isinstance(node.outcome, Taken):
-            return publisher.publish_hit(self._store, node.outcome.start, node.outcome.cached_from)
-        inputs = {
-            name: [artifact.id for artifact in self._outputs(producer).get(key, ()) if artifact.id is not None]
-            for name, (producer, key) in node.reads.items()
-        }
-        start = replace(node.outcome.start, inputs=inputs)
+            recorded = [
+                publisher.publish_hit(self._store, start, cached_from) for start, cached_from in node.outcome.parts
+            ]
+            return node.outcome.parts[0][0].part.set, parts.joined([outputs for _, outputs in recorded])
+        known = {name: self._given(channel) for name, channel in node.reads.items()}
+        ids = {name: [artifact.id for artifact in found if artifact.id is not None] for name, found in known.items()}
         if isinstance(node.outcome, Resolution):
-            return publisher.publish_resolution(self._store, replace(node.outcome, start=start))
-        assert node.outcome.cached is not None
-        self._store.mark_missing(node.outcome.lost)
-        return publisher.publish_hit(self._store, start, node.outcome.cached.execution_id)
+            start = replace(node.outcome.start, inputs={**ids, **node.outcome.start.inputs})
+            _, outputs = publisher.publish_resolution(self._store, replace(node.outcome, start=start))
+            return start.part.set, outputs
+        self._store.mark_missing([lost for decision in node.outcome for lost in decision.lost])
+        published = []
+        for decision in node.outcome:
+            assert decision.cached is not None
+            start = replace(decision.start, inputs={**ids, **decision.start.inputs})
+            published.append(publisher.publish_hit(self._store, start, decision.cached.execution_id)[1])
+        return node.outcome[0].start.part.set, parts.joined(published)
 
     def _finds_what_is_recorded(self, task_id: str) -> bool:
         """Whether it searches the store, and a node above it publishes there with the plan."""
@@ -209,14 +221,11 @@ class Plan:
             return _open(task, Verdict.UNKNOWN, f"waits for {waits_for}")
         if own := _what_only_its_task_knows(task):
             return _open(task, Verdict.UNKNOWN, own)
-        given = {
-            name: self._outputs(channel.producer.task_id).get(channel.key, ())
-            for name, channel in task.input_channels().items()
-        }
+        given = {name: self._given(channel) for name, channel in task.input_channels().items()}
         copy = task.rendered(self._context, given)
         copy.store = self._store  # whose key the digests of secrets have
-        run = replace(copy.component_run(self._context), try_number=0)
-        return _gated(copy, _with_outcome(task, copy.decide(self._store, run)))
+        runs = copy.parts_of(replace(copy.component_run(self._context), try_number=0))
+        return _gated(copy, _with_outcome(task, runs, [copy.decide(self._store, run) for run in runs]))
 
     def _look_ahead(self, task: NodeOperator) -> None:
         """Lets a node that has to wait look at those inputs that are known; raises what it finds."""
@@ -231,7 +240,7 @@ class Plan:
 
     def _foreseen(self, channel: Channel[Any]) -> Path | None:
         producer: Any = channel.producer
-        if known := self._outputs(producer.task_id).get(channel.key):
+        if known := self._given(channel):
             return folder_of(known[0])
         node = self._nodes.get(producer.task_id)
         if node is None or node.verdict is not Verdict.RUN:
@@ -260,6 +269,10 @@ class Plan:
         may_be_news = isinstance(node.outcome, Resolution) and bool(task.outlets)
         return replace(node, is_skipped=is_left_out or (let_pass and all_known and not may_be_news))
 
+    def _given(self, channel: Channel[Any]) -> Sequence[Artifact]:
+        """What is known of a channel's artifacts."""
+        return channel.selected(self._outputs(channel.producer.task_id).get(channel.key, ()))
+
     def _outputs(self, task_id: str) -> Outputs:
         return (self._nodes[task_id].outputs if task_id in self._nodes else None) or {}
 
@@ -277,19 +290,30 @@ def _searches(task: Any) -> bool:
 
 
 def _open(task: Any, verdict: Verdict, reason: str) -> PlannedNode:
-    channels = task.input_channels() if isinstance(task, NodeOperator) else {}
-    reads = {name: (channel.producer.task_id, channel.key) for name, channel in channels.items()}
+    reads = task.input_channels() if isinstance(task, NodeOperator) else {}
     return PlannedNode(component_id=task.task_id, verdict=verdict, reason=reason, reads=reads)
 
 
-def _with_outcome(task: NodeOperator, outcome: Decision | Resolution) -> PlannedNode:
-    if isinstance(outcome, Resolution):
+def _with_outcome(
+    task: NodeOperator, runs: Sequence[ComponentRun], found: Sequence[Decision | Resolution]
+) -> PlannedNode:
+    if isinstance(outcome := found[0], Resolution):
         named = [str(artifact.id or artifact.uri) for artifacts in outcome.outputs.values() for artifact in artifacts]
         reason = f"found {', '.join(named)}" if named else "nothing found"
         return replace(_open(task, Verdict.RESOLVED, reason), outcome=outcome, outputs=outcome.outputs)
-    if outcome.cached is None:
-        return _open(task, Verdict.RUN, outcome.reason)
-    return replace(_open(task, Verdict.HIT, outcome.reason), outcome=outcome, outputs=outcome.cached.outputs)
+    decisions = tuple(decision for decision in found if isinstance(decision, Decision))
+    hits = [decision.cached.outputs for decision in decisions if decision.cached is not None]
+    reason = _reason(runs, decisions)
+    if len(hits) < len(decisions):
+        return _open(task, Verdict.RUN, reason)
+    return replace(_open(task, Verdict.HIT, reason), outcome=decisions, outputs=parts.joined(hits))
+
+
+def _reason(runs: Sequence[ComponentRun], decisions: Sequence[Decision]) -> str:
+    if len(decisions) == 1:
+        return decisions[0].reason
+    why = next((f"; {decision.reason}" for decision in decisions if decision.cached is None), "")
+    return parts.plan_of(list(zip(runs, decisions, strict=True))) + why
 
 
 def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
@@ -297,7 +321,8 @@ def _gated(task: NodeOperator, node: PlannedNode) -> PlannedNode:
     if node.outputs is None:
         return node
     try:
-        task.check_gate(node.outputs)
+        for outputs in parts.outputs_of(node.outputs):
+            task.check_gate(outputs)
     except PermanentError as error:
         reason = task.masked(f"{node.reason}; its gate fails: {error}")
         return replace(node, verdict=Verdict.FAILS, reason=reason, outputs=None, outcome=None)

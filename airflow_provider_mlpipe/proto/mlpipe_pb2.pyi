@@ -59,16 +59,18 @@ class ComponentSpec(_message.Message):
     IGNORED: ComponentSpec.ParameterKind
     FUNCTION: ComponentSpec.ParameterKind
     class Input(_message.Message):
-        __slots__ = ("artifact_type", "optional", "required_when_wired", "ignored")
+        __slots__ = ("artifact_type", "optional", "required_when_wired", "ignored", "several")
         ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
         OPTIONAL_FIELD_NUMBER: _ClassVar[int]
         REQUIRED_WHEN_WIRED_FIELD_NUMBER: _ClassVar[int]
         IGNORED_FIELD_NUMBER: _ClassVar[int]
+        SEVERAL_FIELD_NUMBER: _ClassVar[int]
         artifact_type: str
         optional: bool
         required_when_wired: bool
         ignored: bool
-        def __init__(self, artifact_type: _Optional[str] = ..., optional: bool = ..., required_when_wired: bool = ..., ignored: bool = ...) -> None: ...
+        several: bool
+        def __init__(self, artifact_type: _Optional[str] = ..., optional: bool = ..., required_when_wired: bool = ..., ignored: bool = ..., several: bool = ...) -> None: ...
     class Parameter(_message.Message):
         __slots__ = ("kind", "required")
         KIND_FIELD_NUMBER: _ClassVar[int]
@@ -149,21 +151,28 @@ class Artifact(_message.Message):
     def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., declared: _Optional[_Mapping[str, str]] = ..., files: _Optional[_Union[FileSummary, _Mapping]] = ...) -> None: ...
 
 class ExecutorInvocation(_message.Message):
-    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "absent_inputs", "max_memory_mb", "covered")
+    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "max_memory_mb", "covered")
+    class Artifacts(_message.Message):
+        __slots__ = ("artifacts", "several")
+        ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+        SEVERAL_FIELD_NUMBER: _ClassVar[int]
+        artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
+        several: bool
+        def __init__(self, artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., several: bool = ...) -> None: ...
     class InputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: Artifact
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Artifact, _Mapping]] = ...) -> None: ...
+        value: ExecutorInvocation.Artifacts
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ExecutorInvocation.Artifacts, _Mapping]] = ...) -> None: ...
     class OutputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: Artifact
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Artifact, _Mapping]] = ...) -> None: ...
+        value: ExecutorInvocation.Artifacts
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ExecutorInvocation.Artifacts, _Mapping]] = ...) -> None: ...
     EXECUTOR_FIELD_NUMBER: _ClassVar[int]
     COMPONENT_ID_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -172,21 +181,19 @@ class ExecutorInvocation(_message.Message):
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     TMP_DIR_FIELD_NUMBER: _ClassVar[int]
     BEAM_PIPELINE_ARGS_FIELD_NUMBER: _ClassVar[int]
-    ABSENT_INPUTS_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
     COVERED_FIELD_NUMBER: _ClassVar[int]
     executor: str
     component_id: str
     execution_id: int
-    inputs: _containers.MessageMap[str, Artifact]
+    inputs: _containers.MessageMap[str, ExecutorInvocation.Artifacts]
     parameters: MapValue
-    outputs: _containers.MessageMap[str, Artifact]
+    outputs: _containers.MessageMap[str, ExecutorInvocation.Artifacts]
     tmp_dir: str
     beam_pipeline_args: _containers.RepeatedScalarFieldContainer[str]
-    absent_inputs: _containers.RepeatedScalarFieldContainer[str]
     max_memory_mb: int
     covered: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, Artifact]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, Artifact]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., absent_inputs: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ..., covered: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, ExecutorInvocation.Artifacts]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, ExecutorInvocation.Artifacts]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ..., covered: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExecutorResult(_message.Message):
     __slots__ = ("success", "error", "user_files", "reads", "reads_problem")
@@ -208,6 +215,11 @@ class ExecutorResult(_message.Message):
         type: str
         message: str
         def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    class OfKey(_message.Message):
+        __slots__ = ("artifacts",)
+        ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+        artifacts: _containers.RepeatedCompositeFieldContainer[ExecutorResult.Output]
+        def __init__(self, artifacts: _Optional[_Iterable[_Union[ExecutorResult.Output, _Mapping]]] = ...) -> None: ...
     class Outputs(_message.Message):
         __slots__ = ("outputs",)
         class OutputsEntry(_message.Message):
@@ -215,11 +227,11 @@ class ExecutorResult(_message.Message):
             KEY_FIELD_NUMBER: _ClassVar[int]
             VALUE_FIELD_NUMBER: _ClassVar[int]
             key: str
-            value: ExecutorResult.Output
-            def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ExecutorResult.Output, _Mapping]] = ...) -> None: ...
+            value: ExecutorResult.OfKey
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ExecutorResult.OfKey, _Mapping]] = ...) -> None: ...
         OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-        outputs: _containers.MessageMap[str, ExecutorResult.Output]
-        def __init__(self, outputs: _Optional[_Mapping[str, ExecutorResult.Output]] = ...) -> None: ...
+        outputs: _containers.MessageMap[str, ExecutorResult.OfKey]
+        def __init__(self, outputs: _Optional[_Mapping[str, ExecutorResult.OfKey]] = ...) -> None: ...
     class Read(_message.Message):
         __slots__ = ("path", "content", "stamp")
         PATH_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +294,30 @@ class Output(_message.Message):
     SPLIT_CONFIG_FIELD_NUMBER: _ClassVar[int]
     split_config: SplitConfig
     def __init__(self, split_config: _Optional[_Union[SplitConfig, _Mapping]] = ...) -> None: ...
+
+class RangeConfig(_message.Message):
+    __slots__ = ("static_range", "rolling_range")
+    STATIC_RANGE_FIELD_NUMBER: _ClassVar[int]
+    ROLLING_RANGE_FIELD_NUMBER: _ClassVar[int]
+    static_range: StaticRange
+    rolling_range: RollingRange
+    def __init__(self, static_range: _Optional[_Union[StaticRange, _Mapping]] = ..., rolling_range: _Optional[_Union[RollingRange, _Mapping]] = ...) -> None: ...
+
+class StaticRange(_message.Message):
+    __slots__ = ("start_span_number", "end_span_number")
+    START_SPAN_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    END_SPAN_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    start_span_number: int
+    end_span_number: int
+    def __init__(self, start_span_number: _Optional[int] = ..., end_span_number: _Optional[int] = ...) -> None: ...
+
+class RollingRange(_message.Message):
+    __slots__ = ("start_span_number", "num_spans")
+    START_SPAN_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NUM_SPANS_FIELD_NUMBER: _ClassVar[int]
+    start_span_number: int
+    num_spans: int
+    def __init__(self, start_span_number: _Optional[int] = ..., num_spans: _Optional[int] = ...) -> None: ...
 
 class FeatureNames(_message.Message):
     __slots__ = ("feature",)

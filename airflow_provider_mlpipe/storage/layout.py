@@ -2,7 +2,7 @@
 
 ::
 
-    <pipeline_root>/<component id>/<output key>/<execution id>/      an artifact
+    <pipeline_root>/<component id>/<output key>/<execution id>/      an artifact; of several, `<execution id>/<number>/`
         Split-<name>/         the files of one split
         Arrow-<name>/         the sidecar of a split of Examples
         Format-Serving/       of a Model: the SavedModel to serve
@@ -56,6 +56,12 @@ def output_uri(pipeline_root: str, component_id: str, key: str, execution_id: in
     return str(Path(pipeline_root, as_path_part(component_id, "the component"), key, str(execution_id)))
 
 
+def output_uris(pipeline_root: str, component_id: str, key: str, execution_id: int, count: int) -> list[str]:
+    """The paths of an output with several artifacts, `<execution id>/0`, `/1` and so on; one is `<execution id>`."""
+    uri = output_uri(pipeline_root, component_id, key, execution_id)
+    return [uri] if count == 1 else [f"{uri}/{place}" for place in range(count)]
+
+
 def absolute(path: str) -> str:
     """The path, also for a process that works in another folder; a URI with a scheme stays as it is."""
     return path if "://" in path else os.path.abspath(path)
@@ -92,7 +98,9 @@ def file_of(artifact: Artifact) -> Path:
 
 def root_of(output: Artifact) -> Path:
     """The pipeline_root of what an execution publishes."""
-    return folder_of(output).parents[2]
+    folder = folder_of(output)
+    is_one_of_several = folder.parent.name.isdigit()  # an output's key is no number
+    return folder.parents[3 if is_one_of_several else 2]
 
 
 def is_below(root: str, artifact: Artifact) -> bool:

@@ -23,19 +23,30 @@ def input_files(input_base: str, pattern: str) -> list[Path]:
     `*` and `?` do not match hidden files; `**` matches subfolders. Raises InvalidInputError when no file matches; the
     message lists what is there.
     """
+    base = folder_with_inputs(input_base)
+    matches = sorted(glob.glob(pattern, root_dir=base, recursive=True))
+    files = [path for match in matches if (path := base / match).is_file()]
+    if not files:
+        raise no_match(base, input_base, pattern)
+    return files
+
+
+def folder_with_inputs(input_base: str) -> Path:
+    """Return the folder; raises InvalidInputError when it is none."""
     base = Path(input_base)
     if not base.is_dir():
         raise InvalidInputError(
             f"input_base {input_base!r} is {'a file' if base.exists() else 'missing'}; give a folder"
         )
-    matches = sorted(glob.glob(pattern, root_dir=base, recursive=True))
-    files = [path for match in matches if (path := base / match).is_file()]
-    if not files:
-        raise InvalidInputError(
-            f"no file matches {pattern!r} in input_base {input_base!r}, which contains: {_content(base)}; correct "
-            f"input_base, or the pattern in input_config{_DEEPER * any(path.is_dir() for path in base.iterdir())}"
-        )
-    return files
+    return base
+
+
+def no_match(base: Path, input_base: str, pattern: str) -> InvalidInputError:
+    """The error for a pattern that matches no file; it lists what is there."""
+    return InvalidInputError(
+        f"no file matches {pattern!r} in input_base {input_base!r}, which contains: {_content(base)}; correct "
+        f"input_base, or the pattern in input_config{_DEEPER * any(path.is_dir() for path in base.iterdir())}"
+    )
 
 
 def source_digest(files: Iterable[Path]) -> str:

@@ -29,6 +29,7 @@ from airflow_provider_mlpipe.artifacts import (
 )
 from airflow_provider_mlpipe.execution.launcher import Launcher
 from airflow_provider_mlpipe.execution.warm import WarmParent
+from airflow_provider_mlpipe.forms import to_messages
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import from_map, to_map
 
@@ -64,27 +65,20 @@ class Made:
             executor=f"airflow_provider_mlpipe.components.{component}.executor:run",
             component_id=component,
             execution_id=1,
-            inputs={key: message(artifact) for key, artifact in inputs.items() if artifact is not None},
-            absent_inputs=[key for key, artifact in inputs.items() if artifact is None],
+            inputs={key: to_messages([artifact] if artifact else []) for key, artifact in inputs.items()},
             parameters=to_map(parameters),
-            outputs={key: message(artifact) for key, artifact in outputs.items()},
+            outputs={key: to_messages([artifact]) for key, artifact in outputs.items()},
         )
         self.result = Launcher().launch(invocation, log=self.log.append, warm=parent)
         self.artifacts = {
             key: type(artifact)(uri=artifact.uri, id=1, digest=told.digest, properties=from_map(told.properties))
             for key, artifact in outputs.items()
-            for told in [self.result.success.outputs[key]]
+            for told in self.result.success.outputs[key].artifacts
         }
 
     @property
     def was_forked(self) -> bool:
         return "fresh process" not in "\n".join(self.log)
-
-
-def message(artifact: Artifact) -> pb.Artifact:
-    properties = to_map(artifact.properties)
-    digest = artifact.digest or ""
-    return pb.Artifact(type=artifact.TYPE_NAME, uri=artifact.uri, id=1, digest=digest, properties=properties)
 
 
 Make = Callable[..., Made]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from airflow_provider_mlpipe.artifacts import Artifact, Examples, Model
+from airflow_provider_mlpipe.artifacts import Artifact, ExampleAnomalies, Examples, ExampleStatistics, Model
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.file_example_gen import FileExampleGenOperator
 from airflow_provider_mlpipe.pipeline.node import Published
-from airflow_provider_mlpipe.pipeline.spec import Content, Ignored, IgnoredInput, Input, OptionalInput, Value
+from airflow_provider_mlpipe.pipeline.spec import Content, Ignored, IgnoredInput, Input, Inputs, OptionalInput, Value
 
 
 class MakeOperator(ComponentOperator):
@@ -65,3 +66,59 @@ class MaybeOperator(ComponentOperator):
         super().__init__(**kwargs)
         self.examples = examples
         self.hint = hint
+
+
+class ReadOperator(FileExampleGenOperator):
+    """Publishes the text files that it reads, span by span."""
+
+    EXECUTOR = "parts_executors:read"
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"examples": Examples}
+
+
+class DescribeOperator(ComponentOperator):
+    """Describes examples."""
+
+    EXECUTOR = "parts_executors:describe"
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"statistics": ExampleStatistics}
+
+    def __init__(self, *, examples: Input[Examples], model: OptionalInput[Model] = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.examples = examples
+        self.model = model
+
+
+class CompareOperator(ComponentOperator):
+    """Compares two descriptions."""
+
+    EXECUTOR = "parts_executors:compare"
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}
+
+    def __init__(
+        self,
+        *,
+        statistics: Input[ExampleStatistics],
+        examples: Input[Examples],
+        fails: Ignored[str] = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.statistics = statistics
+        self.examples = examples
+        self.fails = fails
+
+    def check_gate(self, outputs: Published) -> None:
+        for artifact in outputs["anomalies"]:
+            if self.fails and str(artifact.properties["span"]) in self.fails.split():
+                raise AnomaliesFoundError(f"span {artifact.properties['span']} has anomalies")
+
+
+class JoinOperator(ComponentOperator):
+    """Reads all examples at once; copies each."""
+
+    EXECUTOR = "parts_executors:join"
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model, "copies": Examples}
+    OUTPUTS_PER: ClassVar[dict[str, str]] = {"copies": "examples"}
+
+    def __init__(self, *, examples: Inputs[Examples], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.examples = examples

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from airflow_provider_mlpipe.artifacts import Examples, Model
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Model
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.user_code import load_function
+from airflow_provider_mlpipe.storage.sources import input_files
 
 
 def make(
@@ -42,6 +44,44 @@ def make(
 def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:
     parts = [path.read_text() for path in sorted(Path(examples.uri).iterdir())]
     Path(model.uri, "saved").write_text("\n".join(parts))
+
+
+def read(
+    *, input_base: str, input_config: dict[str, Any], output_config: dict[str, Any], examples: Examples,
+    context: ExecutorContext,
+) -> dict[str, Produced]:  # fmt: skip
+    """What a file says happens while it is read: "crash" or "raise"."""
+    for split in input_config["splits"]:
+        for file in input_files(input_base, split["pattern"]):
+            barrier(f"read.{file.name}")
+            if (text := file.read_text()) in ACTS:
+                ACTS[text](context)
+            Path(examples.uri, file.name).write_text(text)
+    return {"examples": Produced(properties={"splits": ["train"]})}
+
+
+def describe(
+    *, examples: Examples, model: Model | None, statistics: ExampleStatistics, context: ExecutorContext
+) -> None:
+    shutil.copytree(examples.uri, statistics.uri, dirs_exist_ok=True)
+
+
+def compare(
+    *, statistics: ExampleStatistics, examples: Examples, fails: str, anomalies: ExampleAnomalies,
+    context: ExecutorContext,
+) -> None:  # fmt: skip
+    spans = [artifact.properties.get("span") for artifact in (statistics, examples)]
+    Path(anomalies.uri, "spans").write_text(str(spans))
+
+
+def join(
+    *, examples: list[Examples], model: Model, copies: list[Examples], context: ExecutorContext
+) -> dict[str, list[Produced]]:
+    texts = [path.read_text() for one in examples for path in sorted(Path(one.uri).iterdir())]
+    Path(model.uri, "saved").write_text(" ".join(texts))
+    for one, copy in zip(examples, copies, strict=True):
+        shutil.copytree(one.uri, copy.uri, dirs_exist_ok=True)
+    return {"copies": [Produced(properties={"splits": ["train"]}) for _ in copies]}
 
 
 def maybe(*, examples: Examples | None, hint: Model | None, model: Model, context: ExecutorContext) -> None:

@@ -45,9 +45,10 @@ def component_run(
         map_index=-1,
         try_number=try_number,
         triggered_by="test",
-        inputs=dict(inputs or {}),
+        inputs=dict.fromkeys(operator.SPEC.inputs, ()) | {key: [artifact] for key, artifact in (inputs or {}).items()},
         parameters=plain,
         shown=plain,
+        resolved=plain,
         external=operator.external_inputs(plain),
         cache=operator.cache_policy,
     )

@@ -8,7 +8,8 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import ExecutorResult
 def without_stamps(result: ExecutorResult) -> ExecutorResult:
     """A copy without the inodes and times of the files."""
     copy = ExecutorResult.FromString(result.SerializeToString())
-    for output in copy.success.outputs.values():
-        assert output.files.stamp
-        output.files.stamp = ""
+    for outputs in copy.success.outputs.values():
+        for output in outputs.artifacts:
+            assert output.files.stamp
+            output.files.stamp = ""
     return copy

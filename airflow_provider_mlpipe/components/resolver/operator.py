@@ -86,6 +86,6 @@ class ResolverOperator(ResolvingOperator):
         if self.strategy == "LatestArtifact":
             found = store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, before=before)
             return found[0] if found else None
-        candidate = run.inputs["other_than"]
+        candidate = run.artifact("other_than")
         other_than = candidate.digest if candidate else None
         return store.latest_blessed_model(pipeline=run.pipeline, other_than=other_than, before=before)

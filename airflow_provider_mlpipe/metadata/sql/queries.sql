@@ -70,7 +70,7 @@ SELECT name, known.properties FROM mlpipe.artifact_type known JOIN wanted USING 
 WHERE name NOT IN (SELECT name FROM grown)
 
 -- name: start_execution
--- Ends the RUNNING executions of earlier tries, then inserts one row for this try, with its contexts and inputs. If it
+-- Ends the RUNNING executions of earlier tries, then inserts one row for this part of a try, with its contexts and inputs. If it
 -- is sent twice, it finds its row by the token. It returns no row when another execution with the same flight is
 -- RUNNING, or when another try of the same task starts at the same moment.
 WITH superseded AS (
@@ -83,12 +83,12 @@ WITH superseded AS (
 ), started AS (
     -- The count of the superseded rows makes Postgres end them first: only one may be RUNNING.
     INSERT INTO mlpipe.execution (
-        type_id, pipeline, run_id, run_key, component_id, map_index, try_number, state, claim_token, fingerprint,
-        fingerprint_parts, flight, cached_from, triggered_by, environment, properties, ended_at
+        type_id, pipeline, run_id, run_key, component_id, map_index, try_number, part_set, part, parts, state,
+        claim_token, fingerprint, fingerprint_parts, flight, cached_from, triggered_by, environment, properties, ended_at
     )
     SELECT
         type.id, %(pipeline)s, %(run_id)s, %(run_key)s::uuid, %(component_id)s, %(map_index)s, %(try_number)s,
-        %(state)s, %(token)s::uuid, %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(flight)s, %(cached_from)s::bigint, %(triggered_by)s,
+        %(part_set)s::uuid, %(part)s, %(parts)s, %(state)s, %(token)s::uuid, %(fingerprint)s, %(fingerprint_parts)s::jsonb, %(flight)s, %(cached_from)s::bigint, %(triggered_by)s,
         %(environment)s::jsonb, %(properties)s::jsonb,
         CASE WHEN %(state)s <> 'RUNNING' THEN statement_timestamp() END
     FROM mlpipe.execution_type type, (SELECT count(*) FROM superseded) AS ended_first
@@ -147,12 +147,12 @@ WHERE id = %(execution_id)s AND claim_token = %(token)s::uuid AND state IN ('RUN
 RETURNING id
 
 -- name: record_gate
--- Why the gate failed on what a task's newest execution in this run published.
+-- Why the gate failed on what a part of a task's newest complete set in this run published.
 UPDATE mlpipe.execution SET error = %(error)s
 WHERE id = (
     SELECT max(id) FROM mlpipe.execution
     WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s AND map_index = %(map_index)s
-        AND state IN ('COMPLETE', 'CACHED')
+        AND part = %(part)s AND state IN ('COMPLETE', 'CACHED')
 )
 RETURNING id
 
@@ -302,20 +302,62 @@ FROM hit LEFT JOIN (
 ) ON event.execution_id = hit.id AND event.type = 'OUTPUT'
 ORDER BY event.key, event.index
 
--- name: run_outputs
--- The artifacts of a channel: for each map index, the outputs of the task's newest usable execution in this run.
+-- name: run_result
+-- The executions of a task's newest complete set in this run, in the order of its parts; for a mapped task, those of the
+-- given map indexes.
 WITH newest AS (
-    SELECT DISTINCT ON (map_index) id, map_index FROM mlpipe.execution
+    SELECT DISTINCT ON (map_index) part_set FROM mlpipe.complete_set
     WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s
-        AND state IN ('COMPLETE', 'CACHED')
         AND (%(map_indexes)s::integer[] IS NULL OR map_index = ANY (%(map_indexes)s::integer[]))
-    ORDER BY map_index, id DESC
+    ORDER BY map_index, newest_id DESC
+)
+SELECT execution.*, type.name AS type
+FROM newest JOIN mlpipe.execution USING (part_set) JOIN mlpipe.execution_type type ON type.id = execution.type_id
+WHERE execution.state IN ('COMPLETE', 'CACHED')
+ORDER BY execution.map_index, execution.part
+
+-- name: run_outputs
+-- The artifacts of a channel: an output of what `run_result` finds.
+WITH newest AS (
+    SELECT DISTINCT ON (map_index) part_set FROM mlpipe.complete_set
+    WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s
+        AND (%(map_indexes)s::integer[] IS NULL OR map_index = ANY (%(map_indexes)s::integer[]))
+    ORDER BY map_index, newest_id DESC
 )
 SELECT typed_artifact.*
-FROM newest
-JOIN mlpipe.event ON event.execution_id = newest.id AND event.type = 'OUTPUT' AND event.key = %(key)s
+FROM newest JOIN mlpipe.execution USING (part_set)
+JOIN mlpipe.event ON event.execution_id = execution.id AND event.type = 'OUTPUT' AND event.key = %(key)s
 JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
-ORDER BY newest.map_index, event.index
+WHERE execution.state IN ('COMPLETE', 'CACHED')
+ORDER BY execution.map_index, execution.part, event.index
+
+-- name: set_outputs
+-- The outputs of a set of executions, in the order of its parts.
+SELECT event.key, typed_artifact.*
+FROM mlpipe.execution
+JOIN mlpipe.event ON event.execution_id = execution.id AND event.type = 'OUTPUT'
+JOIN mlpipe.typed_artifact ON typed_artifact.id = event.artifact_id
+WHERE execution.part_set = %(part_set)s::uuid AND execution.state IN ('COMPLETE', 'CACHED')
+ORDER BY event.key, execution.part, event.index
+
+-- name: finished_part
+-- What an earlier try of this task finished before it failed: an equal execution of its newest set, if that set never
+-- became complete. So a retry keeps finished parts, even those that are not reusable, and a clear does not.
+WITH newest AS (
+    SELECT part_set, parts FROM mlpipe.execution
+    WHERE run_key = %(run_key)s::uuid AND component_id = %(component_id)s AND map_index = %(map_index)s
+        AND part_set <> %(part_set)s::uuid
+    ORDER BY id DESC
+    LIMIT 1
+), finished AS (
+    SELECT execution.id, execution.fingerprint, execution.cached_from, newest.parts
+    FROM newest JOIN mlpipe.execution ON execution.part_set = newest.part_set
+    WHERE execution.state IN ('COMPLETE', 'CACHED')
+)
+SELECT coalesce(cached_from, id) AS id FROM finished
+WHERE fingerprint = %(fingerprint)s AND (SELECT count(*) FROM finished) < parts
+ORDER BY id DESC
+LIMIT 1
 
 -- name: earlier_parts
 -- The parts of a node's last fingerprints, newest first, to say what changed.

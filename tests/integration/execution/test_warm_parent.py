@@ -24,10 +24,12 @@ from processes import is_alive, parent_of
 from stamps import without_stamps
 from waiting import PATIENCE, wait_for
 
+from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import ExecutorDiedError
 from airflow_provider_mlpipe.execution import linux, warm
 from airflow_provider_mlpipe.execution.launcher import Launcher
 from airflow_provider_mlpipe.execution.warm import ColdError, ParentState, WarmParent
+from airflow_provider_mlpipe.forms import to_messages
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
 
@@ -81,7 +83,7 @@ class Execution:
             component_id="Make",
             execution_id=1,
             parameters=to_map(given),
-            outputs={"examples": pb.Artifact(type="Examples", uri=str(self.folder))},
+            outputs={"examples": to_messages([Examples(uri=str(self.folder))])},
         )
         return self._launcher.launch(invocation, log=self.lines.append, warm=self._parent)
 

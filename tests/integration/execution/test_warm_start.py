@@ -86,4 +86,4 @@ def test_a_plan_starts_a_parent_if_one_may_be_needed(
 
 
 def planned(component_id: str, verdict: str) -> PlannedTask:
-    return PlannedTask(component_id=component_id, verdict=verdict, reason="", is_skipped=False, execution_id=None)
+    return PlannedTask(component_id=component_id, verdict=verdict, reason="", is_skipped=False, part_set=None)

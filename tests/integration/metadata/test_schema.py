@@ -15,7 +15,7 @@ from airflow_provider_mlpipe.artifacts import Model
 from airflow_provider_mlpipe.exceptions import InvalidInputError, SchemaVersionError, StoreUnavailableError
 from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import Connection
-from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore
+from airflow_provider_mlpipe.metadata.store import ExecutionStart, MetadataStore, PlannedTask
 
 
 @pytest.fixture
@@ -173,6 +173,7 @@ def test_an_upgrade_removes_secrets_that_earlier_versions_stored(database):
     )  # fmt: skip
     store.fail(store.start_execution(start), "ValueError: tok-123 is not pass-word")
     connection.run("ALTER TABLE mlpipe.store DROP COLUMN secret")
+    without_parts(connection)
     connection.run("UPDATE mlpipe.alembic_version SET version_num = '0005'")
     schema.upgrade(database)
     (found,) = store.executions().items
@@ -184,3 +185,46 @@ def test_an_upgrade_removes_secrets_that_earlier_versions_stored(database):
     assert len(store.secret) > 32
     store.close()
     connection.close()
+
+
+def test_an_upgrade_keeps_plans_and_results_of_before_there_were_parts(database):
+    store, connection = MetadataStore(database), Connection(database)
+    run, starts = named_run("d", "r"), [_start_of(name) for name in ("a", "b")]
+
+    def record():
+        claims = [store.start_execution(start) for start in starts]
+        for claim in claims:
+            store.publish(claim, {"model": [Model(uri=f"/{claim.execution_id}")]})
+        return [
+            PlannedTask(component_id=name, verdict="hit", reason="r", is_skipped=True, part_set=None) for name in "abc"
+        ]
+
+    assert store.commit_plan(run, clear=0, record=record)
+    old = [{"component_id": name, "verdict": "hit", "reason": "r", "is_skipped": True} for name in "abc"]
+    for decision, execution_id in zip(old, [1, 2, None], strict=True):
+        decision["execution_id"] = execution_id
+    connection.run("UPDATE mlpipe.plan SET decisions = %(old)s::jsonb", {"old": json.dumps(old)})
+    without_parts(connection)
+    connection.run("UPDATE mlpipe.alembic_version SET version_num = '0006'")
+    schema.upgrade(database)
+
+    tasks = store.plan(run)
+    assert [task.component_id for task in tasks] == ["a", "b", "c"]
+    assert tasks[2].part_set is None
+    for number, task in enumerate(tasks[:2], start=1):
+        assert store.set_outputs(task.part_set)["model"][0].uri == f"/{number}"
+        assert store.run_outputs(run, component_id=task.component_id, key="model")[0].uri == f"/{number}"
+    store.close()
+    connection.close()
+
+
+def _start_of(component_id):
+    return ExecutionStart(
+        component_type="Any", run=named_run("d", "r"), component_id=component_id, triggered_by=None, fingerprint="f"
+    )
+
+
+def without_parts(connection):
+    """The schema as it was before version 0007."""
+    connection.run("DROP VIEW mlpipe.complete_set")
+    connection.run("ALTER TABLE mlpipe.execution DROP COLUMN part_set, DROP COLUMN part, DROP COLUMN parts")

@@ -181,9 +181,10 @@ class StoreMachine(RuleBasedStateMachine):
         row, recorded, plan = Row(task, "f"), [], []
 
         def record():
-            recorded[:] = self.store.publish_cached(start_of(row), origin.execution_id)
+            start = start_of(row)
+            recorded[:] = self.store.publish_cached(start, origin.execution_id)
             other = "a" if component == "b" else "b"
-            plan.append(planned(component, is_skipped, recorded[0]))
+            plan.append(planned(component, is_skipped, start.part.set))
             plan.append(planned(other, False, None))
             return plan
 
@@ -259,10 +260,8 @@ def nobodys_claim(execution_id):
     return Claim(execution_id=execution_id, token="00000000-0000-0000-0000-000000000000")
 
 
-def planned(component_id, is_skipped, execution_id):
-    return PlannedTask(
-        component_id=component_id, verdict="v", reason="r", is_skipped=is_skipped, execution_id=execution_id
-    )
+def planned(component_id, is_skipped, part_set):
+    return PlannedTask(component_id=component_id, verdict="v", reason="r", is_skipped=is_skipped, part_set=part_set)
 
 
 def one_by_key(outputs):

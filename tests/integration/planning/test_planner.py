@@ -428,7 +428,7 @@ def test_a_plan_is_committed_once_with_what_it_found(pipeline: Pipeline, tmp_pat
     ]
     tasks = pipeline.store.plan(NEXT, clear=0)
     assert tasks is not None
-    assert [task.execution_id for task in tasks] == [each.id for each in reversed(recorded)]
+    assert [task.part_set for task in tasks] == [each.part_set for each in reversed(recorded)]
     (model,) = pipeline.store.run_outputs(NEXT, component_id="Use", key="model")
     assert isinstance(model, Model)
     used = pipeline.store.execution_artifacts(recorded[0].id, "INPUT")["examples"]

@@ -48,8 +48,9 @@ class Place:
     def begin(self, run_id: str = "begun") -> tuple[Claim, Path]:
         """What a try does before its executor runs."""
         operator = component("Make", self.dsn, str(self.root))
-        claim = self.store.start_execution(driver.decide(self.store, component_run(operator, run_id=run_id)).start)
-        (pending,) = operator._make_outputs(claim).values()
+        run = component_run(operator, run_id=run_id)
+        claim = self.store.start_execution(driver.decide(self.store, run).start)
+        ((pending,),) = operator._make_outputs(run, claim).values()
         return claim, Path(pending.uri)
 
     def folder(self, execution_id: int, component_id: str = "Make") -> Path:

@@ -17,6 +17,7 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.caching.fingerprint import canonical_json, compute, explain, nearest
 from airflow_provider_mlpipe.caching.libraries import PACKAGE
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
+from airflow_provider_mlpipe.storage.spans import Span
 
 CHILD = """
 import json, sys
@@ -38,7 +39,10 @@ def compute(case):
             for name, kind in case["kinds"].items()
         },
     )
-    inputs = {key: types[a.pop("type")](**a) if a else None for key, a in case["inputs"].items()}
+    inputs = {
+        key: [types[a.pop("type")](**a) for a in (given if isinstance(given, list) else [given]) if a]
+        for key, given in case["inputs"].items()
+    }
     external = fingerprint.content_digests(spec, case["parameters"])
     result = fingerprint.compute(
         spec, inputs=inputs, parameters=case["parameters"], external=external, cache_files=case["cache_files"]
@@ -270,6 +274,35 @@ def test_the_backend_of_keras_counts_where_keras_may_be_used(
     assert explain(parts[0], parts[1], {}) == ("environment variable KERAS_BACKEND changed" if counts else "")
 
 
+def test_each_of_several_artifacts_is_a_part_of_it() -> None:
+    spec = ComponentSpec(component_type="Any", inputs={"read": ComponentSpec.Input(several=True)})
+
+    def parts(*spans: int | None, digests: str = "abc") -> Any:
+        read = [
+            Examples(uri="/x", digest=digest, properties={} if span is None else {"span": span})
+            for span, digest in zip(spans, digests, strict=False)
+        ]
+        return compute(spec, inputs={"read": read}, parameters={}, external={}).parts
+
+    assert {"input read span 3", "input read span 4"} < parts(3, 4).keys()
+    assert {"input read [0]", "input read [1]"} < parts(None, None).keys() & parts(4, 4).keys() & parts(4, 3).keys()
+    assert parts(3, 4) != parts(3, 4, digests="bac")
+    assert parts(None, None) != parts(None, None, digests="bac")
+    moved = explain(parts(3, 4), parts(4, 5, digests="bc"), {})
+    assert moved == "input read span 3: removed; input read span 5: added"
+
+
+def test_the_span_of_a_source_is_a_part_of_it() -> None:
+    def parts(span: Span | None, content: str) -> Any:
+        return compute(ComponentSpec(), inputs={}, parameters={}, external={"split s": content}, span=span).parts
+
+    first, corrected = parts(Span(number=3), "a"), parts(Span(number=3, version=1), "a")
+    assert len({str(each) for each in (first, corrected, parts(None, "a"), parts(Span(number=4), "a"))}) == 4
+    assert explain(first, parts(Span(number=4), "b"), {}) == "span 4 is new"
+    assert explain(first, parts(Span(number=3), "b"), {}) == "content of split s changed"
+    assert explain(corrected, parts(Span(number=3, version=2), "b"), {}) == "content of split s changed; version 1 → 2"
+
+
 def test_an_ignored_input_is_no_part_of_it() -> None:
     declared = {
         name: ComponentSpec.Input(artifact_type="Examples", ignored=name == "hint") for name in ("read", "hint")
@@ -277,7 +310,7 @@ def test_an_ignored_input_is_no_part_of_it() -> None:
     spec = ComponentSpec(component_type="Any", inputs=declared)
 
     def parts(**digests: str | None) -> Any:
-        inputs = {name: digest and Examples(uri="/x", digest=digest) for name, digest in digests.items()}
+        inputs = {name: [Examples(uri="/x", digest=digest)] if digest else [] for name, digest in digests.items()}
         return compute(spec, inputs=inputs, parameters={}, external={}).parts
 
     assert parts(read="a", hint="b") == parts(read="a", hint="c") == parts(read="a", hint=None) == parts(read="a")

@@ -160,10 +160,10 @@ def test_a_gate_that_is_wired_must_bring_its_verdict() -> None:
         model=ReaderOperator(examples=SourceOperator().outputs["examples"]).outputs["model"],
         push_destination={"filesystem": {"base_directory": "/serving"}},
     )
-    assert pusher._input_artifact("model_blessing") is None
+    assert pusher._input_artifacts("model_blessing") == []
     pusher.model_blessing = []  # what a channel of a skipped Evaluator resolves to
     with pytest.raises(AirflowSkipException, match="published nothing"):
-        pusher._input_artifact("model_blessing")
+        pusher._input_artifacts("model_blessing")
 
 
 @pytest.mark.parametrize(
