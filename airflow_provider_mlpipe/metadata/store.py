@@ -247,6 +247,12 @@ class MetadataStore:
         files = artifact.files and artifact.files.digest
         return bool(self._run("stamp_artifact", artifact_id=artifact.id, files_digest=files, stamp=stamp))
 
+    def remember_file_digests(self, digests: Mapping[str, tuple[str, str]]) -> None:
+        """Remember the stamp and digest of files, by the digest of the path."""
+        if digests:
+            rows = [{"path_digest": key, "stamp": stamp, "digest": digest} for key, (stamp, digest) in digests.items()]
+            self._run("remember_file_digests", files=to_json(rows))
+
     def invalidate(
         self,
         *,
@@ -300,6 +306,11 @@ class MetadataStore:
             outputs=artifacts_by_key(rows),
             reads=decode(rows[0]["reads"] or {}),
         )
+
+    def file_digests(self, path_digests: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Return the stamp and digest of the files that are remembered, by the digest of the path."""
+        rows = self._run("file_digests", path_digests=list(path_digests))
+        return {row["path_digest"]: (row["stamp"], row["digest"]) for row in rows}
 
     def earlier_parts(self, *, pipeline: str, component_id: str, limit: int = 20) -> list[Mapping[str, str]]:
         """Return the fingerprint parts of the node's last successful executions, newest first."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.caching.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.node import Published
 from airflow_provider_mlpipe.pipeline.spec import Config, Content, Setting
 from airflow_provider_mlpipe.pipeline.wiring import misfits
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, RangeConfig
 from airflow_provider_mlpipe.storage import sources, spans
+from airflow_provider_mlpipe.storage.digests import file_digest
+from airflow_provider_mlpipe.storage.known_digests import KnownDigests
 from airflow_provider_mlpipe.storage.layout import path_part_problem
 from airflow_provider_mlpipe.storage.spans import Span
 
@@ -66,32 +70,36 @@ class FileExampleGenOperator(ComponentOperator):
         self.input_config: Any = input_config or ONE_SPLIT
         self.output_config: Any = output_config or self._default_output()
         self.range_config: Any = range_config
+        self._digests: KnownDigests | None = None
         self._check_splits()
         self._check_spans()
 
     def parts_of(self, run: ComponentRun) -> list[ComponentRun]:
         """One part for each span; one part without a span."""
-        config = run.parameters["input_config"]
-        patterns = {split["name"]: split["pattern"] for split in config["splits"]}
+        divided = self._by_span(run)
+        files = [path for part in divided for paths in _files(part.resolved).values() for path in paths]
+        self._digests = KnownDigests(self.store, files)
+        return parts.numbered([replace(part, external=self.external_inputs(part.resolved)) for part in divided])
+
+    def run_node(self, run: ComponentRun) -> Published:
+        """As every component; the digests of the files are remembered for later runs."""
+        published = super().run_node(run)
+        if self._digests is not None:
+            self._digests.remember()
+        return published
+
+    def _by_span(self, run: ComponentRun) -> list[ComponentRun]:
+        patterns = {split["name"]: split["pattern"] for split in run.parameters["input_config"]["splits"]}
         if not any(map(spans.has_span, patterns.values())):
-            return super().parts_of(run)
+            return [run]
         found = spans.find_spans(run.parameters["input_base"], patterns)
         chosen = spans.in_all_splits(found, spans.in_range(self.range_config, found), self.task_id)
-        return parts.numbered([self._of_span(run, span, patterns) for span in chosen])
-
-    def _of_span(self, run: ComponentRun, span: Span, patterns: Mapping[str, str]) -> ComponentRun:
-        files = [{"name": name, "pattern": spans.of_span(pattern, span)} for name, pattern in patterns.items()]
-        resolved = {**run.resolved, "input_config": {"splits": files}}
-        return replace(run, span=span, resolved=resolved, external=self.external_inputs(resolved))
+        return [_of_span(run, span, patterns) for span in chosen]
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return a digest per input split: of the content of its files, in the order in which they are read."""
-        return {
-            f"split {split['name']}": sources.source_digest(
-                sources.input_files(parameters["input_base"], split["pattern"])
-            )
-            for split in parameters["input_config"]["splits"]
-        }
+        digest_of = file_digest if self._digests is None else self._digests.of
+        return {f"split {name}": sources.source_digest(paths, digest_of) for name, paths in _files(parameters).items()}
 
     def _check_spans(self) -> None:
         splits = _splits(self.input_config)
@@ -126,6 +134,18 @@ class FileExampleGenOperator(ComponentOperator):
             )
         _check(self.task_id, "input_config", inputs, "pattern")
         check_output_splits(self.task_id, self.output_config)
+
+
+def _files(parameters: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """The files of each input split, in the order in which they are read."""
+    base, splits = parameters["input_base"], parameters["input_config"]["splits"]
+    return {split["name"]: sources.input_files(base, split["pattern"]) for split in splits}
+
+
+def _of_span(run: ComponentRun, span: Span, patterns: Mapping[str, str]) -> ComponentRun:
+    """The part that reads one span: its patterns name the files of that span alone."""
+    files = [{"name": name, "pattern": spans.of_span(pattern, span)} for name, pattern in patterns.items()]
+    return replace(run, span=span, resolved={**run.resolved, "input_config": {"splits": files}})
 
 
 def check_output_splits(task_id: str, output_config: Any) -> None:

@@ -67,13 +67,20 @@ def tree_summary(root: Path) -> FileSummary:
 def tree_look(root: Path) -> FileSummary:
     """The summary without a digest: it reads no file. Raises OSError.
 
-    The stamp is made of each file's name, inode, size and times. Only root can set the change time (ctime), and only by
-    the machine's clock.
+    The stamp is made of each file's name and `file_stamp`.
     """
     stats = {path.relative_to(root).as_posix(): path.stat() for path in _files(root)}
-    stamps = ((name, f"{s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}") for name, s in stats.items())
+    stamps = ((name, file_stamp(s)) for name, s in stats.items())
     size = sum(s.st_size for s in stats.values())
     return FileSummary(count=len(stats), bytes=size, digest="", stamp=files_digest(stamps))
+
+
+def file_stamp(stat: os.stat_result) -> str:
+    """What changes whenever somebody writes, replaces or moves a file: its inode, size and times.
+
+    Only root can set the change time (ctime), and only by the machine's clock.
+    """
+    return f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _files(root: Path) -> Iterator[Path]:

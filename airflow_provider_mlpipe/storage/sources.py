@@ -7,7 +7,7 @@ files in the same order.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -49,12 +49,12 @@ def no_match(base: Path, input_base: str, pattern: str) -> InvalidInputError:
     )
 
 
-def source_digest(files: Iterable[Path]) -> str:
+def source_digest(files: Iterable[Path], digest_of: Callable[[Path], str] = file_digest) -> str:
     """Return the digest of the files' contents, in this order; their names and folders do not count.
 
     Raises OSError.
     """
-    return text_digest("".join(f"{file_digest(path)}\n" for path in files))
+    return text_digest("".join(f"{digest_of(path)}\n" for path in files))
 
 
 def _content(folder: Path) -> str:

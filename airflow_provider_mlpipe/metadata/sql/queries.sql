@@ -431,6 +431,18 @@ UPDATE mlpipe.artifact SET files_stamp = %(stamp)s, updated_at = clock_timestamp
 WHERE id = %(artifact_id)s AND files_digest = %(files_digest)s AND files_stamp IS DISTINCT FROM %(stamp)s
 RETURNING id
 
+-- name: file_digests
+-- What is known of input files.
+SELECT path_digest, stamp, digest FROM mlpipe.file_digest WHERE path_digest = ANY (%(path_digests)s::text[])
+
+-- name: remember_file_digests
+-- In a fixed order, since two tasks may have read the same files.
+INSERT INTO mlpipe.file_digest (path_digest, stamp, digest)
+SELECT path_digest, stamp, digest
+FROM jsonb_to_recordset(%(files)s::jsonb) AS file (path_digest text, stamp text, digest text)
+ORDER BY path_digest
+ON CONFLICT (path_digest) DO UPDATE SET stamp = excluded.stamp, digest = excluded.digest
+
 -- name: mark_artifacts
 -- Changes only LIVE and MISSING artifacts, in a fixed order.
 UPDATE mlpipe.artifact SET state = %(state)s, updated_at = clock_timestamp()

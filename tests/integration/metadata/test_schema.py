@@ -173,7 +173,7 @@ def test_an_upgrade_removes_secrets_that_earlier_versions_stored(database):
     )  # fmt: skip
     store.fail(store.start_execution(start), "ValueError: tok-123 is not pass-word")
     connection.run("ALTER TABLE mlpipe.store DROP COLUMN secret")
-    without_parts(connection)
+    as_of_version_6(connection)
     connection.run("UPDATE mlpipe.alembic_version SET version_num = '0005'")
     schema.upgrade(database)
     (found,) = store.executions().items
@@ -204,7 +204,7 @@ def test_an_upgrade_keeps_plans_and_results_of_before_there_were_parts(database)
     for decision, execution_id in zip(old, [1, 2, None], strict=True):
         decision["execution_id"] = execution_id
     connection.run("UPDATE mlpipe.plan SET decisions = %(old)s::jsonb", {"old": json.dumps(old)})
-    without_parts(connection)
+    as_of_version_6(connection)
     connection.run("UPDATE mlpipe.alembic_version SET version_num = '0006'")
     schema.upgrade(database)
 
@@ -224,7 +224,8 @@ def _start_of(component_id):
     )
 
 
-def without_parts(connection):
-    """The schema as it was before version 0007."""
+def as_of_version_6(connection):
+    """Takes the changes of later versions back."""
+    connection.run("DROP TABLE mlpipe.file_digest")
     connection.run("DROP VIEW mlpipe.complete_set")
     connection.run("ALTER TABLE mlpipe.execution DROP COLUMN part_set, DROP COLUMN part, DROP COLUMN parts")

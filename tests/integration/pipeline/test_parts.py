@@ -21,6 +21,7 @@ from airflow_provider_mlpipe.exceptions import (
     PipelineError,
 )
 from airflow_provider_mlpipe.execution.dag_runs import current_run
+from airflow_provider_mlpipe.metadata.connection import Connection
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState
 from airflow_provider_mlpipe.pipeline.node import NodeOperator
 from airflow_provider_mlpipe.planning.preview import preview_context
@@ -136,6 +137,20 @@ def test_a_span_that_changed_runs_again_and_one_that_was_touched_does_not(pipeli
     assert pipeline.plan(whole(pipeline, data))["Read"].reason == (
         "hit 2 of 3, runs: span 2; content of split single_split changed"
     )
+
+
+def test_a_task_remembers_the_digests_of_its_files_and_a_preview_does_not(
+    pipeline: Pipeline, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_mlpipe.storage.known_digests._SETTLED_NS", 0)
+    connection = Connection(pipeline.dsn)
+    pipeline.plan(whole(pipeline, data))
+    assert connection.run("SELECT count(*) AS files FROM mlpipe.file_digest") == [{"files": 0}]
+    run_one(pipeline, whole(pipeline, data), "Read", "r")
+    assert connection.run("SELECT count(*) AS files FROM mlpipe.file_digest") == [{"files": 3}]
+    connection.run("UPDATE mlpipe.file_digest SET digest = 'another'")
+    assert pipeline.plan(whole(pipeline, data))["Read"].reason.startswith("hit 0 of 3")  # it read none of the files
+    connection.close()
 
 
 def test_a_plan_records_the_hits_of_all_parts_and_skips_the_task(pipeline: Pipeline, data: Path) -> None:
