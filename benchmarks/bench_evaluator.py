@@ -119,7 +119,7 @@ def run_once(folder: Path, by: str, split: str, out: Path, *, alone: bool = Fals
 
     def work() -> int:
         executor.run(
-            examples=Examples(uri=str(folder / "examples"), properties=properties),
+            examples=[Examples(uri=str(folder / "examples"), properties=properties)],
             model=Model(uri=str(folder / "model")),
             baseline_model=None if alone else Model(uri=str(folder / "baseline")),
             schema=Schema(uri=str(folder / "schema")),

@@ -70,7 +70,7 @@ def train(folder: str, out: str) -> None:
 
     for name in ("model", "run", "tmp"):
         Path(out, name).mkdir(parents=True)
-    examples = Examples(uri=folder, properties={"splits": ["train", "eval"]})
+    examples = [Examples(uri=folder, properties={"splits": ["train", "eval"]})]
 
     def work() -> int:
         run(

@@ -71,16 +71,16 @@ def run_once(what: str, examples: str, out: str) -> None:
 
         def work() -> int:
             produced = run(
-                examples=Examples(uri=examples, properties={"splits": list(BUCKETS)}),
+                examples=[Examples(uri=examples, properties={"splits": list(BUCKETS)})],
                 schema=Schema(uri=str(FLIGHTS)),
                 module_file=str(FLIGHTS / "model.py"),
                 **DEFAULTS,
                 transform_graph=TransformGraph(uri=str(graph)),
-                transformed_examples=Examples(uri=out),
+                transformed_examples=[Examples(uri=out)],
                 updated_analyzer_cache=TransformCache(uri=str(cache)),
                 context=ExecutorContext(component_id="Transform", execution_id=1, tmp_dir=str(tmp)),
             )
-            return sum(produced["transformed_examples"].properties["record_counts"].values())
+            return sum(produced["transformed_examples"][0].properties["record_counts"].values())
 
     report(work)
 
@@ -98,6 +98,7 @@ def profile(examples: str, out: str) -> None:
     from airflow_provider_mlpipe.execution.contract import ExecutorContext
     from airflow_provider_mlpipe.records.chunks import SidecarChunk, example_sources
     from airflow_provider_mlpipe.records.inputs import read_schema
+    from airflow_provider_mlpipe.records.pieces import Piece
     from airflow_provider_mlpipe.records.sidecar import SidecarWriter
 
     clock = Clock()
@@ -134,7 +135,8 @@ def profile(examples: str, out: str) -> None:
     batches = SidecarChunk.batches
     SidecarChunk.batches = lambda chunk: clock.each("read the sidecar", batches(chunk))
     with clock("the rest: to Arrow, compress and hash"):
-        materialize.write_splits(transformation, sources, Examples(uri=out), context, in_this_process=True)
+        outputs = {split: Piece(Examples(uri=out), split, split) for split in sources}
+        materialize.write_pieces(transformation, sources, outputs, context, in_this_process=True)
     print(clock.table())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TextIO
@@ -41,8 +41,8 @@ class Step:
 
 def steps(tasks: Sequence[TaskInstance], store: MetadataStore, dag_id: str, run_id: str) -> list[Step]:
     """Return the step of each task of a run, from Airflow's task and, for a component, the store's execution."""
-    executions = newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
-    return [_step(store, task, executions.get(task.task_id)) for task in tasks]
+    executions = newest_parts(store, dag_id, run_id)
+    return [_step(store, task, executions.get(task.task_id, ())) for task in tasks]
 
 
 def in_order(shown: Sequence[Step], order: Sequence[str]) -> list[Step]:
@@ -51,24 +51,42 @@ def in_order(shown: Sequence[Step], order: Sequence[str]) -> list[Step]:
     return sorted(shown, key=lambda step: place.get(step.component, len(place)))
 
 
-def newest(executions: Sequence[Execution]) -> dict[str, Execution]:
-    """The newest execution of each component, by its id."""
-    return {execution.component_id: execution for execution in sorted(executions, key=lambda one: one.id)}
+def newest_parts(store: MetadataStore, dag_id: str, run_id: str) -> dict[str, list[Execution]]:
+    """The executions of each component's newest set in a run, in the order of its parts."""
+    found: dict[str, list[Execution]] = {}
+    for execution in _executions(store, dag_id, run_id):
+        parts = found.setdefault(execution.component_id, [])
+        if not parts or execution.part_set == parts[0].part_set:
+            parts.append(execution)
+    return {component_id: sorted(parts, key=lambda one: one.part) for component_id, parts in found.items()}
 
 
-def _step(store: MetadataStore, task: TaskInstance, execution: Execution | None) -> Step:
+def _executions(store: MetadataStore, dag_id: str, run_id: str) -> Iterator[Execution]:
+    """All executions of a run, newest first."""
+    page = store.executions(pipeline=dag_id, run_id=run_id, limit=1000)
+    yield from page.items
+    while page.cursor is not None:
+        page = store.executions(pipeline=dag_id, run_id=run_id, limit=1000, cursor=page.cursor)
+        yield from page.items
+
+
+def _step(store: MetadataStore, task: TaskInstance, parts: Sequence[Execution]) -> Step:
     step = Step(component=task.task_id, state=_STATES.get(task.state, str(task.state)), seconds=task.seconds)
-    if execution is None:
+    if not parts:
         return step
-    seconds = ((execution.ended_at or datetime.now(timezone.utc)) - execution.started_at).total_seconds()
-    if not step.is_over or execution.state not in PUBLISHED:
+    now = datetime.now(timezone.utc)
+    seconds = sum(((part.ended_at or now) - part.started_at).total_seconds() for part in parts)
+    if not step.is_over or any(part.state not in PUBLISHED for part in parts):
         return replace(step, seconds=seconds)
-    outputs = store.execution_artifacts(execution.id, "OUTPUT").values()
+    outputs = store.execution_artifacts(parts[-1].id, "OUTPUT").values()
+    produced = "; ".join(filter(None, (artifact.summary() for group in outputs for artifact in group)))
+    cached = sum(part.state is ExecutionState.CACHED for part in parts)
+    how = PUBLISHED[ExecutionState.CACHED if cached == len(parts) else ExecutionState.COMPLETE]
     return replace(
         step,
         seconds=seconds,
-        how=PUBLISHED[execution.state] if execution.has_executor else "resolved",
-        produced="; ".join(filter(None, (artifact.summary() for group in outputs for artifact in group))),
+        how=how if parts[0].has_executor else "resolved",
+        produced=f"{cached} of {len(parts)} parts cached; newest: {produced}" if len(parts) > 1 else produced,
     )
 
 

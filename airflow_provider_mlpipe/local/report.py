@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_mlpipe.local.airflow import LocalAirflow
 from airflow_provider_mlpipe.local.client import TaskInstance
-from airflow_provider_mlpipe.local.progress import PUBLISHED, newest
+from airflow_provider_mlpipe.local.progress import PUBLISHED, newest_parts
 from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.storage.layout import folder_of
 
@@ -18,16 +18,17 @@ _SHOWN_METRICS = 6
 
 def report(state: str, airflow: LocalAirflow, store: MetadataStore, dag_id: str, run_id: str) -> Iterator[str]:
     """Yield the report: how the run ended, the metrics by slice, where the model is, and the address of the UI."""
-    executions = newest(store.executions(pipeline=dag_id, run_id=run_id, limit=1000).items)
+    executions = newest_parts(store, dag_id, run_id)
     yield ""
     tasks = airflow.task_instances(dag_id, run_id)
-    yield f"The run ended: {state}. {_summary(tasks, [one for one in executions.values() if one.has_executor])}"
+    yield f"The run ended: {state}. {_summary(tasks, [one for one in executions.values() if one[0].has_executor])}"
     for task in tasks:
         if task.state == "failed":
-            yield from _failure(task, executions.get(task.task_id), airflow, dag_id, run_id)
+            yield from _failure(task, executions.get(task.task_id, ()), airflow, dag_id, run_id)
     outputs = [
         artifact
-        for execution in executions.values()
+        for parts in executions.values()
+        for execution in parts
         if execution.state in PUBLISHED
         for group in store.execution_artifacts(execution.id, "OUTPUT").values()
         for artifact in group
@@ -40,8 +41,8 @@ def report(state: str, airflow: LocalAirflow, store: MetadataStore, dag_id: str,
             yield _pushed_to(artifact.properties)
 
 
-def _summary(tasks: Sequence[TaskInstance], executions: Sequence[Execution]) -> str:
-    cached = sum(one.state is ExecutionState.CACHED for one in executions)
+def _summary(tasks: Sequence[TaskInstance], executions: Sequence[Sequence[Execution]]) -> str:
+    cached = sum(all(part.state is ExecutionState.CACHED for part in parts) for parts in executions)
     not_reached = [task.task_id for task in tasks if task.state == "upstream_failed"]
     if not_reached:
         return (
@@ -53,11 +54,12 @@ def _summary(tasks: Sequence[TaskInstance], executions: Sequence[Execution]) -> 
 
 
 def _failure(
-    task: TaskInstance, execution: Execution | None, airflow: LocalAirflow, dag_id: str, run_id: str
+    task: TaskInstance, parts: Sequence[Execution], airflow: LocalAirflow, dag_id: str, run_id: str
 ) -> Iterator[str]:
     yield f"\n{task.task_id} failed:"
-    if execution is not None and execution.error:
-        headline, *rest = execution.error.splitlines()
+    error = next((part.error for part in parts if part.error), None)
+    if error is not None:
+        headline, *rest = error.splitlines()
         yield from (headline, *rest[-20:])
     else:
         log = airflow.task_log(dag_id, run_id, task.task_id, task.try_number).splitlines()

@@ -15,12 +15,10 @@ from tensorflow_metadata.proto.v0.schema_pb2 import Schema
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from tfx_bsl.public.tfxio import TFExampleRecord
 
-from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.beam import pipeline
-from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import MIB, Chunk, Source, memory_mb, run_kernels
-from airflow_provider_mlpipe.records.inputs import split_files
+from airflow_provider_mlpipe.records.pieces import Piece
 from airflow_provider_mlpipe.records.sample import sample_rows
 from airflow_provider_mlpipe.records.statistics_kernel import RECORD_COLUMN, Features, StatisticsKernel, beam_only
 
@@ -34,13 +32,12 @@ _UNTYPED = "--no_pipeline_type_check"
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The rows of some splits together. With a `schema`, they are read as it says, else as they are.
+    """The rows of some pieces together. With a `schema`, they are read as it says, else as they are.
 
     A `rate` is the share of them that counts, above 0 and at most 1. A hash of each record decides.
     """
 
-    examples: Examples
-    splits: Sequence[str]
+    pieces: Sequence[Piece]
     options: tfdv.StatsOptions
     rate: float | None = None
     schema: Schema | None = None
@@ -70,11 +67,7 @@ def compute(
 def _sources(rows: Rows) -> list[Source[Chunk]]:
     schema = None if rows.schema is None else rows.schema.SerializeToString()
     column = None if rows.rate is None else RECORD_COLUMN
-    return [
-        source
-        for split in rows.splits
-        for source in example_sources(rows.examples, split, schema=schema, record_column=column)
-    ]
+    return [source for piece in rows.pieces for source in piece.sources(schema=schema, record_column=column)]
 
 
 def _on_beam(rows: Mapping[str, Rows], context: ExecutorContext) -> dict[str, DatasetFeatureStatisticsList]:
@@ -93,7 +86,7 @@ def _on_beam(rows: Mapping[str, Rows], context: ExecutorContext) -> dict[str, Da
 
 
 def _batches(rows: Rows) -> beam.PTransform:
-    files = [str(path) for split in rows.splits for path in split_files(rows.examples, split)]
+    files = [str(path) for piece in rows.pieces for path in piece.files]
     column = None if rows.rate is None else RECORD_COLUMN
     source = TFExampleRecord(
         files, schema=rows.schema, raw_record_column_name=column, telemetry_descriptors=["mlpipe", "statistics"]

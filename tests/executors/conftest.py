@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fresh import run_executor
+from taken import call_with_one
 from transforms import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import (
@@ -173,7 +174,7 @@ def train(
             "custom_config": None,
             "context": context(),
         }
-        produced = executor.run(**{**defaults, **outputs, **changed})
+        produced = call_with_one(executor.run, **{**defaults, **outputs, **changed})
         model = published(outputs["model"], produced.get("model", Produced()), digest)
         return model, published(outputs["model_run"], produced.get("model_run", Produced()))
 

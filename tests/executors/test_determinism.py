@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import taken
 
 from airflow_provider_mlpipe.components.transform.operator import TransformOperator
 
@@ -22,6 +23,7 @@ import json, os, sys
 from pathlib import Path
 
 given = json.loads(sys.argv[1])
+sys.path.append(given["parts"])
 os.umask(given["umask"])
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given["processors"]])
 
@@ -34,6 +36,8 @@ from airflow_provider_mlpipe.components.transform.operator import TransformOpera
 from airflow_provider_mlpipe.storage.digests import tree_digest
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
+from taken import call_with_one
+
 digests = {}
 
 
@@ -43,7 +47,7 @@ def run(executor, key=None, **arguments):
         folder.mkdir(parents=True)
     outputs = {name: executor_outputs[executor][name](uri=str(folder)) for name, folder in folders.items()}
     context = ExecutorContext(component_id="c", execution_id=given["execution_id"], tmp_dir=str(tmp))
-    produced = executor.run(**arguments, **outputs, context=context) or {}
+    produced = call_with_one(executor.run, **arguments, **outputs, context=context)
     made = []
     for name, output in outputs.items():
         said = produced.get(name)
@@ -130,6 +134,7 @@ def _start(folder: Path, number: int, environment: dict[str, str]) -> subprocess
         "execution_id": number + 1,
         "processors": number + 1,
         "umask": 0o077 if number else 0o022,
+        "parts": str(Path(taken.__file__).parent),
     }
     command = [sys.executable, "-c", _CHAIN, json.dumps(given)]
     return subprocess.Popen(command, env=os.environ | environment | {"TMPDIR": str(working)}, cwd=working)

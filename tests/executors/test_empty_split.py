@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taken import call_with_one
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -38,7 +39,7 @@ def chain(tmp_path: Path, empty: Callable[..., Any], context: Callable[..., Any]
 
         def made(executor: Callable[..., Any], output: str, kind: Any, **given: Any) -> Any:
             artifact = empty(kind)
-            produced[output] = executor(**given, **{output: artifact}, context=context()).get(output)
+            produced[output] = call_with_one(executor, **given, **{output: artifact}, context=context()).get(output)
             properties = produced[output].properties if produced[output] else {}
             return kind(uri=artifact.uri, properties=properties)
 

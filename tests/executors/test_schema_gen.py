@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taken import call_with_one
 
 from airflow_provider_mlpipe.artifacts import ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -48,7 +49,7 @@ def infer(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> 
 
         schema = empty(Schema)
         given = {"infer_feature_shape": True, "exclude_splits": [], **changed}
-        assert executor.run(statistics=statistics, schema=schema, context=context(), **given) == {}
+        assert call_with_one(executor.run, statistics=statistics, schema=schema, context=context(), **given) == {}
         return read_schema(schema)
 
     return run

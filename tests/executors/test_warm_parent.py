@@ -65,9 +65,14 @@ class Made:
             executor=f"airflow_provider_mlpipe.components.{component}.executor:run",
             component_id=component,
             execution_id=1,
-            inputs={key: to_messages([artifact] if artifact else []) for key, artifact in inputs.items()},
+            inputs={
+                key: to_messages([artifact] if artifact else [], several=(component, key) in SEVERAL)
+                for key, artifact in inputs.items()
+            },
             parameters=to_map(parameters),
-            outputs={key: to_messages([artifact]) for key, artifact in outputs.items()},
+            outputs={
+                key: to_messages([artifact], several=(component, key) in SEVERAL) for key, artifact in outputs.items()
+            },
         )
         self.result = Launcher().launch(invocation, log=self.log.append, warm=parent)
         self.artifacts = {
@@ -82,6 +87,12 @@ class Made:
 
 
 Make = Callable[..., Made]
+SEVERAL = {
+    ("transform", "examples"),
+    ("transform", "transformed_examples"),
+    ("trainer", "examples"),
+    ("evaluator", "examples"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fresh import Lines, in_fresh_process
+from taken import call_with_one
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
@@ -47,7 +48,7 @@ def _evaluate(given: dict[str, Any]) -> list[str]:
     lines = Lines()
     executor.log.addHandler(lines)
     executor.log.setLevel(logging.INFO)
-    executor.run(**given)
+    call_with_one(executor.run, **given)
     return lines.texts
 
 

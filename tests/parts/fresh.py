@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from taken import call_with_one
+
 from airflow_provider_mlpipe.execution.contract import Produced
 
 _FRESH = multiprocessing.get_context("forkserver")
@@ -48,7 +50,7 @@ def _run(executor: str, given: dict[str, Any]) -> Ran:
     log = logging.getLogger(name.rpartition(".")[0])
     log.addHandler(lines)
     log.setLevel(logging.INFO)
-    return Ran(getattr(module, function)(**given) or {}, lines.texts)
+    return Ran(call_with_one(getattr(module, function), **given), lines.texts)
 
 
 class Lines(logging.Handler):

@@ -37,9 +37,9 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.execution.user_errors import cause
 from airflow_provider_mlpipe.records.beam import pipeline
-from airflow_provider_mlpipe.records.chunks import example_sources
 from airflow_provider_mlpipe.records.engine import Chunk, Source, fork_aside, map_chunks, names_runner, run_kernels
-from airflow_provider_mlpipe.records.inputs import check_not_empty, named_splits, read_schema, split_files
+from airflow_provider_mlpipe.records.inputs import check_not_empty, read_schema
+from airflow_provider_mlpipe.records.pieces import Piece, counts_by_split, pieces_of
 from airflow_provider_mlpipe.records.saved_model import check_serving_model
 from airflow_provider_mlpipe.records.tfrecord import read_records
 
@@ -51,7 +51,7 @@ _OUTPUT_WEIGHTS = ("output_weights", "outputWeights")
 
 def run(
     *,
-    examples: Examples,
+    examples: Sequence[Examples],
     model: Model,
     baseline_model: Model | None,
     schema: Schema | None,
@@ -71,7 +71,7 @@ def run(
     """
     module = UserModule.load(module_file)
     given = _parse(eval_config)
-    splits = named_splits(examples, example_splits, parameter="example_splits")
+    pieces = pieces_of(examples, example_splits, parameter="example_splits")
     known_schema = read_schema(schema) if schema else None
     if known_schema:
         named = json_format.MessageToDict(given, preserving_proto_field_name=True)
@@ -90,13 +90,14 @@ def run(
         models=tuple((model.model_name, model.model_path) for model in models),
         schema=known_schema.SerializeToString(deterministic=True) if known_schema else None,
     )
-    counts = {split: _count(examples, split) for split in splits}
-    check_not_empty(examples, counts)
-    if reason := module.named or _evaluate(task, models, examples, counts, str(folder_of(evaluation)), context):
+    counts = {piece: _count(piece) for piece in pieces}
+    by_split = counts_by_split(counts)
+    check_not_empty(examples[0], by_split)
+    if reason := module.named or _evaluate(task, models, counts, str(folder_of(evaluation)), context):
         log.info("TFMA's own pipeline evaluates, which is slower: %s", reason)
-        files = [path for split in splits for path in split_files(examples, split)]
+        files = [path for piece in pieces for path in piece.files]
         if task.schema:
-            _check_rows(examples, splits, task.schema, context)
+            _check_rows(pieces, task.schema, context)
         with _explained(reason, module, context):
             _evaluate_by_tfma(files, known_schema, models, config, module, str(folder_of(evaluation)), context)
 
@@ -104,7 +105,7 @@ def run(
     slicing_specs = config.slicing_specs or [SlicingSpec()]
     verdict = Verdict.of(result, slicing_specs, skipped_change_thresholds=first)
     log.info("%s: %s", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
-    _write_summary(evaluation, verdict, config, counts)
+    _write_summary(evaluation, verdict, config, by_split)
     return {"blessing": _bless(blessing, verdict, model)}
 
 
@@ -172,8 +173,7 @@ def _shared_model(
 def _evaluate(
     task: Task,
     models: list[tfma.EvalSharedModel],
-    examples: Examples,
-    counts: dict[str, int],
+    counts: Mapping[Piece, int],
     output: str,
     context: ExecutorContext,
 ) -> NotCovered | None:
@@ -182,9 +182,7 @@ def _evaluate(
         return reason
     schema = task.read_schema()
     sources = [
-        source
-        for split in counts
-        for source in example_sources(examples, split, schema=schema, record_column=tfma.ARROW_INPUT_COLUMN)
+        source for piece in counts for source in piece.sources(schema=schema, record_column=tfma.ARROW_INPUT_COLUMN)
     ]
     try:
         sums = run_kernels({"": EvaluationKernel(task)}, {"": sources}, context)[""]
@@ -192,7 +190,8 @@ def _evaluate(
         return data
     if sums.rows != sum(counts.values()):
         raise InvalidInputError(
-            f"{examples.uri}: {sums.rows} examples were evaluated, but it has {counts}; create the examples again"
+            f"{', '.join(dict.fromkeys(piece.examples.uri for piece in counts))}: {sums.rows} examples were evaluated, "
+            f"but there are {counts_by_split(counts)}; create the examples again"
         )
     if sums.improbable:
         log.warning(
@@ -229,11 +228,9 @@ def _explained(reason: NotCovered | str, module: UserModule, context: ExecutorCo
         raise InvalidInputError(f"eval_config: {reason}{more}\nTFMA's own pipeline says: {said}") from error
 
 
-def _check_rows(examples: Examples, splits: Sequence[str], schema: bytes, context: ExecutorContext) -> None:
+def _check_rows(pieces: Sequence[Piece], schema: bytes, context: ExecutorContext) -> None:
     """Raise InvalidInputError for the first row that does not fit the schema: TFMA might shift the rows after it."""
-    sources: list[Source[Chunk]] = [
-        source for split in splits for source in example_sources(examples, split, schema=schema)
-    ]
+    sources: list[Source[Chunk]] = [source for piece in pieces for source in piece.sources(schema=schema)]
     for _ in map_chunks(_read, sources, context):
         pass
 
@@ -275,13 +272,9 @@ def _evaluate_by_tfma(
         )
 
 
-def _count(examples: Examples, split: str) -> int:
-    counts = examples.properties.get("record_counts", {})
-    return (
-        counts[split]
-        if split in counts
-        else sum(1 for path in split_files(examples, split) for _ in read_records(path))
-    )
+def _count(piece: Piece) -> int:
+    counts: Mapping[str, int] = piece.examples.properties.get("record_counts", {})
+    return counts[piece.split] if piece.split in counts else sum(1 for path in piece.files for _ in read_records(path))
 
 
 def _write_summary(evaluation: ModelEvaluation, verdict: Verdict, config: EvalConfig, records: dict[str, int]) -> None:

@@ -16,7 +16,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, PermanentError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.declared import IsLater, converted
 from airflow_provider_mlpipe.pipeline.parameters import is_known_later
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Input, OptionalInput, Value
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Input, Inputs, OptionalInput, Value
 from airflow_provider_mlpipe.pipeline.wiring import misfits
 
 
@@ -28,7 +28,7 @@ class EvaluatorOperator(ComponentOperator):
     `blessing` (ModelBlessing): an empty file `BLESSED` or `NOT_BLESSED`, with the properties `blessed` (1 or 0),
     `reason`, `model_digest` and `model_id`. A model that is not blessed is not an error.
 
-    :param examples: a channel of Examples
+    :param examples: a channel of Examples; several are evaluated together. `channel.newest()` evaluates the newest span
     :param model: a channel of the Model to evaluate, from its `Format-Serving/`
     :param eval_config: a `tfma.EvalConfig` or its JSON form as a dict. List the metrics in `metrics_specs`; without
         any, examples are only counted. Without a threshold no model is blessed. The fingerprint covers all of it: a
@@ -58,7 +58,7 @@ class EvaluatorOperator(ComponentOperator):
     def __init__(
         self,
         *,
-        examples: Input[Examples],
+        examples: Inputs[Examples],
         model: Input[Model],
         eval_config: Config[Message | Mapping[str, Any]],
         baseline_model: OptionalInput[Model] = None,

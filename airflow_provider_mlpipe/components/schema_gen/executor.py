@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
+
 from airflow_provider_mlpipe.artifacts import ExampleStatistics, Schema
 from airflow_provider_mlpipe.components.schema_gen.splits import infer
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (first: it pins Keras 3)
 from airflow_provider_mlpipe.records.inputs import write_schema
+from airflow_provider_mlpipe.records.pieces import piece_name
 from airflow_provider_mlpipe.records.statistics import check_examples, has_examples, read_statistics
 from airflow_provider_mlpipe.storage.layout import select_splits
 
@@ -18,21 +21,23 @@ log = logging.getLogger(__name__)
 
 def run(
     *,
-    statistics: ExampleStatistics,
+    statistics: Sequence[ExampleStatistics],
     infer_feature_shape: bool,
     exclude_splits: Sequence[str],
     schema: Schema,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
-    """Infer one schema that fits all splits.
+    """Infer one schema that fits all splits of all statistics.
 
     Raises InvalidInputError for an unknown split, for a split without statistics, if no split has examples, and for a
     feature whose type differs between splits, other than INT and FLOAT.
     """
-    splits = select_splits(statistics, exclude_splits, "exclude_splits")
-    found = {split: read_statistics(statistics, split) for split in splits}
-    check_examples(statistics, found)
-    found = {split: given for split, given in found.items() if has_examples(given)}
+    found: dict[str, DatasetFeatureStatisticsList] = {}
+    for place, one in enumerate(statistics):
+        splits = select_splits(one, exclude_splits, "exclude_splits")
+        by_split = {split: read_statistics(one, split) for split in splits}
+        check_examples(one, by_split)
+        found |= {piece_name(statistics, place, split): read for split, read in by_split.items() if has_examples(read)}
     inferred = infer(found, infer_feature_shape)
     log.info("inferred %d features from %s", len(inferred.feature), ", ".join(found))
     write_schema(schema, inferred)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleStatistics, Schema
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Input, Value
+from airflow_provider_mlpipe.pipeline.spec import Inputs, Value
 
 
 class SchemaGenOperator(ComponentOperator):
@@ -19,7 +19,7 @@ class SchemaGenOperator(ComponentOperator):
 
     Reads `statistics`. Publishes `schema` (Schema): `schema.pbtxt`, a `tensorflow.metadata.v0.Schema` in text format.
 
-    :param statistics: a channel of ExampleStatistics
+    :param statistics: a channel of ExampleStatistics; of several, the schema fits all
     :param infer_feature_shape: whether a feature that has the same number of values in every example gets a fixed shape
         (default True)
     :param exclude_splits: names of splits to leave out (default: none)
@@ -35,7 +35,7 @@ class SchemaGenOperator(ComponentOperator):
     def __init__(
         self,
         *,
-        statistics: Input[ExampleStatistics],
+        statistics: Inputs[ExampleStatistics],
         infer_feature_shape: Value[bool] = True,
         exclude_splits: Value[Sequence[str]] = (),
         **kwargs: Any,

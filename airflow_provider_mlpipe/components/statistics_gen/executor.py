@@ -14,6 +14,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.inputs import named_splits, read_schema
 from airflow_provider_mlpipe.records.mixed_types import mixed_types_of
+from airflow_provider_mlpipe.records.pieces import Piece
 from airflow_provider_mlpipe.records.statistics import check_examples, read_statistics, write_statistics
 from airflow_provider_mlpipe.records.statistics_engine import Rows, compute
 from airflow_provider_mlpipe.records.stats_options import read_stats_options
@@ -42,7 +43,8 @@ def run(
     options = {split: _options(stats_options, schema) for split in splits}
     rates = _rates(examples, sample_rate_by_split, options)
     rows = {
-        split: Rows(examples=examples, splits=[split], options=options[split], rate=rates[split]) for split in splits
+        split: Rows(pieces=[Piece(examples, split, split)], options=options[split], rate=rates[split])
+        for split in splits
     }
     try:
         found = compute(rows, context)

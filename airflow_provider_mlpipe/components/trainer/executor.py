@@ -33,7 +33,7 @@ from airflow_provider_mlpipe.execution.user_errors import explained, users_frame
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import check_rows, dataset
-from airflow_provider_mlpipe.records.inputs import named_splits
+from airflow_provider_mlpipe.records.pieces import pieces_of
 from airflow_provider_mlpipe.spelling import did_you_mean
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
@@ -58,7 +58,7 @@ _INPUT_OF = {
 
 def run(
     *,
-    examples: Examples,
+    examples: Sequence[Examples],
     transform_graph: TransformGraph | None,
     schema: Schema | None,
     base_model: Model | None,
@@ -198,9 +198,9 @@ def _as_list(file_pattern: str | Sequence[str]) -> list[str]:
     return [file_pattern] if isinstance(file_pattern, str) else list(file_pattern)
 
 
-def _patterns(examples: Examples, splits: Sequence[str], parameter: str) -> list[str]:
-    names = named_splits(examples, splits, parameter=parameter)
-    return [f"{_escaped(split_folder(examples, name))}/*.gz" for name in names]
+def _patterns(examples: Sequence[Examples], splits: Sequence[str], parameter: str) -> list[str]:
+    pieces = pieces_of(examples, splits, parameter=parameter)
+    return [f"{_escaped(split_folder(piece.examples, piece.split))}/*.gz" for piece in pieces]
 
 
 def _escaped(folder: Path) -> str:

@@ -16,7 +16,7 @@ from airflow_provider_mlpipe.artifacts import (
 )
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, Input, OptionalInput
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, Inputs, OptionalInput
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 
 
@@ -31,7 +31,7 @@ class TrainerOperator(ComponentOperator):
     reproducible as TensorFlow allows. A `run_fn` may set another seed. Equal models that `model.export` or
     `tf.saved_model.save` saves have equal bytes. So Evaluator does not judge them again.
 
-    :param examples: a channel of Examples, raw or transformed
+    :param examples: a channel of Examples, raw or transformed; of several, the files of all, the oldest span first
     :param transform_graph: a channel of a TransformGraph, for `fn_args.transform_graph_path` (default None)
     :param schema: a channel of a Schema, for `fn_args.schema_path` (default None)
     :param base_model: a channel of a Model to start from, for `fn_args.base_model` (default None)
@@ -61,7 +61,7 @@ class TrainerOperator(ComponentOperator):
     def __init__(
         self,
         *,
-        examples: Input[Examples],
+        examples: Inputs[Examples],
         transform_graph: OptionalInput[TransformGraph] = None,
         schema: OptionalInput[Schema] = None,
         base_model: OptionalInput[Model] = None,

@@ -1,6 +1,6 @@
-"""Reuses analyzers' states of a split from an earlier execution that read the same records.
+"""Reuses analyzers' states of a piece (a split of one Examples) from an earlier execution that read the same records.
 
-A state's key covers everything that the state depends on: the files with the split's rows; the analyzer, as described
+A state's key covers everything that the state depends on: the files with the piece's rows; the analyzer, as described
 in `identity.py`; this package's code, the versions of libraries, and the processor's features. So a cached state equals
 the one that would be computed, and the result is the same with and without a cache.
 
@@ -28,10 +28,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tfx_bsl
 
-from airflow_provider_mlpipe.artifacts import Examples, TransformCache
+from airflow_provider_mlpipe.artifacts import TransformCache
 from airflow_provider_mlpipe.components.transform.accumulators import Analyzer
 from airflow_provider_mlpipe.components.transform.stored_states import decode, encode
 from airflow_provider_mlpipe.records import chunks
+from airflow_provider_mlpipe.records.pieces import Piece
 from airflow_provider_mlpipe.storage.digests import file_digest, files_digest, text_digest
 from airflow_provider_mlpipe.storage.layout import folder_of
 
@@ -42,17 +43,16 @@ _CODE = (Path(__file__).parent, Path(chunks.__file__).parent)
 
 
 class AnalyzerCache:
-    """Finds states for the splits of `examples` in `given`, and writes all found and computed states to `kept`.
+    """Finds states of pieces in `given`, and writes all found and computed states to `kept`.
 
     :param given: the cache of an earlier execution, or None
     :param kept: an empty artifact, for the cache of this execution
     """
 
-    def __init__(self, examples: Examples, given: TransformCache | None, kept: TransformCache) -> None:
-        self._examples = examples
+    def __init__(self, given: TransformCache | None, kept: TransformCache) -> None:
         self._given = folder_of(given) if given else None
         self._kept = folder_of(kept)
-        self._readings: dict[str, str] = {}
+        self._readings: dict[Piece, str] = {}
         self._reused = self._computed = self._not_kept = 0
 
     def __str__(self) -> str:
@@ -60,21 +60,21 @@ class AnalyzerCache:
         total = self._reused + self._computed
         return f"{self._reused} of {total} states reused; {self._computed} computed{not_kept}"
 
-    def find(self, split: str, analyzers: Mapping[str, Analyzer]) -> dict[str, Any]:
-        """Return the cached states of a split, by label."""
+    def find(self, piece: Piece, analyzers: Mapping[str, Analyzer]) -> dict[str, Any]:
+        """Return the cached states of a piece, by label."""
         found = {}
         for label, analyzer in analyzers.items():
-            key = self._key(split, analyzer)
+            key = self._key(piece, analyzer)
             if key and (entry := self._read(key)):
                 stored, found[label] = entry
                 self._write(key, stored)
         self._reused += len(found)
         return found
 
-    def keep(self, split: str, analyzers: Mapping[str, Analyzer], states: Mapping[str, Any]) -> None:
-        """Store the computed states of a split, by label, except those that cannot be kept."""
+    def keep(self, piece: Piece, analyzers: Mapping[str, Analyzer], states: Mapping[str, Any]) -> None:
+        """Store the computed states of a piece, by label, except those that cannot be kept."""
         for label, state in states.items():
-            if (key := self._key(split, analyzers[label])) and (stored := _encoded(state)):
+            if (key := self._key(piece, analyzers[label])) and (stored := _encoded(state)):
                 self._write(key, stored)
             else:
                 self._not_kept += 1
@@ -85,10 +85,10 @@ class AnalyzerCache:
         for path in self._given.glob("*.state") if self._given else ():
             shutil.copyfile(path, self._kept / path.name)
 
-    def _key(self, split: str, analyzer: Analyzer) -> str | None:
-        if split not in self._readings:
-            self._readings[split] = _reading(chunks.files_read(self._examples, split))
-        return text_digest(f"{self._readings[split]} {analyzer.digest}") if analyzer.digest else None
+    def _key(self, piece: Piece, analyzer: Analyzer) -> str | None:
+        if piece not in self._readings:
+            self._readings[piece] = _reading(chunks.files_read(piece.examples, piece.split))
+        return text_digest(f"{self._readings[piece]} {analyzer.digest}") if analyzer.digest else None
 
     def _read(self, key: str) -> tuple[bytes, Any] | None:
         """Return a state, as stored and decoded; None if it is missing, or damaged (with a warning)."""
@@ -117,7 +117,7 @@ def _reading(files: Iterable[Path]) -> str:
 
 @functools.cache
 def _surroundings() -> tuple[Any, ...]:
-    """Return what is the same for every split."""
+    """Return what is the same for every piece."""
     code = [path for folder in _CODE for path in folder.glob("*.py")]
     libraries = [library.__version__ for library in (tf, tft, tfx_bsl, np, pa)]
     source = files_digest((f"{path.parent.name}/{path.name}", file_digest(path)) for path in code)

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.transform.saved_graph import SavedGraph, of_split
 from airflow_provider_mlpipe.components.transform.tft_nodes import to_arrow_converter
 from airflow_provider_mlpipe.components.transform.user_function import named
@@ -21,6 +20,7 @@ from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.engine import Chunk, Source, map_splits
 from airflow_provider_mlpipe.records.examples import encode_examples
+from airflow_provider_mlpipe.records.pieces import Piece
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.tfrecord import frame
@@ -37,7 +37,7 @@ Block: TypeAlias = tuple["pa.RecordBatch | None", pa.BinaryArray]
 
 @dataclass(frozen=True)
 class Written:
-    """A written split: its number of records, and their `TFRecordWriter.digest`."""
+    """A written piece: its number of records, and their `TFRecordWriter.digest`."""
 
     count: int
     digest: str
@@ -100,24 +100,24 @@ def _slice(rows: pa.RecordBatch, place: int, count: int) -> pa.RecordBatch:
     return rows if len(places) == rows.num_rows else taken(rows, pa.array(places))
 
 
-def write_splits(
+def write_pieces(
     transformation: Transformation,
     sources: Mapping[str, Sequence[Source[Chunk]]],
-    output: Examples,
+    outputs: Mapping[str, Piece],
     context: ExecutorContext,
     *,
     in_this_process: bool = False,
 ) -> dict[str, Written]:
-    """Transform the rows of each split, and write them in their order, with a sidecar, to `output`.
+    """Transform the rows of each piece, and write them in their order, with a sidecar, to the piece of that name.
 
     With `in_this_process`, this process does the work, instead of forks or Beam.
     """
-    gather = functools.partial(_write, output)
+    gather = functools.partial(_write, outputs)
     return map_splits(transformation, sources, gather, context, in_this_process=in_this_process)
 
 
-def _write(output: Examples, split: str, blocks: Iterator[Block]) -> Written:
-    with SplitWriter(output, split) as writer:
+def _write(outputs: Mapping[str, Piece], name: str, blocks: Iterator[Block]) -> Written:
+    with SplitWriter(outputs[name].examples, outputs[name].split) as writer:
         for rows, frames in blocks:
             writer.write(frames, rows)
     return Written(writer.count, writer.digest)

@@ -16,7 +16,7 @@ from airflow_provider_mlpipe.artifacts import (
 )
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, IgnoredInput, Input, Value
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, IgnoredInput, Input, Inputs, Value
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitsConfig
 
 _STATISTICS: dict[str, type[Artifact]] = {
@@ -37,9 +37,9 @@ class TransformOperator(ComponentOperator):
     `ptransform_analyzer`, or a `tf.py_function`. The log says which code does the analysis.
 
     Reads `examples` and `schema`. Publishes `transform_graph` (TransformGraph): the graph with its vocabularies and
-    both schemas, as `tft.TFTransformOutput` reads them; `transformed_examples` (Examples): each transformed split as
-    gzipped TFRecords of tf.Examples, in the order of the input, with a sidecar; and `updated_analyzer_cache`
-    (TransformCache): the states of the analyzers for each analyzed split.
+    both schemas, as `tft.TFTransformOutput` reads them; `transformed_examples` (Examples), one for each of `examples`:
+    each transformed split as gzipped TFRecords of tf.Examples, in the order of the input, with a sidecar; and
+    `updated_analyzer_cache` (TransformCache): the states of the analyzers for each analyzed split.
 
     Unless `disable_statistics` is set, it also publishes `pre_transform_stats` (ExampleStatistics): `FeatureStats.pb`
     of all analyzed splits together, with the features that the function reads; `post_transform_stats`
@@ -53,7 +53,7 @@ class TransformOperator(ComponentOperator):
     not keep states that depend on another analyzer's result, nor states of a first pass that needs a table, a variable
     or a random number. When TFT's own code does the analysis, the new cache is a copy of `analyzer_cache`.
 
-    :param examples: a channel of Examples
+    :param examples: a channel of Examples; several are analyzed together
     :param schema: a channel of the Schema to parse the examples with
     :param analyzer_cache: a channel of the TransformCache of an earlier execution, for example from a ResolverOperator
         with the strategy "LatestArtifact"; it is not part of the fingerprint (default None)
@@ -88,11 +88,12 @@ class TransformOperator(ComponentOperator):
         "updated_analyzer_cache": TransformCache,
         **_STATISTICS,
     }
+    OUTPUTS_PER: ClassVar[dict[str, str]] = {"transformed_examples": "examples"}
 
     def __init__(
         self,
         *,
-        examples: Input[Examples],
+        examples: Inputs[Examples],
         schema: Input[Schema],
         analyzer_cache: IgnoredInput[TransformCache] = None,
         module_file: Content[str | None] = None,

@@ -19,7 +19,7 @@ import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx_bsl.public.tfxio import TensorAdapter
 
-from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema, TransformGraph
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema, TransformGraph
 from airflow_provider_mlpipe.components.transform.saved_graph import described
 from airflow_provider_mlpipe.components.transform.stats_type import StatsType
 from airflow_provider_mlpipe.components.transform.user_function import config_keywords
@@ -28,6 +28,7 @@ from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.execution.user_code import call
 from airflow_provider_mlpipe.records.anomalies import write_anomalies
 from airflow_provider_mlpipe.records.inputs import write_schema
+from airflow_provider_mlpipe.records.pieces import Piece
 from airflow_provider_mlpipe.records.statistics import write_whole
 from airflow_provider_mlpipe.records.statistics_engine import Rows, compute
 from airflow_provider_mlpipe.storage.layout import folder_of
@@ -76,34 +77,32 @@ class Statistician:
 
     def before(
         self,
-        examples: Examples,
-        splits: Sequence[str],
+        pieces: Sequence[Piece],
         schema: schema_pb2.Schema,
         function: Callable[..., Any],
         outputs: Outputs,
     ) -> None:
         """Write the statistics of the features that the `preprocessing_fn` reads. Raises what `compute` raises."""
         read_as = _columns_of(function, schema)
-        self._write(StatsType.PRE_TRANSFORM, examples, splits, read_as, outputs, {"schema": _copy(schema)})
+        self._write(StatsType.PRE_TRANSFORM, pieces, read_as, outputs, {"schema": _copy(schema)})
 
-    def after(self, examples: Examples, splits: Sequence[str], graph: TransformGraph, outputs: Outputs) -> None:
+    def after(self, pieces: Sequence[Piece], graph: TransformGraph, outputs: Outputs) -> None:
         """Write the statistics of the transformed rows, and how they deviate from the schema of the options."""
         schema = tft.TFTransformOutput(str(folder_of(graph))).transformed_metadata.schema
         given = {"schema": _copy(schema), "vocab_paths": _vocabularies(folder_of(graph)) or None}
-        self._write(StatsType.POST_TRANSFORM, examples, splits, schema, outputs, given)
+        self._write(StatsType.POST_TRANSFORM, pieces, schema, outputs, given)
 
     def _write(
         self,
         kind: StatsType,
-        examples: Examples,
-        splits: Sequence[str],
+        pieces: Sequence[Piece],
         read_as: schema_pb2.Schema,
         outputs: Outputs,
         given: Mapping[str, Any],
     ) -> None:
         options = self.updater(kind, tfdv.StatsOptions(**given))
         rate, options.sample_rate = options.sample_rate, None  # TFDV would sample whole batches
-        rows = Rows(examples=examples, splits=splits, options=options, rate=rate, schema=read_as)
+        rows = Rows(pieces=pieces, options=options, rate=rate, schema=read_as)
         found = compute({kind.name.lower(): rows}, self.context, apart=self.apart)[kind.name.lower()]
         expected = options.schema or given["schema"]
         write_whole(outputs.statistics, found)
