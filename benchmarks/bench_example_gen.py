@@ -84,6 +84,8 @@ def assert_equal(stock: Path, ours: Path) -> None:
 
 def make(base: Path, out: Path) -> int:
     """Run the executor; returns the number of records."""
+    from csv_parameters import CSV_PARAMETERS
+
     from airflow_provider_mlpipe.artifacts import Examples
     from airflow_provider_mlpipe.components.csv_example_gen.executor import run
     from airflow_provider_mlpipe.execution.contract import ExecutorContext
@@ -94,7 +96,7 @@ def make(base: Path, out: Path) -> int:
         input_base=str(base),
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
-        null_values=(),
+        **CSV_PARAMETERS,
         examples=Examples(uri=str(out)),
         context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(out)),
     )

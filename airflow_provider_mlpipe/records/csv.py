@@ -7,6 +7,7 @@ of the split) and `typed`. Python's `int` and `float` parse each distinct cell o
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import re
@@ -24,16 +25,16 @@ import pyarrow.csv
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import bytes_list
-from airflow_provider_mlpipe.records.csv_text import common_header, first_fault, has_rows
+from airflow_provider_mlpipe.records.csv_dialect import Dialect
+from airflow_provider_mlpipe.records.csv_text import CsvText, common_header, first_fault, has_rows
 from airflow_provider_mlpipe.records.short_columns import FEW_ROWS, map_columns
 from airflow_provider_mlpipe.records.stand_ins import STAND_INS
+from airflow_provider_mlpipe.records.text_file import TextFile
 
 BLOCK_BYTES = 4 << 20
 """How many bytes of a file are parsed at a time. A single row must be smaller."""
 
-_QUOTED = re.compile(rb'("(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*(?:""[^"]*)*"?)')
-"""A quoted cell: from the quote at its start to the quote that closes it, or to the end of the text."""
-
+_COMMAS = Dialect()
 _INT64_END = 2**63
 _STAND_INS = frozenset(text.encode() for text in STAND_INS)
 
@@ -48,20 +49,25 @@ class ColumnType(IntEnum):
 
 
 class CsvSplit:
-    """The CSV files of one input split, in the order of `paths`, all with the same header.
+    """The CSV files of one input split, in the order of `paths`, all with the same header, dialect and encoding.
 
     Raises InvalidInputError, with file and line, for: an empty file, a blank header, a column named twice, headers that
     differ.
     """
 
     def __init__(
-        self, paths: Sequence[Path], block_bytes: int = BLOCK_BYTES, *, null_values: Sequence[str] = ()
+        self,
+        paths: Sequence[Path],
+        block_bytes: int = BLOCK_BYTES,
+        *,
+        null_values: Sequence[str] = (),
+        dialect: Dialect = _COMMAS,
+        encoding: str = "utf-8",
     ) -> None:
-        self.header = common_header(paths, block_bytes)
-        self.files = [
-            CsvFile(path=path, width=len(self.header), block_bytes=block_bytes, nulls=("", *null_values))
-            for path in paths
-        ]
+        files = [TextFile(path=path, encoding=encoding) for path in paths]
+        texts = [CsvText(file=file, dialect=dialect, row_bytes=block_bytes) for file in files]
+        self.header = common_header(texts)
+        self.files = [CsvFile(text=text, width=len(self.header), nulls=("", *null_values)) for text in texts]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,21 +78,23 @@ class CsvFile:
     missing and null.
     """
 
-    path: Path
+    text: CsvText
     width: int
-    block_bytes: int = BLOCK_BYTES
     nulls: Sequence[str] = ("",)
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
         """Yield the blocks in order.
 
         Raises InvalidInputError, with file and line, for: a row with the wrong number of cells, a quote that is never
-        closed, a row of `block_bytes` or more, invalid UTF-8, a NUL byte.
+        closed, a row of `row_bytes` or more, bytes that are not valid, a NUL byte.
         """
-        if has_rows(self.path, self.block_bytes):
-            yield from self._checked()
+        with self.text.file.plain() as plain:
+            there = dataclasses.replace(self, text=dataclasses.replace(self.text, file=plain))
+            if has_rows(there.text):
+                yield from there.checked()
 
-    def _checked(self) -> Iterator[pa.RecordBatch]:
+    def checked(self) -> Iterator[pa.RecordBatch]:
+        """Yield the blocks of a file that is plain UTF-8 and has rows."""
         last_cell = None
         try:
             for block in self._parsed():
@@ -94,13 +102,13 @@ class CsvFile:
                     last_cell = block.column(block.num_columns - 1)[-1].as_py()
                     yield block
         except pa.ArrowInvalid as error:
-            raise self._fault() or InvalidInputError(f"{self.path}: {error}") from error
+            raise self._fault() or InvalidInputError(f"{self.text.file}: {error}") from error
         ends = self.nulls if last_cell is None else [last_cell]
-        if any(_may_end_in_quotes(self.path, cell) for cell in ends) and (fault := self._fault()):
+        if any(_may_end_in_quotes(self.text, cell) for cell in ends) and (fault := self._fault()):
             raise fault
 
     def _fault(self) -> InvalidInputError | None:
-        return first_fault(self.path, self.width, self.block_bytes)
+        return first_fault(self.text, self.width)
 
     def _parsed(self) -> Iterator[pa.RecordBatch]:
         # After a block that ends in \r, Arrow's reader drops a \n at the start of the next one, even within quotes.
@@ -110,12 +118,14 @@ class CsvFile:
         else:
             # Arrow opens the file: a reader that is not read to its end waits for its thread, and with a Python file
             # that thread would wait for the GIL.
-            yield from pa.csv.open_csv(pa.OSFile(os.fsencode(self.path)), *self._options(self.block_bytes))
+            path, block_bytes = self.text.file.path, self.text.row_bytes
+            yield from pa.csv.open_csv(pa.OSFile(os.fsencode(path)), *self._options(block_bytes))
 
     def _options(self, block_bytes: int) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
         names = [str(index) for index in range(self.width)]
         read = pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=block_bytes)
-        parse = pa.csv.ParseOptions(newlines_in_values=True)
+        delimiter, quote = self.text.dialect.delimiter, self.text.dialect.quote or False
+        parse = pa.csv.ParseOptions(delimiter=delimiter, quote_char=quote, newlines_in_values=True)
         convert = pa.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),  # string and not binary, so that UTF-8 is checked
             null_values=list(self.nulls),
@@ -126,20 +136,20 @@ class CsvFile:
 
     def _cut(self) -> Iterator[bytes]:
         """Yield the rows that end in each block, and then the rest. The first line of each piece is to be skipped."""
-        rest = b""
+        rest, quoted = b"", _quoted(self.text.dialect)
         for block in self._read():
-            if len(rest) > self.block_bytes:
-                raise pa.ArrowInvalid(f"a row has {self.block_bytes} bytes or more")
+            if len(rest) > self.text.row_bytes:
+                raise pa.ArrowInvalid(f"a row has {self.text.row_bytes} bytes or more")
             text = rest + block
-            end = _end_of_rows(text)
+            end = _end_of_rows(text, quoted)
             yield text[:end]
             rest = b"\n" + text[end:]
         yield rest
 
     def _read(self) -> Iterator[bytes]:
         """Yield the bytes in blocks; raises for a NUL byte: Arrow would stop there, and lose the rows that follow."""
-        with self.path.open("rb") as file:
-            while block := file.read(self.block_bytes):
+        with self.text.file.path.open("rb") as file:
+            while block := file.read(self.text.row_bytes):
                 if b"\0" in block:
                     raise pa.ArrowInvalid("the file holds a NUL byte")
                 yield block
@@ -267,9 +277,20 @@ def _bytes(cells: pa.StringArray) -> pa.BinaryArray:
     return cells.cast(pa.binary())
 
 
-def _end_of_rows(text: bytes) -> int:
+def _quoted(dialect: Dialect) -> re.Pattern[bytes]:
+    """A quoted cell: from the quote at its start to the quote that closes it, or to the end of the text."""
+    if not dialect.quote:
+        return re.compile(rb"((?!))")  # matches nowhere
+    comma, quote = (re.escape(char.encode()) for char in (dialect.delimiter, dialect.quote))
+    return re.compile(
+        rb"(%(q)b(?:(?<![^%(c)b\r\n]%(q)b)|(?<=\A\xef\xbb\xbf%(q)b))[^%(q)b]*(?:%(q)b%(q)b[^%(q)b]*)*%(q)b?)"
+        % {b"c": comma, b"q": quote}
+    )
+
+
+def _end_of_rows(text: bytes, quoted: re.Pattern[bytes]) -> int:
     """Return where the last complete row of `text` ends; `text` starts at the start of a row."""
-    parts = _QUOTED.split(text)  # alternately unquoted and quoted
+    parts = quoted.split(text)  # alternately unquoted and quoted
     while parts:
         unquoted = parts.pop()
         if end := max(unquoted.rfind(b"\n"), unquoted.rfind(b"\r")) + 1:
@@ -278,12 +299,15 @@ def _end_of_rows(text: bytes) -> int:
     return 0
 
 
-def _may_end_in_quotes(path: Path, last_cell: str) -> bool:
+def _may_end_in_quotes(text: CsvText, last_cell: str) -> bool:
     """Whether a file may end within a quoted cell, which Arrow treats as closed. False is certain, True is not.
 
     Such a file ends with the opening quote and the text of that cell, in which quotes are doubled.
     """
-    tail = b'"' + last_cell.replace('"', '""').encode()
+    path, quote = text.file.path, text.dialect.quote
+    if not quote:
+        return False
+    tail = (quote + last_cell.replace(quote, quote * 2)).encode()
     with path.open("rb") as file:
         file.seek(-min(len(tail), path.stat().st_size), os.SEEK_END)
         return file.read() == tail

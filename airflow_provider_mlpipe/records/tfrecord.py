@@ -15,10 +15,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from gzip import BadGzipFile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -31,6 +29,7 @@ from isal import igzip, isal_zlib
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.binary import bytes_list, fixed_width, joined, values_buffer
+from airflow_provider_mlpipe.records.gzipped import BROKEN, MAGIC
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
 FILE_NAME = "data_tfrecord-00000-of-00001.gz"
@@ -40,14 +39,12 @@ _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _GZIP = 31  # zlib's window bits for a gzip container; its header then holds no time, so equal records give equal bytes
-_GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 4 << 20
 """How many bytes are read at a time, uncompressed."""
 _LONGEST = (1 << 31) - 1
 """The most bytes that a record may have: protobuf reads no longer message."""
 _MOST_COMPRESSED = 1032
 """Deflate's limit: a byte of a gzip file holds no more bytes than that (https://zlib.net/zlib_tech.html)."""
-_BROKEN: Any = (EOFError, BadGzipFile, zlib.error, isal_zlib.error)  # isal's stubs declare its error as an instance
 
 
 def examples_digest(splits: Mapping[str, str]) -> str:
@@ -163,7 +160,7 @@ def read_blocks(path: Path) -> Iterator[list[bytes]]:
                 parts, have = [block[end:]], have - end
             if have:
                 raise EOFError(f"the file ends within its {'header' if have < _HEADER.size else 'data'}")
-        except _BROKEN as error:
+        except BROKEN as error:
             raise InvalidInputError(
                 f"{path}: record {number} is corrupt ({error}); create the file again from its source"
             ) from error
@@ -175,7 +172,7 @@ def _is_gzipped(file: BinaryIO) -> bool:
     """Whether a file at its start is gzipped; an empty one holds no records either way."""
     head = file.read(_HEADER.size)
     file.seek(0)
-    if not head.startswith(_GZIP_MAGIC):
+    if not head.startswith(MAGIC):
         return False
     length, crc = _HEADER.unpack(head) if len(head) == _HEADER.size else (0, None)
     return bool(crc != _length_crc(length))  # a record may have a length that looks like gzip's magic

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import gzip
 import hashlib
 import importlib.util
 import re
 import struct
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 import sources
 import stock
 import tensorflow as tf
+from csv_parameters import CSV_PARAMETERS
 from sources import ONE_SPLIT, TRAIN_AND_EVAL
 from tfx_bsl.coders import csv_decoder
 from tiled import tiled
@@ -47,9 +49,10 @@ def generate(
     input_config: dict[str, Any] = ONE_SPLIT,
     output_config: dict[str, Any] = TRAIN_AND_EVAL,
     beam_pipeline_args: tuple[str, ...] = (),
-    null_values: Sequence[str] = (),
+    **parameters: Any,
 ) -> tuple[Produced, dict[str, list[bytes]]]:
-    return sources.generate(run, base, out, input_config, output_config, beam_pipeline_args, null_values=null_values)
+    given = CSV_PARAMETERS | parameters
+    return sources.generate(run, base, out, input_config, output_config, beam_pipeline_args, **given)
 
 
 def csv_folder(tmp_path: Path, **files: str) -> Path:
@@ -129,6 +132,35 @@ def test_both_engines_write_the_same_files(tmp_path: Path) -> None:
     )
     for file in files:
         assert (tmp_path / "forks" / file).read_bytes() == (tmp_path / "beam" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "quote", "encoding"),
+    [
+        ("x.csv.gz", ",", '"', "utf-8"),
+        ("x.tsv", "\t", '"', "utf-8"),
+        ("x.csv", ";", "'", "latin-1"),
+        ("x.csv", "|", "'", "utf-16"),
+        ("x.csv.gz", ";", '"', "cp1252"),
+    ],
+)
+@pytest.mark.parametrize("engine", [(), sources.ON_BEAM])
+def test_the_form_of_a_file_does_not_show(
+    tmp_path: Path, name: str, delimiter: str, quote: str, encoding: str, engine: tuple[str, ...]
+) -> None:
+    rows = [["i", "f", "s"], *([str(n), "" if n % 7 else f"{n / 8}", f'é "{n}"\n,;|\t\''] for n in range(2000))]
+    plain, formed = csv_folder(tmp_path), tmp_path / "formed"
+    formed.mkdir()
+    with (plain / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(formed / name, "wt", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=delimiter, quotechar=quote).writerows(rows)
+    dialect = {"delimiter": delimiter, "quote": quote, "encoding": encoding}
+    wanted, records = generate(plain, tmp_path / "wanted")
+    found, others = generate(formed, tmp_path / "found", beam_pipeline_args=engine, **dialect)
+    assert (found, others) == (wanted, records)
+    assert sum(map(len, records.values())) == 2000
 
 
 def tfx_examples(path: Path) -> list[tf.train.Example]:
@@ -304,7 +336,11 @@ def test_a_partition_feature_that_cannot_be_used(tmp_path: Path, feature: str, s
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x\ty\n1\t2\n", r"split single_split: the only column is called 'x\\ty': does a tab separate the cells"),
+        (
+            "x\ty\n1\t2\n",
+            r"split single_split: the only column is called 'x\\ty': does a tab separate the cells\? "
+            r"Then give CsvExampleGen delimiter='\\t'",
+        ),
         ("x;y\n1;2\n", "does a semicolon separate the cells"),
         (",x\na,1\n", r"column 1 has no name, so its feature is called '': name it, or leave it out .*index=False"),
         ("x,\n1,a\n", "column 2 has no name"),

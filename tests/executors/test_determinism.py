@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from csv_parameters import CSV_PARAMETERS
 import taken
 
 from airflow_provider_mlpipe.components.transform.operator import TransformOperator
@@ -68,7 +69,7 @@ examples = run(
     input_base=given["input_base"],
     input_config={"splits": [{"name": "all", "pattern": "*.csv"}]},
     output_config={"split_config": {"splits": splits}},
-    null_values=(),
+    **given["csv_parameters"],
 )
 statistics = run(
     statistics_gen,
@@ -133,6 +134,7 @@ def _start(folder: Path, number: int, environment: dict[str, str]) -> subprocess
         "module_file": str(folder / "determined_module.py"),
         "execution_id": number + 1,
         "processors": number + 1,
+        "csv_parameters": CSV_PARAMETERS,
         "umask": 0o077 if number else 0o022,
         "parts": str(Path(taken.__file__).parent),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from csv_parameters import CSV_PARAMETERS
 from taken import call_with_one
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
@@ -44,7 +45,7 @@ def chain(tmp_path: Path, empty: Callable[..., Any], context: Callable[..., Any]
             return kind(uri=artifact.uri, properties=properties)
 
         none = {"exclude_splits": []}
-        examples = made(generate, "examples", Examples, input_base=str(tmp_path), null_values=[], **configs)
+        examples = made(generate, "examples", Examples, input_base=str(tmp_path), **CSV_PARAMETERS, **configs)
         statistics = made(
             describe,
             "statistics",

@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("tensorflow")
 import pyarrow as pa
 import tensorflow as tf
-from sources import ON_BEAM, TRAIN_AND_EVAL, all_of, as_tfx, generate, mutated, penguin_rows
+from mutations import mutated
+from sources import ON_BEAM, TRAIN_AND_EVAL, all_of, as_tfx, generate, penguin_rows
 
 from airflow_provider_mlpipe.components.import_example_gen.executor import run
 from airflow_provider_mlpipe.exceptions import InvalidInputError

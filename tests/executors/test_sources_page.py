@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 import re
 from collections.abc import Callable
@@ -52,7 +55,15 @@ def records(path: Path) -> None:
         writer.write([as_tfx(row) for row in ROWS])
 
 
+def sales(path: Path) -> None:
+    text = io.StringIO()
+    csv.writer(text, delimiter=";").writerows([["customer", "shop"], *([row["customer"], "Zürich"] for row in ROWS)])
+    encoded = text.getvalue().encode("cp1252")
+    path.write_bytes(gzip.compress(encoded) if path.suffix == ".gz" else encoded)
+
+
 FILES: dict[str, dict[str, Callable[[Path], None]]] = {
+    "sales": {"a.csv": sales, "b.csv.gz": sales},
     "flights": {"a.parquet": parquet},
     "clicks": {"a.avro": avro},
     "images": {"a.gz": records},

@@ -17,6 +17,7 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from mutations import mutated
 from sources import (
     DAY,
     DAYS,
@@ -27,7 +28,6 @@ from sources import (
     all_of,
     as_tfx,
     generate,
-    mutated,
     penguin_rows,
 )
 

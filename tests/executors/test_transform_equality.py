@@ -10,6 +10,7 @@ from typing import Any
 
 import flight_models
 import pytest
+from csv_parameters import CSV_PARAMETERS
 from examples import EXAMPLES
 from flights import data as flight_data
 from fresh import run_executor
@@ -99,7 +100,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Examples, Schema]
         output_config={
             "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
         },
-        null_values=(),
+        **CSV_PARAMETERS,
         examples=Examples(uri=str(folder / "examples")),
         context=ExecutorContext(component_id="CsvExampleGen", execution_id=1, tmp_dir=str(folder)),
     )

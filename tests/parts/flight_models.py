@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from csv_parameters import CSV_PARAMETERS
 from flights import data
 from fresh import run_executor
 from transforms import DEFAULTS
@@ -45,7 +46,7 @@ def make(folder: Path, csv_folder: str, buckets: Mapping[str, int], steps: Mappi
         input_base=csv_folder,
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
-        null_values=(),
+        **CSV_PARAMETERS,
         examples=examples,
     )["examples"]
     examples = Examples(uri=examples.uri, properties=produced.properties)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import importlib.util
-import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,20 +87,3 @@ def _cell(name: str, cell: str) -> Any:
     if cell in ("", "NA"):
         return None
     return float(cell) if name.endswith(("_mm", "_g")) else int(cell) if name == "year" else cell
-
-
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """With some bytes changed, removed, doubled or inserted."""
-    mutable = bytearray(content)
-    for _ in range(draw.randint(1, 4)):
-        place = draw.randrange(len(mutable))
-        match draw.randrange(4):
-            case 0:
-                mutable[place] = draw.randrange(256)
-            case 1:
-                del mutable[place : place + draw.randint(1, 50)]
-            case 2:
-                mutable[place:place] = mutable[place : place + draw.randint(1, 50)]
-            case 3:
-                mutable[place:place] = draw.randbytes(draw.randint(1, 9))
-    return bytes(mutable)

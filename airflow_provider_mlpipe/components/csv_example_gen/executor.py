@@ -21,6 +21,7 @@ from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output
 from airflow_provider_mlpipe.records.batches import columns_of
 from airflow_provider_mlpipe.records.csv import ColumnType, CsvSplit, Inferred, infer, merged, typed
+from airflow_provider_mlpipe.records.csv_dialect import Dialect
 from airflow_provider_mlpipe.records.csv_text import doubts
 from airflow_provider_mlpipe.records.dealing import Encoded, InputSplit, write_examples
 from airflow_provider_mlpipe.records.engine import map_chunks
@@ -37,6 +38,9 @@ def run(
     input_config: Mapping[str, Any] | None,
     output_config: Mapping[str, Any] | None,
     null_values: Sequence[str],
+    delimiter: str,
+    quote: str | None,
+    encoding: str,
     examples: Examples,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
@@ -47,9 +51,16 @@ def run(
     """
     inputs = parse_config(Input, input_config, parameter="input_config").splits
     output = parse_config(Output, output_config, parameter="output_config")
-    tables = _with_floats_everywhere([_read(split, input_base, null_values, context) for split in inputs])
+    split_of = functools.partial(
+        CsvSplit, null_values=null_values, dialect=Dialect(delimiter=delimiter, quote=quote or ""), encoding=encoding
+    )
+    sources = {split.name: split_of(input_files(input_base, split.pattern)) for split in inputs}
+    for name, source in sources.items():
+        for doubt in doubts(source.header, delimiter):
+            log.warning("split %s: %s", name, doubt)
+    tables = _with_floats_everywhere([_read(name, source, context) for name, source in sources.items()])
     if not any(table.rows for table in tables):
-        files = ", ".join(str(file.path) for table in tables for file in table.source.files)
+        files = ", ".join(str(file.text.file) for table in tables for file in table.source.files)
         raise InvalidInputError(f"{files}: no row follows the header; check what wrote them")
     if name := output.split_config.partition_feature_name:
         for table in tables:
@@ -71,18 +82,15 @@ class _Table:
     rows: int
 
 
-def _read(split: Input.Split, input_base: str, null_values: Sequence[str], context: ExecutorContext) -> _Table:
-    source = CsvSplit(input_files(input_base, split.pattern), null_values=null_values)
-    log.info("split %s: %d file(s), %d columns", split.name, len(source.files), len(source.header))
-    for doubt in doubts(source.header):
-        log.warning("split %s: %s", split.name, doubt)
+def _read(split: str, source: CsvSplit, context: ExecutorContext) -> _Table:
+    log.info("split %s: %d file(s), %d columns", split, len(source.files), len(source.header))
     no_rows = Inferred(rows=0, others=(ColumnType.UNKNOWN,) * len(source.header))
     inferred = functools.reduce(merged, map_chunks(infer, source.files, context), no_rows)
     if not inferred.rows:
-        log.warning("split %s has no rows: none follows the header", split.name)
-    _warn_of_stand_ins(split.name, source.header, inferred)
+        log.warning("split %s has no rows: none follows the header", split)
+    _warn_of_stand_ins(split, source.header, inferred)
     types = dict(zip(source.header, inferred.types, strict=True))
-    return _Table(split=split.name, source=source, types=types, rows=inferred.rows)
+    return _Table(split=split, source=source, types=types, rows=inferred.rows)
 
 
 def _warn_of_stand_ins(split: str, header: Sequence[str], inferred: Inferred) -> None:

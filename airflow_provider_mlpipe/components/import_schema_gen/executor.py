@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from airflow_provider_mlpipe.artifacts import Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.file_kinds import other_than_text
+from airflow_provider_mlpipe.records.file_kinds import HEAD_BYTES, other_than_text
 from airflow_provider_mlpipe.records.inputs import parse_schema, write_schema
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
@@ -25,7 +25,9 @@ def run(*, schema_file: str, schema: Schema, context: ExecutorContext) -> dict[s
 
 def _parse(path: Path) -> schema_pb2.Schema:
     try:
-        if other := other_than_text(path):
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if other := other_than_text(head):
             raise InvalidInputError(f"schema_file {path} {other}")
         parsed = parse_schema(path, f"schema_file {path}")
     except OSError as error:

@@ -88,6 +88,25 @@ def test_configs_that_do_not_fit(configs: Mapping[str, Any], says: str) -> None:
         CsvExampleGenOperator(input_base="/data", **configs)
 
 
+def test_how_csv_files_are_written_is_checked_when_the_dag_file_is_parsed() -> None:
+    for wrong, says in (
+        (
+            {"delimiter": "::"},
+            "CsvExampleGen: delimiter must be one ASCII character .* it is '::'",
+        ),
+        ({"quote": "\n"}, "CsvExampleGen: quote must be one ASCII character"),
+        ({"encoding": "latin1000"}, "CsvExampleGen: encoding must be one that Python knows for text"),
+        ({"delimiter": None}, "delimiter takes"),
+    ):
+        with pytest.raises(PipelineError, match=says):
+            CsvExampleGenOperator(input_base="/data", **wrong)
+    CsvExampleGenOperator(input_base="/data", delimiter="\t", quote=None, encoding="utf-16")
+    later = CsvExampleGenOperator(input_base="/data", delimiter="{{ params.x }}", encoding=RuntimeParameter("y"))
+    later.delimiter, later.encoding = ",,", "utf-8"
+    with pytest.raises(InvalidInputError, match="CsvExampleGen: delimiter must be one ASCII character"):
+        later.convert_rendered()
+
+
 def test_only_matching_files_are_hashed_and_not_their_place(tmp_path: Path) -> None:
     def digests(folder: str, **files: str) -> dict[str, str]:
         base = tmp_path / folder
