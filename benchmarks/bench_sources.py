@@ -82,6 +82,7 @@ def ours(kind: str, base: Path, out: Path) -> int:
         input_base=str(base),
         input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
         output_config={"split_config": {"splits": splits}},
+        shuffle_seed=None,
         examples=Examples(uri=str(out)),
         context=ExecutorContext(component_id="ExampleGen", execution_id=1, tmp_dir=str(out)),
         **({"payload_format": "FORMAT_TF_EXAMPLE"} if kind == "import" else {}),

@@ -12,7 +12,7 @@ from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.node import Published
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Setting
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Setting, Value
 from airflow_provider_mlpipe.pipeline.wiring import misfits
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, RangeConfig
 from airflow_provider_mlpipe.storage import sources, spans
@@ -48,6 +48,8 @@ class FileExampleGenOperator(ComponentOperator):
     :param range_config: a `RangeConfig` or its dict: reads the spans of a `static_range` from `start_span_number` to
         `end_span_number`, or in a `rolling_range` the newest `num_spans` from `start_span_number` on (default: the
         newest span). Each span is a part of its own: only a span that is new or has changed is read again
+    :param shuffle_seed: a number for a random order of the records of each output split, the same for the same number
+        and files; None (default) keeps the order of the files and their records
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
@@ -63,6 +65,7 @@ class FileExampleGenOperator(ComponentOperator):
         input_config: Config[Input | Mapping[str, Any] | None] = None,
         output_config: Config[Output | Mapping[str, Any] | None] = None,
         range_config: Setting[RangeConfig | Mapping[str, Any] | None] = None,
+        shuffle_seed: Value[int | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,6 +74,7 @@ class FileExampleGenOperator(ComponentOperator):
         self.output_config: Any = output_config or self._default_output()
         self.range_config: Any = range_config
         self._digests: KnownDigests | None = None
+        self.shuffle_seed = shuffle_seed
         self._check_splits()
         self._check_spans()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from airflow_provider_mlpipe.records.batches import taken
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.engine import Source, map_chunks
 from airflow_provider_mlpipe.records.inputs import PAYLOAD_FORMAT
+from airflow_provider_mlpipe.records.shuffle import Writer, shuffled
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
 from airflow_provider_mlpipe.records.splits import HashSplit
@@ -67,16 +68,20 @@ def write_examples(
     examples: Examples,
     context: ExecutorContext,
     *,
+    shuffle_seed: int | None,
     payload_format: str = PAYLOAD_FORMAT,
 ) -> dict[str, Produced]:
     """Write every row of every input split to one output split of `examples`; without output splits, to its own name.
+
+    The rows keep their order; with a `shuffle_seed` each output split has the order of its rows that belongs to it.
 
     Raises InvalidInputError when the input changed since its rows were counted, and the errors of `encode`.
     """
     deal = output_config.split_config
     writers: dict[str, SplitWriter] = {}
     for split in splits:
-        writers |= _write(split, deal if deal.splits else _pass_through(split.name), examples, context)
+        outputs = deal if deal.splits else _pass_through(split.name)
+        writers |= _write(split, outputs, examples, context, shuffle_seed)
     counts = {name: writer.count for name, writer in writers.items()}
     if not any(counts.values()):
         raise InvalidInputError(
@@ -99,16 +104,22 @@ def _pass_through(name: str) -> SplitConfig:
 
 
 def _write(
-    split: InputSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext
+    split: InputSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext, shuffle_seed: int | None
 ) -> dict[str, SplitWriter]:
     places = HashSplit({output.name: output.hash_buckets for output in deal.splits})
     work = _Deal(split.encode, places, deal.partition_feature_name)
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(SplitWriter(examples, name)) for name in places.names}
+        sinks: Mapping[str, Writer] = writers
+        if shuffle_seed is not None:
+            sinks = {
+                name: stack.enter_context(shuffled(writer, context.tmp_dir, shuffle_seed, name))
+                for name, writer in writers.items()
+            }
         rows = 0
         for dealt in map_chunks(work, split.sources, context):
             for name, some in dealt.items():
-                writers[name].write(some.frames, some.rows)
+                sinks[name].write(some.frames, some.rows)
                 rows += len(some.frames)
     written = {name: writer.count for name, writer in writers.items()}
     log.info("split %s: %d rows in, records out: %s", split.name, rows if split.rows is None else split.rows, written)

@@ -17,12 +17,12 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records import spool
 from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.table_columns import feature_types
 from airflow_provider_mlpipe.records.tables import ReadRows
 
 ROWS_AT_ONCE = 8_000
-_SIZE = 8  # bytes before each batch in the file, for its length
 _REMEDY = "convert it in the query, e.g. by CAST"
 
 
@@ -42,14 +42,10 @@ class Spool:
     def chunks(self) -> Iterator[ReadRows]:
         """Yield the rows in order."""
         before = 0
-        with self.path.open("rb") as file:
-            while size := file.read(_SIZE):
-                batch = pa.ipc.open_stream(file.read(int.from_bytes(size, "big"))).read_next_batch()
-                columns = {
-                    name: column.cast(self.kinds[name], safe=False) for name, column in columns_of(batch).items()
-                }
-                yield ReadRows(rows=of_columns(columns, batch.num_rows), where="the query", rows_before=before)
-                before += batch.num_rows
+        for batch in spool.batches(self.path):
+            columns = {name: column.cast(self.kinds[name], safe=False) for name, column in columns_of(batch).items()}
+            yield ReadRows(rows=of_columns(columns, batch.num_rows), where="the query", rows_before=before)
+            before += batch.num_rows
 
 
 def spooled(cursor: Any, path: Path) -> Spool:
@@ -66,17 +62,9 @@ def spooled(cursor: Any, path: Path) -> Spool:
             columns = {name: _column([row[place] for row in some], name, rows) for place, name in enumerate(names)}
             for name, column in columns.items():
                 kinds[name] = _common(kinds.get(name, pa.null()), column.type, name, rows)
-            stream = _stream(of_columns(columns, len(some)))
-            file.write(len(stream).to_bytes(_SIZE, "big") + stream)
+            spool.append(file, of_columns(columns, len(some)))
             rows += len(some)
     return Spool(path=path, kinds=kinds, rows=rows)
-
-
-def _stream(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    return bytes(sink.getvalue())
 
 
 def _names(description: Sequence[Sequence[Any]]) -> list[str]:

@@ -90,6 +90,7 @@ def write_tables(
     input_base: str,
     input_config: Mapping[str, Any] | None,
     output_config: Mapping[str, Any] | None,
+    shuffle_seed: int | None,
     examples: Examples,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
@@ -108,7 +109,7 @@ def write_tables(
         InputSplit(name=name, sources=some, encode=EncodeTable(), rows=_total(found[file].rows for file in some))
         for name, some in files.items()
     ]
-    return write_examples(splits, output, examples, context)
+    return write_examples(splits, output, examples, context, shuffle_seed=shuffle_seed)
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

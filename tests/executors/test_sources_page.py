@@ -68,6 +68,7 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
     "clicks": {"a.avro": avro},
     "images": {"a.gz": records},
     "orders": {"a.parquet": parquet},
+    "visits": {"a.parquet": parquet},
     "reviews": {"train/a.parquet": parquet, "test/a.parquet": parquet},
 }
 

@@ -65,6 +65,7 @@ def generate(
     out: Path,
     output_config: dict[str, Any] = TRAIN_AND_EVAL,
     beam_pipeline_args: tuple[str, ...] = (),
+    shuffle_seed: int | None = None,
 ) -> dict[str, list[bytes]]:
     out.mkdir()
     (out / "tmp").mkdir()
@@ -73,6 +74,7 @@ def generate(
         conn_id="source",
         fingerprint_query=None,
         output_config=output_config,
+        shuffle_seed=shuffle_seed,
         connection=json.dumps(connection),
         examples=Examples(uri=str(out)),
         context=ExecutorContext(
@@ -96,6 +98,9 @@ def test_real_data_gives_tfxs_records_on_both_engines(
     records = generate(postgres, "SELECT * FROM penguins;", tmp_path / "local")
     assert all_of(records) == sorted(map(as_tfx, rows))
     assert generate(postgres, "SELECT * FROM penguins", tmp_path / "beam", beam_pipeline_args=ON_BEAM) == records
+    shuffled = generate(postgres, "SELECT * FROM penguins", tmp_path / "shuffled", shuffle_seed=1)
+    assert all_of(shuffled) == all_of(records)
+    assert shuffled != records
 
 
 def _sql_type(name: str, rows: list[dict[str, Any]]) -> str:

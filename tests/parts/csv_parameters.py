@@ -4,4 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-CSV_PARAMETERS: dict[str, Any] = {"null_values": (), "delimiter": ",", "quote": '"', "encoding": "utf-8"}
+CSV_PARAMETERS: dict[str, Any] = {
+    "null_values": (),
+    "delimiter": ",",
+    "quote": '"',
+    "encoding": "utf-8",
+    "shuffle_seed": None,
+}

@@ -45,7 +45,7 @@ def generate(
         context=ExecutorContext(
             component_id="ExampleGen", execution_id=1, tmp_dir=str(out), beam_pipeline_args=beam_pipeline_args
         ),
-        **parameters,
+        **{"shuffle_seed": None} | parameters,
     )["examples"]
     records = {name: list(read_records(out / f"Split-{name}" / FILE_NAME)) for name in produced.properties["splits"]}
     return produced, records

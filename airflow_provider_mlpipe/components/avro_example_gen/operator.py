@@ -15,7 +15,7 @@ class AvroExampleGenOperator(FileExampleGenOperator):
     array one with several values, and a nested record a feature for each of its fields; `docs/sources.md` lists the
     types. Null alone is missing: 0 and "" are values.
 
-    Its arguments are those of FileExampleGenOperator: `input_base`, `input_config`, `output_config`.
+    Its arguments are those of FileExampleGenOperator: `input_base`, `input_config`, `output_config`, `shuffle_seed`.
 
     Raises PipelineError at DAG parse time as FileExampleGenOperator does. The task raises InvalidInputError, with file,
     byte, column or row, for: a file that is cut off, corrupt or not Avro; columns that differ between files; a type or

@@ -37,6 +37,7 @@ def run(
     input_base: str,
     input_config: Mapping[str, Any] | None,
     output_config: Mapping[str, Any] | None,
+    shuffle_seed: int | None,
     null_values: Sequence[str],
     delimiter: str,
     quote: str | None,
@@ -69,7 +70,7 @@ def run(
         InputSplit(name=table.split, sources=table.source.files, encode=_Encode(table.types), rows=table.rows)
         for table in tables
     ]
-    return write_examples(splits, output, examples, context)
+    return write_examples(splits, output, examples, context, shuffle_seed=shuffle_seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,8 +29,8 @@ class CsvExampleGenOperator(FileExampleGenOperator):
         None if no cell is quoted
     :param encoding: the encoding of the files, by the name that Python's codecs have for it (default "utf-8"). A byte
         order mark is no data
-    :param kwargs: `input_base`, `input_config`, `output_config` (see FileExampleGenOperator), and everything that
-        ComponentOperator and BaseOperator take
+    :param kwargs: `input_base`, `input_config`, `output_config`, `shuffle_seed` (see FileExampleGenOperator), and
+        everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time as FileExampleGenOperator does, and for a delimiter, quote or encoding that
     cannot be used. The task raises InvalidInputError for files that are missing, are not valid CSV, gzip or text in

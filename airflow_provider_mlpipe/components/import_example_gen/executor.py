@@ -36,6 +36,7 @@ def run(
     input_base: str,
     input_config: Mapping[str, Any] | None,
     output_config: Mapping[str, Any] | None,
+    shuffle_seed: int | None,
     payload_format: str,
     examples: Examples,
     context: ExecutorContext,
@@ -54,7 +55,7 @@ def run(
     else:
         encode = _OTHERS[payload_format]
         splits = [InputSplit(name=name, sources=some, encode=encode, rows=None) for name, some in files.items()]
-    return write_examples(splits, output, examples, context, payload_format=payload_format)
+    return write_examples(splits, output, examples, context, shuffle_seed=shuffle_seed, payload_format=payload_format)
 
 
 def _example_splits(

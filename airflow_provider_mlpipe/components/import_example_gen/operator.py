@@ -20,8 +20,8 @@ class ImportExampleGenOperator(FileExampleGenOperator):
 
     :param payload_format: what the records are: FORMAT_TF_EXAMPLE (default), FORMAT_TF_SEQUENCE_EXAMPLE, or
         FORMAT_PROTO for any bytes
-    :param kwargs: `input_base`, `input_config`, `output_config` (see FileExampleGenOperator), and everything that
-        ComponentOperator and BaseOperator take
+    :param kwargs: `input_base`, `input_config`, `output_config`, `shuffle_seed` (see FileExampleGenOperator), and
+        everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time as FileExampleGenOperator does, and for a `partition_feature_name` with
     another format than FORMAT_TF_EXAMPLE. The task raises InvalidInputError, with file and record, for: a file that is

@@ -16,6 +16,7 @@ def run(
     input_base: str,
     input_config: Mapping[str, Any] | None,
     output_config: Mapping[str, Any] | None,
+    shuffle_seed: int | None,
     examples: Examples,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
@@ -28,6 +29,7 @@ def run(
         input_base=input_base,
         input_config=input_config,
         output_config=output_config,
+        shuffle_seed=shuffle_seed,
         examples=examples,
         context=context,
     )

@@ -15,7 +15,7 @@ class ParquetExampleGenOperator(FileExampleGenOperator):
     list column one with several values, and a struct a column for each of its fields; `docs/sources.md` lists the
     types. Null alone is missing: 0 and "" are values. Bytes stay bytes, so a column may hold images.
 
-    Its arguments are those of FileExampleGenOperator: `input_base`, `input_config`, `output_config`.
+    Its arguments are those of FileExampleGenOperator: `input_base`, `input_config`, `output_config`, `shuffle_seed`.
 
     Raises PipelineError at DAG parse time as FileExampleGenOperator does. The task raises InvalidInputError, with file,
     row group, column or row, for: a file that is cut off, corrupt or not Parquet; columns that differ between files; a

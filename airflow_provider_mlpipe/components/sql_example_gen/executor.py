@@ -28,6 +28,7 @@ def run(
     conn_id: str,
     fingerprint_query: str | None,
     output_config: Mapping[str, Any] | None,
+    shuffle_seed: int | None,
     connection: str,
     examples: Examples,
     context: ExecutorContext,
@@ -45,7 +46,7 @@ def run(
     if rows.rows:
         check_partition_feature(output.split_config.partition_feature_name, rows.types)
     split = InputSplit(name="query", sources=[rows], encode=EncodeTable(), rows=rows.rows)
-    return write_examples([split], output, examples, context)
+    return write_examples([split], output, examples, context, shuffle_seed=shuffle_seed)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,8 @@ class SqlExampleGenOperator(ComponentOperator):
     :param fingerprint_timeout: seconds after which Postgres ends the watermark's query
     :param output_config: an `Output` message or its dict: divides the rows into output splits in proportion to their
         `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default: train:eval = 2:1)
+    :param shuffle_seed: a number for a random order of the records of each output split, the same for the same number
+        and rows; None (default) keeps the order of the query. Without ORDER BY in it a database promises none
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when `output_config` does not match its message type, and for TFX's
@@ -55,6 +57,7 @@ class SqlExampleGenOperator(ComponentOperator):
         fingerprint_query: Value[str | None] = None,
         fingerprint_timeout: Setting[float] = 60.0,
         output_config: Config[Output | Mapping[str, Any] | None] = None,
+        shuffle_seed: Value[int | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,6 +66,7 @@ class SqlExampleGenOperator(ComponentOperator):
         self.fingerprint_query = fingerprint_query
         self.fingerprint_timeout = fingerprint_timeout
         self.output_config: Any = output_config or TRAIN_AND_EVAL
+        self.shuffle_seed = shuffle_seed
         check_output_splits(self.task_id, self.output_config)
         for given in (query, fingerprint_query):
             if isinstance(given, str) and "@span_" in given:
