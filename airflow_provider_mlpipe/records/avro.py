@@ -5,22 +5,26 @@ The process that reads cuts a file into its blocks; the one that works decompres
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import io
 import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import lzma
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import fastavro
 import pyarrow as pa
+from isal import isal_zlib
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.avro_schema import AvroColumn, columns_of_schema, values_at, without_logical_types
 from airflow_provider_mlpipe.records.batches import of_columns
+from airflow_provider_mlpipe.records.gzipped import BROKEN
 from airflow_provider_mlpipe.records.table_columns import feature_types
 from airflow_provider_mlpipe.records.tables import Described, unreadable
 
@@ -28,9 +32,21 @@ CHUNK_BYTES = 2 << 20
 CHUNK_ROWS = 16_000
 """As many blocks are a chunk as have this many bytes in the file, or rows."""
 
+MOST_BLOCK_BYTES = 256 << 20
+"""How large a block may become when it is decompressed. Writers make blocks of kilobytes, or of one large record."""
+
+_DECOMPRESSORS: Mapping[str, Callable[[], Any]] = {
+    "deflate": lambda: isal_zlib.decompressobj(wbits=-15),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lzma.LZMADecompressor,
+}
+"""Those of Python; Avro's other codecs are for fastavro, with libraries that the user installs."""
+_TOO_LARGE = f"it has more than {MOST_BLOCK_BYTES >> 20} MiB when it is decompressed"
+
 _SYNC = 16  # bytes of the marker that ends the header and each block
-_BROKEN = (
-    EOFError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, zlib.error, UnicodeError, OSError
+_BROKEN: Any = (
+    *BROKEN, lzma.LZMAError, OSError, MemoryError,
+    ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeError,
 )  # fmt: skip
 _AGAIN = "create the file again from its source"
 
@@ -68,8 +84,10 @@ class AvroRows:
 
     def _decoded(self, blocks: Sequence[_Block]) -> list[Mapping[str, Any]]:
         plain = without_logical_types(self.schema)
+        known = self.codec in _DECOMPRESSORS
+        some = [_decompressed(block, self.codec, self.where) for block in blocks] if known else blocks
         try:
-            found: list[Any] = list(fastavro.reader(io.BytesIO(_file_of(plain, self.codec, blocks))))
+            found: list[Any] = list(fastavro.reader(io.BytesIO(_file_of(plain, "null" if known else self.codec, some))))
         except _BROKEN as error:
             raise _corrupt(self.where, blocks[0].offset, _said(error)) from error
         if len(found) != _rows(blocks):
@@ -150,6 +168,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def _blocks(file: BinaryIO, sync: bytes, where: str) -> Iterator[_Block]:
+    end = os.fstat(file.fileno()).st_size
     while True:
         offset = file.tell()
         if not file.read(1):
@@ -158,10 +177,23 @@ def _blocks(file: BinaryIO, sync: bytes, where: str) -> Iterator[_Block]:
         rows, size = _read_long(file, where, offset), _read_long(file, where, offset)
         if rows < 0 or size < 0:
             raise _corrupt(where, offset, "its size is negative")
-        content = file.read(size)
+        content = file.read(min(size, end))  # a claim costs no memory
         if len(content) < size or file.read(_SYNC) != sync:
             raise _corrupt(where, offset, "it is cut off, or does not end with the file's sync marker")
         yield _Block(offset=offset, rows=rows, content=content)
+
+
+def _decompressed(block: _Block, codec: str, where: str) -> _Block:
+    """Decompress a block; raises InvalidInputError where it is corrupt, or would take too much memory."""
+    decompressor = _DECOMPRESSORS[codec]()
+    try:
+        content = decompressor.decompress(block.content, MOST_BLOCK_BYTES)
+    except _BROKEN as error:
+        raise _corrupt(where, block.offset, _said(error)) from error
+    if not decompressor.eof:
+        is_full = len(content) == MOST_BLOCK_BYTES
+        raise _corrupt(where, block.offset, _TOO_LARGE if is_full else "its compressed data is cut off")
+    return replace(block, content=content)
 
 
 def _rows(blocks: Sequence[_Block]) -> int:

@@ -1,4 +1,4 @@
-"""What a gzip file that is cut off or corrupt raises when `isal.igzip` reads it."""
+"""What gzip or deflate that is cut off or corrupt raises when isal reads it."""
 
 from __future__ import annotations
 

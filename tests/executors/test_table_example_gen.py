@@ -34,6 +34,7 @@ from sources import (
 from airflow_provider_mlpipe.components.avro_example_gen import executor as avro
 from airflow_provider_mlpipe.components.parquet_example_gen import executor as parquet
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.avro import MOST_BLOCK_BYTES
 from airflow_provider_mlpipe.records.chunks import decode
 from airflow_provider_mlpipe.records.sidecar import FILE_NAME as SIDECAR
 from airflow_provider_mlpipe.records.sidecar import read_batches
@@ -366,6 +367,25 @@ def test_an_avro_schema_that_is_no_record_is_refused(base: Path, tmp_path: Path)
     with (base / "a").open("wb") as file:
         fastavro.writer(file, "int", [1, 2])
     with pytest.raises(InvalidInputError, match="only records have columns"):
+        generate(avro.run, base, tmp_path / "out")
+
+
+@pytest.mark.parametrize("codec", ["deflate", "bzip2", "xz"])
+def test_an_avro_block_that_would_take_all_memory_is_refused(codec: str, base: Path, tmp_path: Path) -> None:
+    rows = [{"x": "a"}, {"x": "a" * MOST_BLOCK_BYTES}]
+    write_avro(base / "a", rows, 10, codec)
+    with pytest.raises(InvalidInputError, match=r"a: the block at byte .* has more than 256 MiB"):
+        generate(avro.run, base, tmp_path / "out")
+
+
+def test_an_avro_block_that_claims_more_than_the_file_has_is_refused(base: Path, tmp_path: Path) -> None:
+    write_avro(base / "a", [{"x": "a"}], 10, "null")
+    with (base / "a").open("rb") as file:
+        (block,) = fastavro.block_reader(file)
+    content = (base / "a").read_bytes()
+    claim = b"\x02" + b"\xfe" * 8 + b"\x7f"  # one row, and more bytes than there is memory
+    (base / "a").write_bytes(content[: block.offset] + claim + content[block.offset + 2 :])
+    with pytest.raises(InvalidInputError, match=rf"a: the block at byte {block.offset:,} is corrupt: it is cut off"):
         generate(avro.run, base, tmp_path / "out")
 
 
