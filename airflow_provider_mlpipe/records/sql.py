@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import itertools
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pyarrow as pa
@@ -59,7 +61,8 @@ def spooled(cursor: Any, path: Path) -> Spool:
     with path.open("wb") as file:
         while some := cursor.fetchmany(ROWS_AT_ONCE):
             names = _names(cursor.description)
-            columns = {name: _column([row[place] for row in some], name, rows) for place, name in enumerate(names)}
+            cells = zip(*some, strict=True)  # by column
+            columns = {name: _column(values, name, rows) for name, values in zip(names, cells, strict=True)}
             for name, column in columns.items():
                 kinds[name] = _common(kinds.get(name, pa.null()), column.type, name, rows)
             spool.append(file, of_columns(columns, len(some)))
@@ -74,23 +77,28 @@ def _names(description: Sequence[Sequence[Any]]) -> list[str]:
     return names
 
 
-def _column(values: list[Any], name: str, rows_before: int) -> pa.Array:
+def _column(values: Sequence[Any], name: str, rows_before: int) -> pa.Array:
     """A column of one Arrow type. Python's types say which, since each driver has its own codes for those of SQL."""
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, list) for value in present):
-        kind, convert = _kind([each for value in present for each in value], name, rows_before)
-        lists = [
-            value if value is None else [each if each is None else convert(each) for each in value] for value in values
-        ]
-        return _array(lists, pa.large_list(kind), name, rows_before)
-    kind, convert = _kind(present, name, rows_before)
-    return _array([None if value is None else convert(value) for value in values], kind, name, rows_before)
+    types = set(map(type, values)) - {NoneType}
+    if types and all(issubclass(each, list) for each in types):
+        lists = [value for value in values if value is not None]
+        inner = set(map(type, itertools.chain.from_iterable(lists))) - {NoneType}
+        kind, convert = _kind(inner, name, rows_before)
+        converted = [value if value is None else _converted(value, convert) for value in values]
+        return _array(converted, pa.large_list(kind), name, rows_before)
+    kind, convert = _kind(types, name, rows_before)
+    return _array(_converted(values, convert), kind, name, rows_before)
 
 
-def _kind(values: Sequence[Any], name: str, rows_before: int) -> tuple[pa.DataType, Callable[[Any], Any]]:
-    found = {_base(type(value)) for value in values if value is not None}
+def _converted(values: Sequence[Any], convert: Callable[[Any], Any] | None) -> Sequence[Any]:
+    return values if convert is None else [None if value is None else convert(value) for value in values]
+
+
+def _kind(types: Iterable[type], name: str, rows_before: int) -> tuple[pa.DataType, Callable[[Any], Any] | None]:
+    """The Arrow type for values of these types, and what makes its values of them; None if they are such."""
+    found = set(map(_base, types))
     if not found:
-        return pa.null(), _same
+        return pa.null(), None
     if found <= {int, float, decimal.Decimal} and len(found) > 1:
         return pa.float64(), float
     if len(found) == 1 and (known := _KINDS.get(next(iter(found)))):
@@ -106,7 +114,7 @@ def _base(kind: type) -> type[Any]:
     return next((each for each in kind.__mro__ if each in _KINDS), kind)
 
 
-def _array(values: list[Any], kind: pa.DataType, name: str, rows_before: int) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType, name: str, rows_before: int) -> pa.Array:
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError) as error:
@@ -130,27 +138,24 @@ def _common(one: pa.DataType, other: pa.DataType, name: str, rows_before: int) -
     )
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _in_utc(moment: dt.datetime) -> dt.datetime:
     return moment if moment.tzinfo is None else moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
 
 
-_KINDS: dict[type, tuple[pa.DataType, Callable[[Any], Any]]] = {
+_KINDS: dict[type, tuple[pa.DataType, Callable[[Any], Any] | None]] = {
     bool: (pa.int64(), int),
-    int: (pa.int64(), _same),
-    float: (pa.float64(), _same),
+    int: (pa.int64(), None),
+    float: (pa.float64(), None),
     decimal.Decimal: (pa.float64(), float),
-    str: (pa.large_string(), _same),
-    bytes: (pa.large_binary(), _same),
+    str: (pa.large_string(), None),
+    bytes: (pa.large_binary(), None),
     bytearray: (pa.large_binary(), bytes),
     memoryview: (pa.large_binary(), bytes),
     uuid.UUID: (pa.large_string(), str),
     dt.datetime: (pa.timestamp("us"), _in_utc),
-    dt.date: (pa.date32(), _same),
-    dt.time: (pa.time64("us"), _same),
-    dt.timedelta: (pa.duration("us"), _same),
+    dt.date: (pa.date32(), None),
+    dt.time: (pa.time64("us"), None),
+    dt.timedelta: (pa.duration("us"), None),
 }
-"""The Arrow type of Python's, and what makes its values of them. A datetime is a date, too, so it comes first."""
+"""The Arrow type of Python's, and what makes its values of them, if that is needed. A datetime is a date, too, so it
+comes first."""
