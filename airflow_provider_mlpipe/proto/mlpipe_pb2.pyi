@@ -330,6 +330,24 @@ class FeatureNames(_message.Message):
     feature: _containers.RepeatedCompositeFieldContainer[FeatureNames.Feature]
     def __init__(self, feature: _Optional[_Iterable[_Union[FeatureNames.Feature, _Mapping]]] = ...) -> None: ...
 
+class SqlCheck(_message.Message):
+    __slots__ = ("name", "sql", "severity", "environment")
+    class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ERROR: _ClassVar[SqlCheck.Severity]
+        WARNING: _ClassVar[SqlCheck.Severity]
+    ERROR: SqlCheck.Severity
+    WARNING: SqlCheck.Severity
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SQL_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sql: str
+    severity: SqlCheck.Severity
+    environment: str
+    def __init__(self, name: _Optional[str] = ..., sql: _Optional[str] = ..., severity: _Optional[_Union[SqlCheck.Severity, str]] = ..., environment: _Optional[str] = ...) -> None: ...
+
 class SplitsConfig(_message.Message):
     __slots__ = ("analyze", "transform")
     ANALYZE_FIELD_NUMBER: _ClassVar[int]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from validations import DEFAULTS
 from csv_parameters import CSV_PARAMETERS
 from taken import call_with_one
 
@@ -57,8 +58,7 @@ def chain(tmp_path: Path, empty: Callable[..., Any], context: Callable[..., Any]
             **none,
         )
         schema = made(infer, "schema", Schema, statistics=statistics, infer_feature_shape=True, **none)
-        given = {"statistics": statistics, "schema": schema, "environment": None, "fail_on": None}
-        made(validate, "anomalies", ExampleAnomalies, **given, **none)
+        made(validate, "anomalies", ExampleAnomalies, statistics=statistics, schema=schema, **DEFAULTS)
         return produced | {"schema": read_schema(schema)}
 
     return run

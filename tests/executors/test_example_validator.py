@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from validations import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -49,7 +50,7 @@ def validate(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) 
             write_statistics(statistics, split, tfdv.generate_statistics_from_dataframe(pd.DataFrame(columns)))
         schema, anomalies = empty(Schema), empty(ExampleAnomalies)
         Path(schema.uri, "schema.pbtxt").write_text(schema_text)
-        given = {"exclude_splits": [], "environment": None, "fail_on": None, **changed}
+        given = DEFAULTS | changed
         produced = executor.run(statistics=statistics, schema=schema, anomalies=anomalies, context=context(), **given)
         return produced["anomalies"], anomalies
 

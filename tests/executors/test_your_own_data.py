@@ -20,6 +20,7 @@ from little_airflow import LittleAirflow
 from pages import files_of, text_of
 from planned import parsed
 from tensorflow_metadata.proto.v0 import schema_pb2
+from validations import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Schema
 from airflow_provider_mlpipe.components.example_validator import executor as example_validator
@@ -237,9 +238,7 @@ def test_a_change_of_the_schema_allows_new_data(
         found = example_validator.run(
             statistics=statistics,
             schema=kept,
-            exclude_splits=[],
-            environment=None,
-            fail_on="ERROR",
+            **DEFAULTS,
             anomalies=empty(ExampleAnomalies),
             context=context(),
         )["anomalies"].custom_properties["anomalies"]["train"]

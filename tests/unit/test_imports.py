@@ -16,7 +16,7 @@ from airflow_provider_mlpipe.caching.libraries import PACKAGE, PACKAGE_ROOT
 from airflow_provider_mlpipe.execution.warm import HEAVY
 
 CHECKOUT = PACKAGE_ROOT.parent
-BESIDE_HEAVY = {"numpy", "pandas", "pyarrow", "tensorflow_metadata", "tf_keras"}
+BESIDE_HEAVY = {"duckdb", "numpy", "pandas", "pyarrow", "tensorflow_metadata", "tf_keras"}
 # A room is a folder or a module; a module that is named itself is a room of its own. Each may import itself and those
 # before it. What `__init__` and `provider_info` name is imported by others.
 ROOMS = [

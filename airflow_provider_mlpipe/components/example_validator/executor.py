@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics, Schema
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
+from airflow_provider_mlpipe.components.example_validator.sql_checks import add_anomalies, run_checks, write_report
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.records.anomalies import write_anomalies
@@ -31,31 +33,39 @@ def run(
     *,
     statistics: ExampleStatistics,
     schema: Schema,
+    examples: Examples | None,
     exclude_splits: Sequence[str],
     environment: str | None,
+    sql_checks: Sequence[Mapping[str, Any]],
     fail_on: str | None,
     anomalies: ExampleAnomalies,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
     """Write `Split-<name>/SchemaDiff.pb` for every split that is not excluded, and list the anomalies as a property.
 
-    The executor ignores `fail_on`: the task checks it after the anomalies are published. Raises InvalidInputError for
-    an unknown split or environment, for a split without statistics, and if no split has examples.
+    With `sql_checks`, write `sql_checks.json` beside it. The executor ignores `fail_on`: the task checks it after the
+    anomalies are published. Raises InvalidInputError for an unknown split or environment, for a split without
+    statistics, if no split has examples, and for SQL that fails.
     """
     splits = select_splits(statistics, exclude_splits, "exclude_splits")
     expected = read_schema(schema)
     _check_environment(environment, expected)
-    described: dict[str, Described] = {}
     statistics_of = {split: read_statistics(statistics, split) for split in splits}
     check_examples(statistics, statistics_of)
+    found = {split: tfdv.validate_statistics(given, expected, environment) for split, given in statistics_of.items()}
     for split, given in statistics_of.items():
-        found = tfdv.validate_statistics(given, expected, environment)
+        _log(split, _describe(found[split]))
+        _warn_of_stand_ins(split, given)
+    whole = {split: overall(given) for split, given in statistics_of.items()}
+    outcomes = run_checks(sql_checks, environment, examples, whole, expected, context) if sql_checks else {}
+    for split in splits:
         folder = split_folder(anomalies, split)
         folder.mkdir()
-        write_anomalies(folder, found)
-        described[split] = _describe(found)
-        _log(split, described[split])
-        _warn_of_stand_ins(split, given)
+        if split in outcomes:
+            add_anomalies(found[split], outcomes[split])
+            write_report(folder, outcomes[split])
+        write_anomalies(folder, found[split])
+    described = {split: _describe(each) for split, each in found.items()}
     properties = {
         "splits": splits,
         "span": statistics.properties.get("span", 0),

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleAnomalies, Examples, ExampleStatistics, Schema
-from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
+from airflow_provider_mlpipe.components.example_validator.sql_text import names_problem, sql_problem
+from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, PipelineError
 from airflow_provider_mlpipe.pipeline.channels import Channel
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Ignored, Input, Value
+from airflow_provider_mlpipe.pipeline.parameters import is_template
+from airflow_provider_mlpipe.pipeline.spec import Config, Ignored, Input, OptionalInput, Value
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import SqlCheck
 
 SEVERITIES: Mapping[str, Sequence[str]] = {"ERROR": ("ERROR",), "WARNING": ("ERROR", "WARNING")}
 """The severities that fail the task, by `fail_on`."""
@@ -19,22 +22,30 @@ class ExampleValidatorOperator(ComponentOperator):
     """Compares statistics with a schema, publishes the anomalies of every split, and can stop the run if there are any.
 
     Reads `statistics` and `schema`. Publishes `anomalies` (ExampleAnomalies): for each split
-    `Split-<name>/SchemaDiff.pb`, a binary `tensorflow.metadata.v0.Anomalies`. The property `blessed` is 1 for a split
-    without anomalies, otherwise 0; the custom property `anomalies` lists the anomalies by split and feature.
+    `Split-<name>/SchemaDiff.pb`, a binary `tensorflow.metadata.v0.Anomalies`, and with `sql_checks` also
+    `sql_checks.json`. The property `blessed` is 1 for a split without anomalies, otherwise 0; the custom property
+    `anomalies` lists the anomalies by split and feature. `docs/data_checks.md` shows all that can be checked.
 
     :param statistics: a channel of ExampleStatistics
     :param schema: a channel of the Schema to compare with
+    :param examples: a channel of the Examples that the statistics are of; `sql_checks` that read their rows need it
+        (default None)
     :param exclude_splits: names of splits to leave out (default: none)
     :param environment: one of the schema's `default_environment`s; features that the schema does not expect in it may
         be missing (default None)
+    :param sql_checks: SqlCheck messages or their dicts: `name`; `sql`, one SELECT in DuckDB's SQL over the tables
+        `examples` and `statistics`, each row of whose result is an offending one; `severity`, "ERROR" (default) or
+        "WARNING"; `environment`: the check is run only if the operator has the same one (default: none)
     :param fail_on: "ERROR" or "WARNING": after the anomalies are published, the task fails if one has this severity or
         a worse one. Everything else that reads the same Examples waits for this task (default None: the task does not
         fail). Not part of the fingerprint: the gate checks cached anomalies, too
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
-    Raises PipelineError at DAG parse time when an input is not a channel of its type. The task raises
-    InvalidInputError for an unknown split or environment, a schema that cannot be read, a split without statistics, and
-    when no split has examples. It raises AnomaliesFoundError, which is not retried, when an anomaly fails the gate.
+    Raises PipelineError at DAG parse time when an input is not a channel of its type, and for a SQL check without name
+    or SQL, with the name of another, of another statement than one SELECT, or of `examples` that are not given. The
+    task raises InvalidInputError for an unknown split or environment, a schema that cannot be read, a split without
+    statistics, when no split has examples, and for SQL that fails. It raises AnomaliesFoundError, which is not retried,
+    when an anomaly fails the gate.
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}
@@ -44,24 +55,39 @@ class ExampleValidatorOperator(ComponentOperator):
         *,
         statistics: Input[ExampleStatistics],
         schema: Input[Schema],
+        examples: OptionalInput[Examples] = None,
         exclude_splits: Value[Sequence[str]] = (),
         environment: Value[str | None] = None,
+        sql_checks: Config[Sequence[SqlCheck | Mapping[str, Any]]] = (),
         fail_on: Ignored[Literal["ERROR", "WARNING"] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.statistics = statistics
         self.schema = schema
+        self.examples = examples
         self.exclude_splits = exclude_splits
         self.environment = environment
+        self.sql_checks: Any = sql_checks
         self.fail_on = fail_on
+        self._check_sql()
+
+    def _check_sql(self) -> None:
+        problem = names_problem(self.sql_checks)
+        for check in self.sql_checks if problem is None else ():
+            if isinstance(check["sql"], str) and not is_template(check["sql"]):
+                found = sql_problem(check["sql"], has_examples=self.examples is not None)
+                problem = problem or (found and f"sql_checks, check {check['name']!r}: {found}")
+        if problem:
+            raise PipelineError(f"{self.task_id}: {problem}")
 
     def gated_channels(self) -> list[Channel[Any]]:
         """Return the channels of the Examples whose readers wait for the gate; none without `fail_on`."""
         if self.fail_on is None or not isinstance(self.statistics, Channel):
             return []
-        above = self.statistics.producer.input_channels().values()
-        return [channel for channel in above if channel.artifact_type is Examples]
+        above = [*self.statistics.producer.input_channels().values(), self.examples]
+        examples = [channel for channel in above if channel is not None and channel.artifact_type is Examples]
+        return list(dict.fromkeys(examples))
 
     def check_gate(self, outputs: Mapping[str, Sequence[Artifact]]) -> None:
         """Raise AnomaliesFoundError, with the list of anomalies, if any has the severity `fail_on` or a worse one."""

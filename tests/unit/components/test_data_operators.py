@@ -13,12 +13,13 @@ from airflow_provider_mlpipe.artifacts import ExampleAnomalies
 from airflow_provider_mlpipe.components.csv_example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.example_validator.operator import ExampleValidatorOperator
 from airflow_provider_mlpipe.components.import_schema_gen.operator import ImportSchemaGenOperator
+from airflow_provider_mlpipe.components.importer.operator import ImporterOperator
 from airflow_provider_mlpipe.components.schema_gen.operator import SchemaGenOperator
 from airflow_provider_mlpipe.components.statistics_gen.operator import StatisticsGenOperator
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, InvalidInputError, PipelineError
 from airflow_provider_mlpipe.pipeline.file_example_gen import ONE_SPLIT, TRAIN_AND_EVAL
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig, SqlCheck
 
 OPERATORS = [
     CsvExampleGenOperator,
@@ -193,3 +194,64 @@ def test_a_gate_holds_back_the_readers_of_the_examples() -> None:
     assert validator().gated_channels() == []
     gate = validator(fail_on="ERROR")
     assert gate.gated_channels() == [gate.statistics.producer.examples]
+
+
+@pytest.mark.parametrize(
+    ("checks", "says"),
+    [
+        ([{"sql": "SELECT 1"}], r"sql_checks\[0\] needs a name"),
+        ([{"name": "a", "sql": "SELECT 1"}, {"name": "b"}], r"sql_checks\[1\] needs a sql"),
+        ([{"name": "a", "sql": "SELECT 1"}] * 2, "sql_checks has two checks with the name 'a'; rename one"),
+        ([{"name": "a", "query": "SELECT 1"}], r"sql_checks\[0\] has no 'query'; it has name, sql, severity, env"),
+        (
+            [{"name": "a", "sql": "SELECT 1", "severity": "FATAL"}],
+            r"severity takes 'ERROR' or 'WARNING', but got 'FATAL'",
+        ),
+        ([{"name": "a", "sql": 3}], r"sql_checks\[0\].sql takes a str"),
+        ({"name": "a", "sql": "SELECT 1"}, "sql_checks takes a list of SqlCheck"),
+        (
+            [{"name": "a", "sql": "DELETE FROM x"}],
+            "check 'a': the SQL is not one SELECT; write one that returns the off",
+        ),
+        ([{"name": "a", "sql": "/* SELECT */ COPY x TO 'y'"}], "not one SELECT"),
+        ([{"name": "a", "sql": "SELECT 1; -- one\nSELECT 2"}], "not one SELECT"),
+        (
+            [{"name": "a", "sql": 'SELECT *\nfrom "Examples"'}],
+            "check 'a': the SQL reads examples; .* examples=example_gen",
+        ),
+    ],
+)
+def test_sql_checks_are_checked_when_the_dag_is_parsed(checks: Any, says: str) -> None:
+    with pytest.raises(PipelineError, match=f"ExampleValidator: .*{says}"):
+        validator(sql_checks=checks)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        " ( SELECT 1 ) ;\n",
+        "-- the rows; of the\nFROM statistics",
+        "SELECT 'a; FROM examples' AS \"b;c--d\" FROM statistics -- FROM examples",
+        "with Examples as (select 1) from examples",
+        "{{ params.sql }}",
+        "{% if x %} DELETE {% endif %}",
+    ],
+)
+def test_sql_that_may_be_right_is_left_to_the_task(sql: str) -> None:
+    assert validator(sql_checks=[{"name": "a", "sql": sql}]).sql_checks == [{"name": "a", "sql": sql}]
+
+
+def test_sql_checks_as_messages_or_dicts() -> None:
+    message = SqlCheck(name="a", sql="SELECT 1", severity=SqlCheck.Severity.WARNING)
+    plain = {"name": "a", "sql": "SELECT 1", "severity": "WARNING", "environment": None}
+    assert validator(sql_checks=[message]).sql_checks == validator(sql_checks=[plain]).sql_checks
+    parameter = RuntimeParameter("sql", str, "SELECT 1")
+    assert validator(sql_checks=[{"name": "a", "sql": parameter}]).sql_checks[0]["sql"] is parameter
+
+
+def test_a_gate_knows_the_examples_that_it_reads_itself() -> None:
+    statistics = ImporterOperator(source_uri="/s", artifact_type="ExampleStatistics").outputs["result"]
+    examples = CsvExampleGenOperator(input_base="/data").outputs["examples"]
+    schema = ImportSchemaGenOperator(schema_file="/schema.pbtxt").outputs["schema"]
+    given = {"statistics": statistics, "schema": schema, "examples": examples}
+    assert ExampleValidatorOperator(**given, fail_on="ERROR").gated_channels() == [examples]

@@ -1,0 +1,74 @@
+"""docs/data_checks.md: its examples run, and find what they look for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow")
+from pages import text_of
+
+from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
+from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
+from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
+]
+
+(SQL,) = (block for block in re.findall(r"^```python\n(.*?)^```", text_of("docs/data_checks.md"), re.M | re.S))
+
+
+class Runs:
+    """Runs operators with what is above them, each once."""
+
+    def __init__(self, empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> None:
+        self.empty, self.context = empty, context
+        self.done: dict[str, dict[str, Artifact]] = {}
+
+    def __call__(self, operator: Any) -> dict[str, Artifact]:
+        if operator.task_id not in self.done:
+            channels = operator.input_channels()
+            above = {name: self(channel.producer)[channel.key] for name, channel in channels.items()}
+            given = {name: getattr(operator, name) for name in operator.SPEC.parameters}
+            outputs = {key: self.empty(ARTIFACT_TYPES[kind]) for key, kind in operator.SPEC.outputs.items()}
+            module, _, function = operator.EXECUTOR.partition(":")
+            run = getattr(import_module(module), function)
+            produced = run(**dict.fromkeys(operator.SPEC.inputs) | above, **given, **outputs, context=self.context())
+            self.done[operator.task_id] = {
+                key: replace(output, **asdict(produced.get(key, Produced()))) for key, output in outputs.items()
+            }
+        return self.done[operator.task_id]
+
+
+@pytest.fixture
+def run(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> Runs:
+    return Runs(empty, context)
+
+
+def operators(block: str, data: Path) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(block.replace("/data/", f"{data}/"), names)
+    return names
+
+
+def test_the_sql_checks(run: Runs, tmp_path: Path) -> None:
+    (tmp_path / "orders").mkdir()
+    rows = [f"{customer},{customer % 7}" for customer in range(100)]
+    (tmp_path / "orders" / "a.csv").write_text("\n".join(["customer,amount", *rows]) + "\n")
+    validator = operators(SQL, tmp_path)["validator"]
+    found = run(validator)["anomalies"]
+    report = json.loads(Path(found.uri, "Split-train", "sql_checks.json").read_text())
+    counts = {check["name"]: check["offending_rows"] for check in report["checks"]}
+    assert counts["amounts are positive"] > 5
+    assert (counts["a customer is in one split"], counts["cells are filled"]) == (0, 0)
+    with pytest.raises(AnomaliesFoundError, match=r"SQL check amounts are positive: ERROR: Offending rows: .*first 10"):
+        validator.check_gate({"anomalies": [found]})

@@ -1,0 +1,13 @@
+"""What an ExampleValidator is given where a test says nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "examples": None,
+    "exclude_splits": [],
+    "environment": None,
+    "sql_checks": [],
+    "fail_on": None,
+}
