@@ -17,14 +17,14 @@ def write_anomalies(folder: Path, found: anomalies_pb2.Anomalies) -> None:
 
 
 def add_reason(
-    found: anomalies_pb2.Anomalies, name: str, *, severity: str, kind: int, short: str, description: str
+    found: anomalies_pb2.Anomalies, name: str | None, *, severity: str, kind: int, short: str, description: str
 ) -> None:
-    """Add a reason to the anomaly of this name, a feature's or another; it keeps the worst of the severities.
+    """Add a reason to the anomaly of this name, a feature's or another; None is that of all examples together.
 
-    `kind` is an AnomalyInfo.Type.
+    It keeps the worst of the severities. `kind` is an AnomalyInfo.Type.
     """
-    info = found.anomaly_info[name]
+    info = found.dataset_anomaly_info if name is None else found.anomaly_info[name]
     info.severity = max(info.severity, anomalies_pb2.AnomalyInfo.Severity.Value(severity))
     info.reason.add(type=kind, short_description=short, description=description)
     info.short_description = _SEVERAL if len(info.reason) > 1 else short
-    info.description = " ".join(reason.description for reason in info.reason)
+    info.description = " ".join(reason.description.strip() for reason in info.reason)

@@ -39,9 +39,10 @@ def why_not_compared(
     comparator: schema_pb2.FeatureComparator,
 ) -> str | None:
     """As `why_not_comparable`, for both sides of a comparison; numbers and categories have no distance either."""
-    for side in (dataset, other):
-        if problem := why_not_comparable(side, feature, comparator):
-            return problem
+    if problem := why_not_comparable(dataset, feature, comparator):
+        return problem
+    if problem := why_not_comparable(other, feature, comparator):
+        return f"{problem} (in the statistics to compare with)"
     names = set_comparators(comparator)
     kinds = {features_of(side)[feature].WhichOneof("stats") for side in (dataset, other)} if names else set()
     if len(kinds) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You are using a Python version:FutureWarning:google"),
 ]
 
-(SQL,) = (block for block in re.findall(r"^```python\n(.*?)^```", text_of("docs/data_checks.md"), re.M | re.S))
+PAGE = text_of("docs/data_checks.md")
+SQL, DRIFT = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+(SCHEMA,) = re.findall(r"^```text\n(feature .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 class Runs:
@@ -32,12 +34,12 @@ class Runs:
 
     def __init__(self, empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> None:
         self.empty, self.context = empty, context
-        self.done: dict[str, dict[str, Artifact]] = {}
+        self.done: dict[str, Mapping[str, Artifact]] = {}
 
-    def __call__(self, operator: Any) -> dict[str, Artifact]:
+    def __call__(self, operator: Any) -> Mapping[str, Artifact]:
         if operator.task_id not in self.done:
             channels = operator.input_channels()
-            above = {name: self(channel.producer)[channel.key] for name, channel in channels.items()}
+            above = {name: self(channel.producer).get(channel.key) for name, channel in channels.items()}
             given = {name: getattr(operator, name) for name in operator.SPEC.parameters}
             outputs = {key: self.empty(ARTIFACT_TYPES[kind]) for key, kind in operator.SPEC.outputs.items()}
             module, _, function = operator.EXECUTOR.partition(":")
@@ -72,3 +74,30 @@ def test_the_sql_checks(run: Runs, tmp_path: Path) -> None:
     assert (counts["a customer is in one split"], counts["cells are filled"]) == (0, 0)
     with pytest.raises(AnomaliesFoundError, match=r"SQL check amounts are positive: ERROR: Offending rows: .*first 10"):
         validator.check_gate({"anomalies": [found]})
+
+
+def test_drift_and_skew(empty: Callable[..., Any], context: Callable[[], ExecutorContext], tmp_path: Path) -> None:
+    """Of two runs; the second one's amounts are others, and so are the plans of what is served."""
+    (tmp_path / "orders.pbtxt").write_text(SCHEMA)
+    previous: Artifact | None = None
+    found = []
+    for add, plans in ((0, "ab"), (100, "abc")):
+        for folder, names in (("orders", "ab"), ("served", plans)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            lines = [f"{place % 10 + add}.5,{names[place % len(names)]}" for place in range(600)]
+            (tmp_path / folder / "a.csv").write_text("\n".join(["amount,plan", *lines]) + "\n")
+        block = operators(DRIFT, tmp_path)
+        run = Runs(empty, context)
+        run.done["PreviousStatistics"] = {"result": previous} if previous else {}
+        found.append(run(block["validator"])["anomalies"])
+        previous = run(block["statistics_gen"])["statistics"]
+    first, second = (artifact.custom_properties for artifact in found)
+    assert {split: list(anomalies) for split, anomalies in first["anomalies"].items()} == {"train": [], "eval": []}
+    assert first["not_compared"]["train"] == [
+        "drift_comparator of amount, plan, the whole split: there are no previous_statistics"
+    ]
+    assert {split: list(anomalies) for split, anomalies in second["anomalies"].items()} == {
+        "train": ["amount", "plan"],
+        "eval": ["amount", "plan"],
+    }
+    assert "not_compared" not in second

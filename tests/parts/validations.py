@@ -6,6 +6,8 @@ from typing import Any
 
 DEFAULTS: dict[str, Any] = {
     "examples": None,
+    "serving_statistics": None,
+    "previous_statistics": None,
     "exclude_splits": [],
     "environment": None,
     "sql_checks": [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
+from airflow_provider_mlpipe.components.example_validator.comparisons import Comparison, log_distances, version_note
 from airflow_provider_mlpipe.components.example_validator.sql_checks import add_anomalies, run_checks, write_report
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
@@ -34,6 +36,8 @@ def run(
     statistics: ExampleStatistics,
     schema: Schema,
     examples: Examples | None,
+    serving_statistics: ExampleStatistics | None,
+    previous_statistics: ExampleStatistics | None,
     exclude_splits: Sequence[str],
     environment: str | None,
     sql_checks: Sequence[Mapping[str, Any]],
@@ -43,7 +47,8 @@ def run(
 ) -> dict[str, Produced]:
     """Write `Split-<name>/SchemaDiff.pb` for every split that is not excluded, and list the anomalies as a property.
 
-    With `sql_checks`, write `sql_checks.json` beside it. The executor ignores `fail_on`: the task checks it after the
+    What could not be compared with other statistics, because there are none, is the property `not_compared`. With
+    `sql_checks`, write `sql_checks.json` beside it. The executor ignores `fail_on`: the task checks it after the
     anomalies are published. Raises InvalidInputError for an unknown split or environment, for a split without
     statistics, if no split has examples, and for SQL that fails.
     """
@@ -52,9 +57,21 @@ def run(
     _check_environment(environment, expected)
     statistics_of = {split: read_statistics(statistics, split) for split in splits}
     check_examples(statistics, statistics_of)
-    found = {split: tfdv.validate_statistics(given, expected, environment) for split, given in statistics_of.items()}
+    skew = Comparison(statistics, "serving_statistics", serving_statistics, "skew_comparator", alone=True)
+    drift = Comparison(statistics, "previous_statistics", previous_statistics, "drift_comparator", alone=False)
+    found, not_compared = {}, {}
     for split, given in statistics_of.items():
-        _log(split, _describe(found[split]))
+        found[split] = tfdv.validate_statistics(
+            given,
+            expected,
+            environment,
+            previous_statistics=drift.other(split),
+            serving_statistics=skew.other(split),
+        )
+        checked = (each.check(split, overall(given), expected, found[split]) for each in (skew, drift))
+        not_compared[split] = [*itertools.chain.from_iterable(checked), *version_note(expected)]
+        log_distances(split, found[split])
+        _log(split, _describe(found[split]), not_compared[split])
         _warn_of_stand_ins(split, given)
     whole = {split: overall(given) for split, given in statistics_of.items()}
     outcomes = run_checks(sql_checks, environment, examples, whole, expected, context) if sql_checks else {}
@@ -71,7 +88,10 @@ def run(
         "span": statistics.properties.get("span", 0),
         "blessed": {split: int(not features) for split, features in described.items()},
     }
-    return {"anomalies": Produced(properties=properties, custom_properties={"anomalies": described})}
+    details: dict[str, Any] = {"anomalies": described}
+    if any(not_compared.values()):
+        details["not_compared"] = not_compared
+    return {"anomalies": Produced(properties=properties, custom_properties=details)}
 
 
 def _check_environment(environment: str | None, schema: schema_pb2.Schema) -> None:
@@ -98,11 +118,13 @@ def _reasons(info: anomalies_pb2.AnomalyInfo) -> list[dict[str, str]]:
     ]
 
 
-def _log(split: str, described: Described) -> None:
+def _log(split: str, described: Described, not_compared: Sequence[str]) -> None:
     log.info("split %s: %s", split, f"anomalies in {len(described)} features" if described else "no anomalies")
     for feature, reasons in described.items():
         for reason in reasons:
             log.warning("split %s, %s: %s: %s", split, feature, reason["short"], reason["description"])
+    for what in not_compared:
+        log.warning("split %s: not compared: %s", split, what)
 
 
 def _warn_of_stand_ins(split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> None:

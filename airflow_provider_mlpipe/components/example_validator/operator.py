@@ -30,6 +30,12 @@ class ExampleValidatorOperator(ComponentOperator):
     :param schema: a channel of the Schema to compare with
     :param examples: a channel of the Examples that the statistics are of; `sql_checks` that read their rows need it
         (default None)
+    :param serving_statistics: a channel of ExampleStatistics of what a model is asked in production, for the schema's
+        `skew_comparator`s. A split is compared with that of its name, or with theirs if they have a single one (default
+        None)
+    :param previous_statistics: a channel of ExampleStatistics of an earlier run, for the schema's `drift_comparator`s
+        and `num_examples_drift_comparator`. A split is compared with that of its name. Without an artifact, as in the
+        first run, nothing is compared; the log and the custom property `not_compared` say so (default None)
     :param exclude_splits: names of splits to leave out (default: none)
     :param environment: one of the schema's `default_environment`s; features that the schema does not expect in it may
         be missing (default None)
@@ -56,6 +62,8 @@ class ExampleValidatorOperator(ComponentOperator):
         statistics: Input[ExampleStatistics],
         schema: Input[Schema],
         examples: OptionalInput[Examples] = None,
+        serving_statistics: OptionalInput[ExampleStatistics] = None,
+        previous_statistics: OptionalInput[ExampleStatistics] = None,
         exclude_splits: Value[Sequence[str]] = (),
         environment: Value[str | None] = None,
         sql_checks: Config[Sequence[SqlCheck | Mapping[str, Any]]] = (),
@@ -66,6 +74,8 @@ class ExampleValidatorOperator(ComponentOperator):
         self.statistics = statistics
         self.schema = schema
         self.examples = examples
+        self.serving_statistics = serving_statistics
+        self.previous_statistics = previous_statistics
         self.exclude_splits = exclude_splits
         self.environment = environment
         self.sql_checks: Any = sql_checks

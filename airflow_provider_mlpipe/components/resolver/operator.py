@@ -8,6 +8,7 @@ from typing import Any, Literal
 from airflow_provider_mlpipe.artifacts import Artifact, Model, find_type
 from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Resolution
+from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.pipeline.node import ResolvingOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, OptionalInput
@@ -31,10 +32,11 @@ class ResolverOperator(ResolvingOperator):
     :param other_than: for LatestBlessedModel, a channel of a candidate Model. Models with the same content are ignored,
         so that a rerun compares the candidate with the same model (default None)
     :param artifact_type: for LatestArtifact, an artifact class, or its name (default None)
+    :param producer_component_id: for LatestArtifact, the task id of the component that published it (default None: any)
     :param kwargs: everything that NodeOperator and BaseOperator take
 
-    Raises PipelineError at DAG parse time for an unknown `artifact_type`, and for an `other_than` that is not a channel
-    of a Model.
+    Raises PipelineError at DAG parse time for an unknown `artifact_type`, for an `other_than` that is not a channel of
+    a Model, and for a `producer_component_id` with LatestBlessedModel.
     """
 
     SEARCHES_STORE = True
@@ -45,6 +47,7 @@ class ResolverOperator(ResolvingOperator):
         strategy: Config[Strategy],
         other_than: OptionalInput[Model] = None,
         artifact_type: Config[type[Artifact] | str | None] = None,
+        producer_component_id: Config[str | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,6 +55,9 @@ class ResolverOperator(ResolvingOperator):
         self.other_than = other_than
         self._given_type = artifact_type
         self.artifact_type = getattr(artifact_type, "TYPE_NAME", artifact_type)
+        self.producer_component_id = producer_component_id
+        if producer_component_id is not None and strategy == "LatestBlessedModel":
+            raise PipelineError(f"{self.task_id}: producer_component_id is for LatestArtifact; leave it out")
 
     def output_types(self) -> Mapping[str, type[Artifact]]:
         """Return the type of `model` or `result`; raises PipelineError for an unknown artifact type."""
@@ -84,7 +90,12 @@ class ResolverOperator(ResolvingOperator):
 
     def _newest(self, store: MetadataStore, run: ComponentRun, before: int | None) -> Artifact | None:
         if self.strategy == "LatestArtifact":
-            found = store.latest_artifacts(str(self.artifact_type), pipeline=run.pipeline, before=before)
+            found = store.latest_artifacts(
+                str(self.artifact_type),
+                pipeline=run.pipeline,
+                component_id=self.producer_component_id,
+                before=before,
+            )
             return found[0] if found else None
         candidate = run.artifact("other_than")
         other_than = candidate.digest if candidate else None

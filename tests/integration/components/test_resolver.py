@@ -14,7 +14,7 @@ from rights import closed
 
 from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, Model, ModelBlessing
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator, Strategy
-from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, TransientError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, PipelineError, TransientError
 from airflow_provider_mlpipe.metadata.store import ExecutionStart
 from airflow_provider_mlpipe.planning.planner import PlannedNode, Verdict
 from airflow_provider_mlpipe.storage.digests import tree_summary
@@ -39,11 +39,11 @@ def models(pipeline: Pipeline) -> list[Artifact]:
     return made[::-1]
 
 
-def start(run_id: str, inputs: dict[str, list[int]]) -> ExecutionStart:
+def start(run_id: str, inputs: dict[str, list[int]], component_id: str = "any") -> ExecutionStart:
     return ExecutionStart(
         component_type="Any",
         run=named_run("d", run_id),
-        component_id="any",
+        component_id=component_id,
         fingerprint="",
         fingerprint_parts={},
         inputs=inputs,
@@ -122,3 +122,19 @@ def test_an_older_one_is_not_taken_for_one_out_of_reach(
                 named(pipeline, strategy)
     assert states(pipeline, models) == [ArtifactState.LIVE] * 3
     assert named(pipeline, strategy) == [models[0].id]
+
+
+def test_the_newest_of_a_component(pipeline: Pipeline, models: list[Artifact]) -> None:
+    folder = pipeline.root / "other"
+    folder.mkdir()
+    other = Model(uri=str(folder), digest="other", files=tree_summary(folder))
+    _, outputs = pipeline.store.publish_node(start("makes another", {}, "other"), {"model": [other]})
+    for component_id, expected in (("any", models[0]), ("other", outputs["model"][0]), ("none", None)):
+        node = ResolverOperator(strategy="LatestArtifact", artifact_type=Model, producer_component_id=component_id)
+        reason = f"found {expected.id}" if expected else "nothing found"
+        assert pipeline.plan(pipeline.dag(node))["Resolver"].reason == reason
+
+
+def test_a_component_is_not_for_the_latest_blessed_model() -> None:
+    with pytest.raises(PipelineError, match="Resolver: producer_component_id is for LatestArtifact; leave it out"):
+        ResolverOperator(strategy="LatestBlessedModel", producer_component_id="Trainer")
