@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
 from airflow_provider_mlpipe.components.example_validator.comparisons import Comparison, log_distances, version_note
 from airflow_provider_mlpipe.components.example_validator.sql_checks import add_anomalies, run_checks, write_report
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.anomalies import write_anomalies
+from airflow_provider_mlpipe.records.anomalies import describe, log_anomalies, write_anomalies
 from airflow_provider_mlpipe.records.csv import ColumnType, infer_type
 from airflow_provider_mlpipe.records.inputs import read_schema
 from airflow_provider_mlpipe.records.stand_ins import STAND_INS
@@ -24,11 +24,6 @@ from airflow_provider_mlpipe.records.statistics import check_examples, features_
 from airflow_provider_mlpipe.storage.layout import select_splits, split_folder
 
 log = logging.getLogger(__name__)
-
-WHOLE_SPLIT = "(whole split)"
-"""Replaces the feature's name for an anomaly of the whole split, such as too few examples."""
-
-Described = dict[str, list[dict[str, str]]]
 
 
 def run(
@@ -71,7 +66,9 @@ def run(
         checked = (each.check(split, overall(given), expected, found[split]) for each in (skew, drift))
         not_compared[split] = [*itertools.chain.from_iterable(checked), *version_note(expected)]
         log_distances(split, found[split])
-        _log(split, _describe(found[split]), not_compared[split])
+        log_anomalies(f"split {split}", describe(found[split]))
+        for what in not_compared[split]:
+            log.warning("split %s: not compared: %s", split, what)
         _warn_of_stand_ins(split, given)
     whole = {split: overall(given) for split, given in statistics_of.items()}
     outcomes = run_checks(sql_checks, environment, examples, whole, expected, context) if sql_checks else {}
@@ -82,7 +79,7 @@ def run(
             add_anomalies(found[split], outcomes[split])
             write_report(folder, outcomes[split])
         write_anomalies(folder, found[split])
-    described = {split: _describe(each) for split, each in found.items()}
+    described = {split: describe(each) for split, each in found.items()}
     properties = {
         "splits": splits,
         "span": statistics.properties.get("span", 0),
@@ -101,30 +98,6 @@ def _check_environment(environment: str | None, schema: schema_pb2.Schema) -> No
         raise InvalidInputError(
             f"environment {environment!r} is not a default_environment of the schema; it has: {listed}"
         )
-
-
-def _describe(anomalies: anomalies_pb2.Anomalies) -> Described:
-    described = {feature: _reasons(anomalies.anomaly_info[feature]) for feature in sorted(anomalies.anomaly_info)}
-    if anomalies.HasField("dataset_anomaly_info"):
-        described[WHOLE_SPLIT] = _reasons(anomalies.dataset_anomaly_info)
-    return described
-
-
-def _reasons(info: anomalies_pb2.AnomalyInfo) -> list[dict[str, str]]:
-    severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity)
-    return [
-        {"severity": severity, "short": reason.short_description, "description": reason.description}
-        for reason in info.reason or [info]
-    ]
-
-
-def _log(split: str, described: Described, not_compared: Sequence[str]) -> None:
-    log.info("split %s: %s", split, f"anomalies in {len(described)} features" if described else "no anomalies")
-    for feature, reasons in described.items():
-        for reason in reasons:
-            log.warning("split %s, %s: %s: %s", split, feature, reason["short"], reason["description"])
-    for what in not_compared:
-        log.warning("split %s: not compared: %s", split, what)
 
 
 def _warn_of_stand_ins(split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, ExampleAnomalies, Examples, ExampleStatistics, Schema
 from airflow_provider_mlpipe.components.example_validator.sql_text import names_problem, sql_problem
-from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, PipelineError
+from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.pipeline.anomalies_gate import AnomaliesGateOperator
 from airflow_provider_mlpipe.pipeline.channels import Channel
-from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.parameters import is_template
-from airflow_provider_mlpipe.pipeline.spec import Config, Ignored, Input, OptionalInput, Value
+from airflow_provider_mlpipe.pipeline.spec import Config, Input, OptionalInput, Value
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SqlCheck
 
-SEVERITIES: Mapping[str, Sequence[str]] = {"ERROR": ("ERROR",), "WARNING": ("ERROR", "WARNING")}
-"""The severities that fail the task, by `fail_on`."""
 
-
-class ExampleValidatorOperator(ComponentOperator):
+class ExampleValidatorOperator(AnomaliesGateOperator):
     """Compares statistics with a schema, publishes the anomalies of every split, and can stop the run if there are any.
 
     Reads `statistics` and `schema`. Publishes `anomalies` (ExampleAnomalies): for each split
@@ -55,6 +52,7 @@ class ExampleValidatorOperator(ComponentOperator):
     """
 
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"anomalies": ExampleAnomalies}
+    REMEDY = "Correct the data, or change the schema to allow it"
 
     def __init__(
         self,
@@ -67,7 +65,6 @@ class ExampleValidatorOperator(ComponentOperator):
         exclude_splits: Value[Sequence[str]] = (),
         environment: Value[str | None] = None,
         sql_checks: Config[Sequence[SqlCheck | Mapping[str, Any]]] = (),
-        fail_on: Ignored[Literal["ERROR", "WARNING"] | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,7 +76,6 @@ class ExampleValidatorOperator(ComponentOperator):
         self.exclude_splits = exclude_splits
         self.environment = environment
         self.sql_checks: Any = sql_checks
-        self.fail_on = fail_on
         self._check_sql()
 
     def _check_sql(self) -> None:
@@ -92,31 +88,6 @@ class ExampleValidatorOperator(ComponentOperator):
             raise PipelineError(f"{self.task_id}: {problem}")
 
     def gated_channels(self) -> list[Channel[Any]]:
-        """Return the channels of the Examples whose readers wait for the gate; none without `fail_on`."""
-        if self.fail_on is None or not isinstance(self.statistics, Channel):
-            return []
-        above = [*self.statistics.producer.input_channels().values(), self.examples]
-        examples = [channel for channel in above if channel is not None and channel.artifact_type is Examples]
-        return list(dict.fromkeys(examples))
-
-    def check_gate(self, outputs: Mapping[str, Sequence[Artifact]]) -> None:
-        """Raise AnomaliesFoundError, with the list of anomalies, if any has the severity `fail_on` or a worse one."""
-        fatal = SEVERITIES.get(str(self.fail_on), ())
-        found = [line for artifact in outputs.get("anomalies", ()) for line in _lines(artifact, fatal)]
-        if found:
-            raise AnomaliesFoundError(
-                f"{self.task_id}: {len(found)} anomalies have the severity fail_on={self.fail_on!r} or a worse one:\n"
-                + "\n".join(found)
-                + "\nCorrect the data, or change the schema to allow it; the anomalies are published."
-            )
-
-
-def _lines(artifact: Artifact, severities: Sequence[str]) -> list[str]:
-    by_split: Mapping[str, Mapping[str, Any]] = artifact.custom_properties.get("anomalies", {})
-    return [
-        f"  split {split}, {feature}: {anomaly['severity']}: {anomaly['short']}: {anomaly['description']}"
-        for split, by_feature in by_split.items()
-        for feature, anomalies in by_feature.items()
-        for anomaly in anomalies
-        if anomaly["severity"] in severities
-    ]
+        """As AnomaliesGateOperator; and the channel of the `examples`, which `sql_checks` judge."""
+        own = [self.examples] if self.fail_on is not None and isinstance(self.examples, Channel) else []
+        return list(dict.fromkeys([*super().gated_channels(), *own]))
