@@ -4,6 +4,7 @@ from .artifacts import Artifact as Artifact
 from .artifacts import PropertyType as PropertyType
 from .components.avro_example_gen.operator import AvroExampleGenOperator as AvroExampleGenOperator
 from .components.csv_example_gen.operator import CsvExampleGenOperator as CsvExampleGenOperator
+from .components.distribution_validator.operator import DistributionValidatorOperator as DistributionValidatorOperator
 from .components.evaluator.operator import EvaluatorOperator as EvaluatorOperator
 from .components.example_validator.operator import ExampleValidatorOperator as ExampleValidatorOperator
 from .components.import_example_gen.operator import ImportExampleGenOperator as ImportExampleGenOperator

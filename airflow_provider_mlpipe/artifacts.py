@@ -236,14 +236,21 @@ class Schema(Artifact):
 
 
 class ExampleAnomalies(Artifact):
-    """`Split-<name>/SchemaDiff.pb`, a binary tensorflow.metadata.v0.Anomalies each; `blessed` is {split: 0 or 1}."""
+    """`Split-<name>/SchemaDiff.pb`, a binary tensorflow.metadata.v0.Anomalies each; `blessed` is {split: 0 or 1}.
+
+    DistributionValidator's are of pairs of splits, `<test>_<base>`: `SplitPair-<pair>/SchemaDiff.pb`, and `blessed` is
+    {pair: 0, 1, or 2 if there was no baseline}.
+    """
 
     PROPERTIES = _SPLITS | {"span": PropertyType.INT, "blessed": PropertyType.STRUCT}
 
     def summary(self) -> str:
-        """The splits that have anomalies."""
-        found = [split for split, blessed in (self.properties.get("blessed") or {}).items() if not blessed]
-        return f"anomalies in {', '.join(found)}" if found else "no anomalies"
+        """The splits that have anomalies, or that nothing was compared."""
+        blessed = self.properties.get("blessed") or {}
+        found = [split for split, value in blessed.items() if not value]
+        if found:
+            return f"anomalies in {', '.join(found)}"
+        return "not compared: no baseline" if 2 in blessed.values() else "no anomalies"
 
 
 class TransformGraph(Artifact):

@@ -392,3 +392,108 @@ class PushDestination(_message.Message):
     FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
     filesystem: PushDestination.Filesystem
     def __init__(self, filesystem: _Optional[_Union[PushDestination.Filesystem, _Mapping]] = ...) -> None: ...
+
+class FeaturePath(_message.Message):
+    __slots__ = ("step",)
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    step: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, step: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class InfinityNorm(_message.Message):
+    __slots__ = ("threshold",)
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    threshold: float
+    def __init__(self, threshold: _Optional[float] = ...) -> None: ...
+
+class JensenShannonDivergence(_message.Message):
+    __slots__ = ("threshold", "source")
+    class HistogramSelection(_message.Message):
+        __slots__ = ("type",)
+        class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            DEFAULT: _ClassVar[JensenShannonDivergence.HistogramSelection.Type]
+            QUANTILES: _ClassVar[JensenShannonDivergence.HistogramSelection.Type]
+            STANDARD: _ClassVar[JensenShannonDivergence.HistogramSelection.Type]
+        DEFAULT: JensenShannonDivergence.HistogramSelection.Type
+        QUANTILES: JensenShannonDivergence.HistogramSelection.Type
+        STANDARD: JensenShannonDivergence.HistogramSelection.Type
+        TYPE_FIELD_NUMBER: _ClassVar[int]
+        type: JensenShannonDivergence.HistogramSelection.Type
+        def __init__(self, type: _Optional[_Union[JensenShannonDivergence.HistogramSelection.Type, str]] = ...) -> None: ...
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    threshold: float
+    source: JensenShannonDivergence.HistogramSelection
+    def __init__(self, threshold: _Optional[float] = ..., source: _Optional[_Union[JensenShannonDivergence.HistogramSelection, _Mapping]] = ...) -> None: ...
+
+class NormalizedAbsoluteDifference(_message.Message):
+    __slots__ = ("threshold",)
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    threshold: float
+    def __init__(self, threshold: _Optional[float] = ...) -> None: ...
+
+class DistributionComparator(_message.Message):
+    __slots__ = ("infinity_norm", "jensen_shannon_divergence", "normalized_abs_difference")
+    INFINITY_NORM_FIELD_NUMBER: _ClassVar[int]
+    JENSEN_SHANNON_DIVERGENCE_FIELD_NUMBER: _ClassVar[int]
+    NORMALIZED_ABS_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    infinity_norm: InfinityNorm
+    jensen_shannon_divergence: JensenShannonDivergence
+    normalized_abs_difference: NormalizedAbsoluteDifference
+    def __init__(self, infinity_norm: _Optional[_Union[InfinityNorm, _Mapping]] = ..., jensen_shannon_divergence: _Optional[_Union[JensenShannonDivergence, _Mapping]] = ..., normalized_abs_difference: _Optional[_Union[NormalizedAbsoluteDifference, _Mapping]] = ...) -> None: ...
+
+class FeatureComparator(_message.Message):
+    __slots__ = ("path", "distribution_comparator")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DISTRIBUTION_COMPARATOR_FIELD_NUMBER: _ClassVar[int]
+    path: FeaturePath
+    distribution_comparator: DistributionComparator
+    def __init__(self, path: _Optional[_Union[FeaturePath, _Mapping]] = ..., distribution_comparator: _Optional[_Union[DistributionComparator, _Mapping]] = ...) -> None: ...
+
+class NumericValueComparator(_message.Message):
+    __slots__ = ("min_fraction_threshold", "max_fraction_threshold")
+    MIN_FRACTION_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRACTION_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    min_fraction_threshold: float
+    max_fraction_threshold: float
+    def __init__(self, min_fraction_threshold: _Optional[float] = ..., max_fraction_threshold: _Optional[float] = ...) -> None: ...
+
+class DistributionValidatorConfig(_message.Message):
+    __slots__ = ("default_slice_config",)
+    class DatasetConfig(_message.Message):
+        __slots__ = ("feature", "num_examples_comparator")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        NUM_EXAMPLES_COMPARATOR_FIELD_NUMBER: _ClassVar[int]
+        feature: _containers.RepeatedCompositeFieldContainer[FeatureComparator]
+        num_examples_comparator: NumericValueComparator
+        def __init__(self, feature: _Optional[_Iterable[_Union[FeatureComparator, _Mapping]]] = ..., num_examples_comparator: _Optional[_Union[NumericValueComparator, _Mapping]] = ...) -> None: ...
+    DEFAULT_SLICE_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    default_slice_config: DistributionValidatorConfig.DatasetConfig
+    def __init__(self, default_slice_config: _Optional[_Union[DistributionValidatorConfig.DatasetConfig, _Mapping]] = ...) -> None: ...
+
+class PairedExampleSkew(_message.Message):
+    __slots__ = ("identifier_features", "skew_sample_size", "ignore_features", "float_round_ndigits", "allow_duplicate_identifiers", "confusion_config")
+    class ConfusionConfig(_message.Message):
+        __slots__ = ("feature_name",)
+        FEATURE_NAME_FIELD_NUMBER: _ClassVar[int]
+        feature_name: str
+        def __init__(self, feature_name: _Optional[str] = ...) -> None: ...
+    IDENTIFIER_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    SKEW_SAMPLE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    FLOAT_ROUND_NDIGITS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DUPLICATE_IDENTIFIERS_FIELD_NUMBER: _ClassVar[int]
+    CONFUSION_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    identifier_features: _containers.RepeatedScalarFieldContainer[str]
+    skew_sample_size: int
+    ignore_features: _containers.RepeatedScalarFieldContainer[str]
+    float_round_ndigits: int
+    allow_duplicate_identifiers: bool
+    confusion_config: _containers.RepeatedCompositeFieldContainer[PairedExampleSkew.ConfusionConfig]
+    def __init__(self, identifier_features: _Optional[_Iterable[str]] = ..., skew_sample_size: _Optional[int] = ..., ignore_features: _Optional[_Iterable[str]] = ..., float_round_ndigits: _Optional[int] = ..., allow_duplicate_identifiers: bool = ..., confusion_config: _Optional[_Iterable[_Union[PairedExampleSkew.ConfusionConfig, _Mapping]]] = ...) -> None: ...
+
+class ExampleDiffConfig(_message.Message):
+    __slots__ = ("paired_example_skew",)
+    PAIRED_EXAMPLE_SKEW_FIELD_NUMBER: _ClassVar[int]
+    paired_example_skew: PairedExampleSkew
+    def __init__(self, paired_example_skew: _Optional[_Union[PairedExampleSkew, _Mapping]] = ...) -> None: ...

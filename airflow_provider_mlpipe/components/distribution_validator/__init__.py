@@ -1,0 +1,1 @@
+"""DistributionValidator: finds features whose distribution differs from that of a baseline."""
