@@ -6,6 +6,7 @@ from .components.avro_example_gen.operator import AvroExampleGenOperator as Avro
 from .components.csv_example_gen.operator import CsvExampleGenOperator as CsvExampleGenOperator
 from .components.distribution_validator.operator import DistributionValidatorOperator as DistributionValidatorOperator
 from .components.evaluator.operator import EvaluatorOperator as EvaluatorOperator
+from .components.example_diff.operator import ExampleDiffOperator as ExampleDiffOperator
 from .components.example_validator.operator import ExampleValidatorOperator as ExampleValidatorOperator
 from .components.import_example_gen.operator import ImportExampleGenOperator as ImportExampleGenOperator
 from .components.import_schema_gen.operator import ImportSchemaGenOperator as ImportSchemaGenOperator

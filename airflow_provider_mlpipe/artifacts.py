@@ -253,6 +253,20 @@ class ExampleAnomalies(Artifact):
         return "not compared: no baseline" if 2 in blessed.values() else "no anomalies"
 
 
+class ExamplesDiff(Artifact):
+    """`SplitPair-<test>_<base>/`, TFX's files for each pair of splits, and `summary.json`, the same without TensorFlow.
+
+    `pair_counts` is {pair of splits: number of pairs of examples}, `differing_counts` the same of those that differ.
+    """
+
+    PROPERTIES = _SPLITS | {"pair_counts": PropertyType.STRUCT, "differing_counts": PropertyType.STRUCT}
+
+    def summary(self) -> str:
+        """How many of the pairs of examples differ, for each pair of splits."""
+        counts, differing = (self.properties.get(name) or {} for name in ("pair_counts", "differing_counts"))
+        return ", ".join(f"{pair}: {differing.get(pair, 0):,} of {count:,} differ" for pair, count in counts.items())
+
+
 class TransformGraph(Artifact):
     """The folder that TFT's `TFTransformOutput` reads."""
 

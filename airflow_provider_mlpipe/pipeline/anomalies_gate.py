@@ -23,6 +23,7 @@ class AnomaliesGateOperator(ComponentOperator):
     :param fail_on: "ERROR" or "WARNING": after the anomalies are published, the task fails if one has this severity or
         a worse one. Everything else that reads the same Examples waits for this task (default None: the task does not
         fail). Not part of the fingerprint: the gate checks cached anomalies, too
+    :param kwargs: everything that ComponentOperator and BaseOperator take
     """
 
     PART: ClassVar[str] = "split"

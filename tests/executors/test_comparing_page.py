@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from little_airflow import LittleAirflow
-from pages import files_of
+from pages import files_of, text_of
 from planned import parsed
 
 from airflow_provider_mlpipe.artifacts import Artifact
@@ -20,6 +22,8 @@ from airflow_provider_mlpipe.settings import airflow_home
 pytestmark = pytest.mark.heavy
 
 PAGE = "docs/comparing_data.md"
+(TABLE,) = re.findall(r"\| key \| what \|\n(.*?)\n\n", text_of(PAGE), re.DOTALL)
+SUMMARY_KEYS = "\n".join(line.split("|")[1] for line in TABLE.splitlines())
 
 
 def orders(seed: int, *, price: float = 100, cities: str = "ABC") -> str:
@@ -84,3 +88,28 @@ def test_a_drift_stops_the_run(world: World) -> None:
 
     assert world.run("drift", "again") == {}
     assert world.newest("ExampleAnomalies", "drift").properties["blessed"] == {"train_train": 1, "eval_eval": 1}
+
+
+def test_serving_skew_stops_the_run(world: World) -> None:
+    rows = orders(1).splitlines()
+    world.write("orders/a.csv", "\n".join(rows))
+    logged = [f"{row},{'logged_at' if number == 0 else 1700000000 + number}" for number, row in enumerate(rows)]
+    world.write("serving_log/a.csv", "\n".join(logged[:500]))
+    assert world.run("serving_skew", "alike") == {}
+    found = world.newest("ExamplesDiff", "serving_skew")
+    assert found.properties["pair_counts"] == {"all_all": 499}
+    assert found.properties["differing_counts"] == {"all_all": 0}
+
+    wrong = [line.replace(",A,", ",a,") for line in logged]
+    world.write("serving_log/a.csv", "\n".join(wrong))
+    assert world.run("serving_skew", "skewed") == {"ExampleDiff": "failed"}
+    count = sum(row.endswith(",A") for row in rows)
+    assert f"split pair all_all: {count} of 600 pairs differ" in str(world.airflow.runs["skewed"].errors["ExampleDiff"])
+    found = world.newest("ExamplesDiff", "serving_skew")
+    summary = json.loads(Path(found.uri, "summary.json").read_text())["split_pairs"]["all_all"]
+    assert set(summary) == set(re.findall(r"`(\w+)`", SUMMARY_KEYS))
+    assert ["A", "a", count] in summary["confusion"]["city"]
+    assert len(summary["sample_pairs"]) == 20
+    assert summary["sample_pairs"][0]["differences"] == {"city": {"base": ["A"], "test": ["a"]}}
+    for counts in summary["features"].values():
+        assert sum(counts[name] for name in ("match_count", "mismatch_count", "base_only", "test_only")) == 600

@@ -38,10 +38,7 @@ class DistributionValidatorOperator(AnomaliesGateOperator):
         of all). An anomaly is a distance above its threshold
     :param include_split_pairs: the pairs of splits to compare, [[split of `statistics`, split of
         `baseline_statistics`], ...] (default: those of the same name)
-    :param fail_on: "ERROR" or "WARNING": after the anomalies are published, the task fails if one has this severity or
-        a worse one. Everything else that reads the Examples of `statistics` waits for this task (default None: the task
-        does not fail). Not part of the fingerprint: the gate checks cached anomalies, too
-    :param kwargs: everything that ComponentOperator and BaseOperator take
+    :param kwargs: `fail_on` (see AnomaliesGateOperator), and everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type, and when `config` compares
     nothing, names a feature twice, or lacks a threshold. The task raises InvalidInputError for an unknown split, for

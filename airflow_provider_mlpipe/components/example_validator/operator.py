@@ -39,10 +39,7 @@ class ExampleValidatorOperator(AnomaliesGateOperator):
     :param sql_checks: SqlCheck messages or their dicts: `name`; `sql`, one SELECT in DuckDB's SQL over the tables
         `examples` and `statistics`, each row of whose result is an offending one; `severity`, "ERROR" (default) or
         "WARNING"; `environment`: the check is run only if the operator has the same one (default: none)
-    :param fail_on: "ERROR" or "WARNING": after the anomalies are published, the task fails if one has this severity or
-        a worse one. Everything else that reads the same Examples waits for this task (default None: the task does not
-        fail). Not part of the fingerprint: the gate checks cached anomalies, too
-    :param kwargs: everything that ComponentOperator and BaseOperator take
+    :param kwargs: `fail_on` (see AnomaliesGateOperator), and everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when an input is not a channel of its type, and for a SQL check without name
     or SQL, with the name of another, of another statement than one SELECT, or of `examples` that are not given. The

@@ -1,4 +1,4 @@
-"""DistributionValidatorOperator: what it refuses when the DAG is parsed, and its gate."""
+"""DistributionValidatorOperator and ExampleDiffOperator: what they refuse when the DAG is parsed, and their gates."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlpipe.artifacts import ExampleAnomalies
+from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExamplesDiff
 from airflow_provider_mlpipe.components.csv_example_gen.operator import CsvExampleGenOperator
 from airflow_provider_mlpipe.components.distribution_validator.operator import DistributionValidatorOperator
+from airflow_provider_mlpipe.components.example_diff.operator import ExampleDiffOperator
 from airflow_provider_mlpipe.components.resolver.operator import ResolverOperator
 from airflow_provider_mlpipe.components.statistics_gen.operator import StatisticsGenOperator
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, InvalidInputError, PipelineError
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import DistributionValidatorConfig
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import DistributionValidatorConfig, ExampleDiffConfig, PairedExampleSkew
 
 
 def feature(name: str = "x", **comparators: Any) -> dict[str, Any]:
@@ -113,3 +114,62 @@ def test_a_gate_holds_back_the_readers_of_the_tested_examples() -> None:
     gate = validator(fail_on="ERROR")
     assert gate.gated_channels() == [gate.statistics.producer.examples]
     assert validator().gated_channels() == []
+
+
+def example_diff(given: Any = None, **parameters: Any) -> ExampleDiffOperator:
+    test, base = (CsvExampleGenOperator(task_id=name, input_base=f"/{name}") for name in ("test", "base"))
+    return ExampleDiffOperator(
+        examples_test=test.outputs["examples"],
+        examples_base=base.outputs["examples"],
+        config=given or {"paired_example_skew": {"identifier_features": ["id"]}},
+        **parameters,
+    )
+
+
+def test_an_example_diff_takes_a_message_or_a_dict() -> None:
+    skew = PairedExampleSkew(identifier_features=["id"], float_round_ndigits=0)
+    plain = {"paired_example_skew": {"identifier_features": ["id"], "float_round_ndigits": 0}}
+    assert example_diff(ExampleDiffConfig(paired_example_skew=skew)).config == plain == example_diff(plain).config
+
+
+@pytest.mark.parametrize(
+    ("given", "parameters", "says"),
+    [
+        ({"paired_example_skew": {}}, {}, "identifier_features is empty; name the features"),
+        (
+            {"paired_example_skew": {"identifier_features": ["id"], "confusion_config": [{}]}},
+            {},
+            r"confusion_config\[0\] needs a feature_name",
+        ),
+        ({"paired_example_skew": {"identifiers": ["id"]}}, {}, "has no 'identifiers'; it has identifier_features"),
+        (None, {"max_diff_share": 3}, "max_diff_share is a share from 0 to 1, but it is 3"),
+        (None, {"include_split_pairs": [["a", "b", "c"]]}, r"include_split_pairs\[0\] takes two names"),
+    ],
+)
+def test_an_example_diff_that_cannot_be(given: Any, parameters: dict[str, Any], says: str) -> None:
+    with pytest.raises(PipelineError, match=f"ExampleDiff: .*{says}"):
+        example_diff(given, **parameters)
+
+
+def found_differences(**differing: int) -> dict[str, list[ExamplesDiff]]:
+    properties = {"pair_counts": dict.fromkeys(differing, 1000), "differing_counts": differing}
+    most = {"most_different": {pair: {"price": count, "city": 1} for pair, count in differing.items()}}
+    return {"example_diff_result": [ExamplesDiff(uri="/x", properties=properties, custom_properties=most)]}
+
+
+@pytest.mark.parametrize(("share", "is_shut"), [(None, False), (0.1, False), (0.05, True), (0, True)])
+def test_too_great_a_share_of_differing_pairs(share: float | None, is_shut: bool) -> None:
+    gate, found = example_diff(max_diff_share=share), found_differences(a_a=0, b_b=100)
+    if not is_shut:
+        gate.check_gate(found)
+        return
+    says = r"\n  split pair b_b: 100 of 1,000 pairs differ \(0\.1\), in price \(100\), city \(1\)\n.* /x/summary.json"
+    with pytest.raises(AnomaliesFoundError, match=says) as error:
+        gate.check_gate(found)
+    assert "a_a" not in str(error.value)
+
+
+def test_the_gate_of_an_example_diff_holds_back_the_readers_of_the_tested_examples() -> None:
+    gate = example_diff(max_diff_share=0.1)
+    assert gate.gated_channels() == [gate.examples_test]
+    assert example_diff().gated_channels() == []
