@@ -28,8 +28,10 @@ from .pipeline.channels import Channel as Channel
 from .pipeline.component import ComponentOperator as ComponentOperator
 from .pipeline.dag_factory import create_dag as create_dag
 from .pipeline.parameters import RuntimeParameter as RuntimeParameter
+from .pipeline.run_span import RunSpan as RunSpan
 from .pipeline.spec import Content as Content
 from .pipeline.spec import Input as Input
+from .pipeline.spec import Inputs as Inputs
 from .pipeline.spec import OptionalInput as OptionalInput
 from .pipeline.spec import Value as Value
 from .settings import default_pipeline_root as default_pipeline_root

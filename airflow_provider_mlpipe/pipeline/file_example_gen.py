@@ -8,54 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlpipe.caching.driver import ComponentRun
-from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.pipeline import parts
-from airflow_provider_mlpipe.pipeline.component import ComponentOperator
+from airflow_provider_mlpipe.pipeline.example_gen import TRAIN_AND_EVAL, ExampleGenOperator, check_splits, splits_of
 from airflow_provider_mlpipe.pipeline.node import Published
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Setting, Value
-from airflow_provider_mlpipe.pipeline.wiring import misfits
-from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, RangeConfig
+from airflow_provider_mlpipe.pipeline.parameters import is_known_later
+from airflow_provider_mlpipe.pipeline.spec import Config, Content
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input
 from airflow_provider_mlpipe.storage import sources, spans
 from airflow_provider_mlpipe.storage.digests import file_digest
 from airflow_provider_mlpipe.storage.known_digests import KnownDigests
-from airflow_provider_mlpipe.storage.layout import path_part_problem
 from airflow_provider_mlpipe.storage.spans import Span
 
 ONE_SPLIT: dict[str, Any] = {"splits": [{"name": "single_split", "pattern": "*"}]}
 """The default `input_config`."""
 
-TRAIN_AND_EVAL: dict[str, Any] = {
-    "split_config": {"splits": [{"name": "train", "hash_buckets": 2}, {"name": "eval", "hash_buckets": 1}]}
-}
-"""The default `output_config` of a single input split."""
 
-
-class FileExampleGenOperator(ComponentOperator):
-    """Converts the files in a folder to records, and divides them into splits.
-
-    A subclass publishes `examples` (Examples): one gzipped TFRecord file per output split, at
-    `Split-<name>/data_tfrecord-00000-of-00001.gz`, with the properties `splits` and `record_counts`. If the patterns
-    have a span, it publishes one `examples` for each span that it reads, with the properties `span` and `version`.
+class FileExampleGenOperator(ExampleGenOperator):
+    """Converts the files in a folder to records, and divides them into splits, as ExampleGenOperator says.
 
     :param input_base: the folder. The fingerprint covers the content of the matching files, in the order of their
         paths, but not where they are or what they are called
     :param input_config: an `Input` message or its dict: names the input splits and the glob `pattern` of their files
         (default: one split with all files that match `*`). A pattern may have a span, `{SPAN}` or the date
         `{YYYY}{MM}{DD}`, and its `{VERSION}`; of each span, the newest version is read
-    :param output_config: an `Output` message or its dict: divides the one input split into output splits in proportion
-        to their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
-        train:eval = 2:1). Not allowed with several input splits, which are published under their own names
-    :param range_config: a `RangeConfig` or its dict: reads the spans of a `static_range` from `start_span_number` to
-        `end_span_number`, or in a `rolling_range` the newest `num_spans` from `start_span_number` on (default: the
-        newest span). Each span is a part of its own: only a span that is new or has changed is read again
-    :param shuffle_seed: a number for a random order of the records of each output split, the same for the same number
-        and files; None (default) keeps the order of the files and their records
-    :param kwargs: everything that ComponentOperator and BaseOperator take
+    :param kwargs: `output_config`, `shuffle_seed`, `span` and `range_config` (see ExampleGenOperator), and everything
+        that ComponentOperator and BaseOperator take
 
-    Raises PipelineError at DAG parse time when a config does not match its message type, or the two configs do not
-    match each other, or for a pattern with a span that cannot be told apart. The task raises InvalidInputError when
-    `input_base` is not a folder, a pattern matches no file, a span is missing, a file changes while it is read, or no
-    input split has a record.
+    Raises PipelineError at DAG parse time as ExampleGenOperator does, when `input_config` and `output_config` do not
+    match each other, and for a pattern whose span cannot be told from the rest of a name. The task raises
+    InvalidInputError when `input_base` is not a folder, a pattern matches no file, a span is missing, a file changes
+    while it is read, or no input split has a record.
     """
 
     def __init__(
@@ -63,20 +46,20 @@ class FileExampleGenOperator(ComponentOperator):
         *,
         input_base: Content[str],
         input_config: Config[Input | Mapping[str, Any] | None] = None,
-        output_config: Config[Output | Mapping[str, Any] | None] = None,
-        range_config: Setting[RangeConfig | Mapping[str, Any] | None] = None,
-        shuffle_seed: Value[int | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.input_base = input_base
         self.input_config: Any = input_config or ONE_SPLIT
-        self.output_config: Any = output_config or self._default_output()
-        self.range_config: Any = range_config
+        self.output_config = self.output_config or self._default_output()
         self._digests: KnownDigests | None = None
-        self.shuffle_seed = shuffle_seed
-        self._check_splits()
+        self._check_inputs()
+        self.check_outputs()
         self._check_spans()
+
+    def has_dates(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether the patterns have dates."""
+        return any(spans.has_date(pattern) for pattern in _patterns(parameters).values())
 
     def parts_of(self, run: ComponentRun) -> list[ComponentRun]:
         """One part for each span; one part without a span."""
@@ -92,58 +75,64 @@ class FileExampleGenOperator(ComponentOperator):
             self._digests.remember()
         return published
 
-    def _by_span(self, run: ComponentRun) -> list[ComponentRun]:
-        patterns = {split["name"]: split["pattern"] for split in run.parameters["input_config"]["splits"]}
-        if not any(map(spans.has_span, patterns.values())):
-            return [run]
-        found = spans.find_spans(run.parameters["input_base"], patterns)
-        chosen = spans.in_all_splits(found, spans.in_range(self.range_config, found), self.task_id)
-        return [_of_span(run, span, patterns) for span in chosen]
-
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return a digest per input split: of the content of its files, in the order in which they are read."""
         digest_of = file_digest if self._digests is None else self._digests.of
         return {f"split {name}": sources.source_digest(paths, digest_of) for name, paths in _files(parameters).items()}
 
+    def _by_span(self, run: ComponentRun) -> list[ComponentRun]:
+        patterns = _patterns(run.parameters)
+        for pattern in patterns.values():
+            if problem := spans.pattern_problem(pattern):
+                raise InvalidInputError(f"{self.task_id}: the pattern {pattern!r} {problem}")
+        if not any(map(spans.has_span, patterns.values())):
+            return [replace(run, span=None)]
+        found = spans.find_spans(run.parameters["input_base"], patterns)
+        last = None if run.span is None else run.span.number
+        numbers = spans.in_range(self.range_config, found, last=last)
+        return [_of_span(run, span, patterns) for span in spans.in_all_splits(found, numbers, self.task_id)]
+
     def _check_spans(self) -> None:
-        splits = _splits(self.input_config)
-        for split in splits:
-            if problem := spans.pattern_problem(split["pattern"]):
-                raise PipelineError(f"{self.task_id}: the pattern {split['pattern']!r} {problem}")
-        with_span = [split["name"] for split in splits if spans.has_span(split["pattern"])]
-        if with_span and len(with_span) < len(splits):
-            without = ", ".join(split["name"] for split in splits if split["name"] not in with_span)
+        known = {name: pattern for name, pattern in _patterns(vars(self)).items() if not _is_later(pattern)}
+        for pattern in known.values():
+            if problem := spans.pattern_problem(pattern):
+                raise PipelineError(f"{self.task_id}: the pattern {pattern!r} {problem}")
+        with_span = [name for name, pattern in known.items() if spans.has_span(pattern)]
+        without = [name for name in known if name not in with_span]
+        if with_span and without:
             raise PipelineError(
-                f"{self.task_id}: input_config split {without} has no span, but {', '.join(with_span)} has one; give "
-                "all of them a span, or none"
+                f"{self.task_id}: input_config split {', '.join(without)} has no span, but {', '.join(with_span)} has "
+                "one; give all of them a span, or none"
             )
-        if self.range_config is not None:
-            if not with_span:
-                raise PipelineError(
-                    f"{self.task_id}: range_config needs a span in input_config, such as the pattern 'span-{{SPAN}}/*'"
-                )
-            with misfits(self.task_id, PipelineError):
-                spans.check_range(self.range_config)
+        if without and (self.range_config is not None or self.span is not None):
+            given = "span" if self.range_config is None else "range_config"
+            raise PipelineError(
+                f"{self.task_id}: {given} needs a span in input_config, such as the pattern 'span-{{SPAN}}/*'"
+            )
 
     def _default_output(self) -> dict[str, Any]:
-        return TRAIN_AND_EVAL if len(_splits(self.input_config)) == 1 else {}
+        return TRAIN_AND_EVAL if len(splits_of(self.input_config)) == 1 else {}
 
-    def _check_splits(self) -> None:
-        inputs, outputs = _splits(self.input_config), _splits(self.output_config.get("split_config", {}))
+    def _check_inputs(self) -> None:
+        inputs, outputs = splits_of(self.input_config), splits_of(self.output_config.get("split_config", {}))
         if outputs and len(inputs) != 1:
             names = ", ".join(str(split.get("name")) for split in inputs)
             raise PipelineError(
                 f"{self.task_id}: output_config needs exactly one input split, but input_config has {names}; leave out "
                 "output_config to publish them under their own names"
             )
-        _check(self.task_id, "input_config", inputs, "pattern")
-        check_output_splits(self.task_id, self.output_config)
+        check_splits(self.task_id, "input_config", inputs, "pattern")
+
+
+def _patterns(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The pattern of each input split."""
+    return {split["name"]: split["pattern"] for split in parameters["input_config"]["splits"]}
 
 
 def _files(parameters: Mapping[str, Any]) -> dict[str, list[Path]]:
     """The files of each input split, in the order in which they are read."""
-    base, splits = parameters["input_base"], parameters["input_config"]["splits"]
-    return {split["name"]: sources.input_files(base, split["pattern"]) for split in splits}
+    base = parameters["input_base"]
+    return {name: sources.input_files(base, pattern) for name, pattern in _patterns(parameters).items()}
 
 
 def _of_span(run: ComponentRun, span: Span, patterns: Mapping[str, str]) -> ComponentRun:
@@ -152,26 +141,5 @@ def _of_span(run: ComponentRun, span: Span, patterns: Mapping[str, str]) -> Comp
     return replace(run, span=span, resolved={**run.resolved, "input_config": {"splits": files}})
 
 
-def check_output_splits(task_id: str, output_config: Any) -> None:
-    """Raise PipelineError for output splits without a name or bucket, and for a partition feature without splits."""
-    deal = output_config.get("split_config", {})
-    if not _splits(deal) and deal.get("partition_feature_name"):
-        raise PipelineError(f"{task_id}: partition_feature_name needs output splits; list some")
-    _check(task_id, "output_config", _splits(deal), "hash_buckets")
-
-
-def _splits(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(config.get("splits", ()))
-
-
-def _check(task_id: str, parameter: str, splits: list[Mapping[str, Any]], field: str) -> None:
-    names = [split.get("name") for split in splits]
-    for place, split in enumerate(splits):
-        if not split.get("name") or not split.get(field):
-            raise PipelineError(
-                f"{task_id}: {parameter} split {place + 1} needs a name and a {field}, but it has {dict(split)}"
-            )
-        if problem := path_part_problem(split["name"]):
-            raise PipelineError(f"{task_id}: {parameter} names a split {split['name']!r}, which {problem}")
-        if split["name"] in names[:place]:
-            raise PipelineError(f"{task_id}: {parameter} names the split {split['name']!r} twice")
+def _is_later(pattern: Any) -> bool:
+    return is_known_later(pattern, str, "pattern")

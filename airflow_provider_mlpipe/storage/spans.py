@@ -43,6 +43,21 @@ def has_span(pattern: str) -> bool:
     return bool(_TOKEN.search(pattern))
 
 
+def has_date(pattern: str) -> bool:
+    """Whether the pattern has a date."""
+    return any(match[1] in _DATE for match in _TOKEN.finditer(pattern))
+
+
+def date_span(day: date) -> int:
+    """The number of a date's span: its days since 1970-01-01."""
+    return (day - _EPOCH).days
+
+
+def span_date(number: int) -> date:
+    """The date of a span."""
+    return _EPOCH + timedelta(days=number)
+
+
 def pattern_problem(pattern: str) -> str | None:
     """What is wrong with the tokens of a pattern, with the remedy; None if nothing is."""
     tokens = [(match[1], match[2]) for match in _TOKEN.finditer(pattern)]
@@ -100,7 +115,7 @@ def in_all_splits(found: Mapping[str, Mapping[int, Span]], numbers: Sequence[int
 
 def of_span(pattern: str, span: Span) -> str:
     """The glob for the files of one span."""
-    day = _EPOCH + timedelta(days=span.number) if "{YYYY}" in pattern else _EPOCH
+    day = span_date(span.number) if has_date(pattern) else _EPOCH
     numbers = {"SPAN": span.number, "VERSION": span.version or 0, "YYYY": day.year, "MM": day.month, "DD": day.day}
     return _TOKEN.sub(lambda token: f"{numbers[token[1]]:0{token[2] or _DATE.get(token[1], 1)}d}", pattern)
 
@@ -179,7 +194,7 @@ def _span(numbers: Mapping[str, str], pattern: str, path: str) -> Span:
         day = date(*(int(numbers[name]) for name in _DATE))
     except ValueError as error:
         raise InvalidInputError(f"{path}: there is no such date: {error}; rename the file") from error
-    return Span(number=(day - _EPOCH).days, version=version)
+    return Span(number=date_span(day), version=version)
 
 
 def _spans(numbers: Sequence[int]) -> str:
@@ -214,17 +229,29 @@ def check_range(config: Mapping[str, Mapping[str, int]]) -> None:
         raise InvalidValueError("range_config needs a static_range or a rolling_range")
 
 
-def in_range(config: Mapping[str, Mapping[str, int]] | None, found: Mapping[str, Mapping[int, Span]]) -> list[int]:
-    """The numbers of the spans that a range stands for; without a range, of the newest span.
+def in_range(
+    config: Mapping[str, Mapping[str, int]] | None,
+    found: Mapping[str, Mapping[int, Span]],
+    *,
+    last: int | None = None,
+) -> list[int]:
+    """The numbers of the spans that a range stands for; without a range, of the span `last` (default: the newest).
 
-    A rolling range has fewer where the data begins later. No number is left out: `in_all_splits` refuses one that is
-    missing.
+    A rolling range ends with `last`, and has fewer spans where the data begins later. No number is left out:
+    `in_all_splits` refuses one that is missing.
     """
     numbers = [number for spans in found.values() for number in spans]
+    return numbers_of(config, last=max(numbers) if last is None else last, oldest=min(numbers))
+
+
+def numbers_of(config: Mapping[str, Mapping[str, int]] | None, *, last: int, oldest: int | None = None) -> list[int]:
+    """The numbers of the spans that a range stands for, if its last one is `last` and none is before `oldest`."""
     if config is None:
-        return [max(numbers)]
+        return [last]
     if (static := config.get("static_range")) is not None:
         return list(range(static.get("start_span_number", 0), static.get("end_span_number", 0) + 1))
     rolling = config["rolling_range"]
-    first = max(max(numbers) - rolling["num_spans"] + 1, rolling.get("start_span_number", 0), min(numbers))
-    return list(range(first, max(numbers) + 1))
+    start, first = rolling.get("start_span_number", 0), last - rolling["num_spans"] + 1
+    if last < start:
+        raise InvalidInputError(f"span {last} is before range_config.rolling_range.start_span_number, {start}")
+    return list(range(min(last, max(first, start, first if oldest is None else oldest)), last + 1))

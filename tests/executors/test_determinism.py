@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from csv_parameters import CSV_PARAMETERS
 import taken
+from csv_parameters import CSV_PARAMETERS
 
 from airflow_provider_mlpipe.components.transform.operator import TransformOperator
 

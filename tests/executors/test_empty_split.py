@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from validations import DEFAULTS
 from csv_parameters import CSV_PARAMETERS
 from taken import call_with_one
+from validations import DEFAULTS
 
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError

@@ -18,12 +18,15 @@ pytest.importorskip("tensorflow")
 from planned import Pipeline
 from sources import DAY, DAYS, MICROSECONDS, MOMENT, ON_BEAM, TRAIN_AND_EVAL, all_of, as_tfx, penguin_rows
 
-from airflow_provider_mlpipe import SqlExampleGenOperator
+from airflow_provider_mlpipe import SqlExampleGenOperator, create_dag
 from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.components.sql_example_gen.executor import run
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.planning.preview import preview_context
 from airflow_provider_mlpipe.records.tfrecord import FILE_NAME, read_records
+from airflow_provider_mlpipe.storage.spans import date_span
 
 pytestmark = [
     pytest.mark.heavy,
@@ -265,3 +268,39 @@ def test_what_airflow_does_not_know_is_named(database: str) -> None:
 def test_tfxs_spans_are_refused_when_the_dag_is_parsed(query: str) -> None:
     with pytest.raises(PipelineError, match="@span_"):
         SqlExampleGenOperator(query=query, conn_id="source")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "day = @span_yyyymmdd_utc",
+        "extract(epoch FROM day) >= @span_begin_timestamp AND extract(epoch FROM day) < @span_end_timestamp",
+    ],
+)
+def test_each_day_of_a_query_is_a_part(
+    condition: str, postgres: dict[str, Any], execute: Callable[..., None], database: str, tmp_path: Path
+) -> None:
+    execute("CREATE TABLE days (day date, amount integer)")
+    for day in range(1, 6):
+        execute(f"INSERT INTO days SELECT '2013-01-0{day}', {day} * number FROM generate_series(1, 30) AS number")
+    query = f"SELECT amount FROM days WHERE {condition}"
+    first = date_span(dt.date(2013, 1, 2))
+    spans = {"start_span_number": first, "end_span_number": first + 2}
+    watermark = f"SELECT count(*) FROM days WHERE {condition}"
+    sql = SqlExampleGenOperator(
+        query=query, conn_id="source", fingerprint_query=watermark, range_config={"static_range": spans}
+    )
+    dag = create_dag("d", [sql])
+    context = preview_context(dag, {})
+    copy = sql.rendered(context, {})
+    parts = copy.parts_of(copy.component_run(context))
+    assert [part.span.number for part in parts if part.span] == [first, first + 1, first + 2]
+    assert {part.external["watermark"] for part in parts} == {"(30,)"}
+    fingerprints = {driver.fingerprint(part).digest for part in parts}
+    assert len(fingerprints) == 3
+    for day, part in enumerate(parts, start=2):
+        records = generate(postgres, part.resolved["query"], tmp_path / str(day))
+        assert all_of(records) == sorted(as_tfx({"amount": day * number}) for number in range(1, 31))
+    execute("UPDATE days SET day = '2013-01-04' WHERE day = '2013-01-03' AND amount < 9")
+    again = {driver.fingerprint(part).digest for part in copy.parts_of(copy.component_run(context))}
+    assert len(fingerprints & again) == 1  # the first day alone is as before

@@ -47,8 +47,8 @@ def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:
 
 
 def read(
-    *, input_base: str, input_config: dict[str, Any], output_config: dict[str, Any], examples: Examples,
-    context: ExecutorContext,
+    *, input_base: str, input_config: dict[str, Any], output_config: dict[str, Any], shuffle_seed: int | None,
+    examples: Examples, context: ExecutorContext,
 ) -> dict[str, Produced]:  # fmt: skip
     """What a file says happens while it is read: "crash" or "raise"."""
     for split in input_config["splits"]:

@@ -13,6 +13,7 @@ from named_runs import named_run
 from parts import CompareOperator, DescribeOperator, JoinOperator, ReadOperator
 from planned import Pipeline
 
+from airflow_provider_mlpipe import RunSpan
 from airflow_provider_mlpipe.exceptions import (
     AnomaliesFoundError,
     ExecutorDiedError,
@@ -297,6 +298,26 @@ def test_a_gate_fails_with_the_part_that_it_judged(pipeline: Pipeline, data: Pat
     again = pipeline.plan(gated())["Compare"]
     assert again.verdict.value == "fails"
     assert "span 2 has anomalies" in again.reason
+
+
+def test_a_window_ends_with_the_span_of_the_run(pipeline: Pipeline, data: Path) -> None:
+    def spans(**given: Any) -> list[int]:
+        pattern = {"splits": [{"name": "s", "pattern": "span-{SPAN}/*"}]}
+        dag = pipeline.dag(ReadOperator(input_base=str(data), input_config=pattern, **given))
+        context: Any = preview_context(dag, {}, run=named_run("d", "r"))
+        context["dag_run"] = context["dag_run"].model_copy(update={"partition_key": "2"})
+        node: Any = dag.get_task("Read")
+        copy = node.rendered(context, {})
+        return [part.span.number for part in copy.parts_of(copy.component_run(context))]
+
+    assert spans(span=RunSpan()) == [2]
+    assert spans(span=RunSpan(offset=1)) == [3]
+    assert spans(span=RunSpan(), range_config={"rolling_range": {"num_spans": 2}}) == [1, 2]
+    assert spans(span=1) == [1]
+    with pytest.raises(InvalidInputError, match="has no file of span 4; it has spans 1-3"):
+        spans(span=RunSpan(offset=2))
+    with pytest.raises(InvalidInputError, match="span 2 is before"):
+        spans(span=RunSpan(), range_config={"rolling_range": {"num_spans": 2, "start_span_number": 3}})
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from airflow_provider_mlpipe.components.importer.operator import ImporterOperato
 from airflow_provider_mlpipe.components.schema_gen.operator import SchemaGenOperator
 from airflow_provider_mlpipe.components.statistics_gen.operator import StatisticsGenOperator
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError, InvalidInputError, PipelineError
-from airflow_provider_mlpipe.pipeline.file_example_gen import ONE_SPLIT, TRAIN_AND_EVAL
+from airflow_provider_mlpipe.pipeline.example_gen import TRAIN_AND_EVAL
+from airflow_provider_mlpipe.pipeline.file_example_gen import ONE_SPLIT
 from airflow_provider_mlpipe.pipeline.parameters import RuntimeParameter
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input, Output, SplitConfig, SqlCheck
 
