@@ -396,6 +396,14 @@ class MetadataStore:
             limit=limit,
         )
 
+    def spans_before(
+        self, artifact_type: str, *, pipeline: str, component_id: str, span: int, limit: int = 1
+    ) -> list[Artifact]:
+        """Return a node's LIVE artifacts of spans before `span`: the nearest span first, its newest version first."""
+        return self._artifacts(
+            "spans_before", artifact_type=artifact_type, node=f"{pipeline}/{component_id}", span=span, limit=limit
+        )
+
     def latest_blessed_model(
         self, *, pipeline: str | None = None, other_than: str | None = None, before: int | None = None
     ) -> Artifact | None:

@@ -47,15 +47,24 @@ class Producer(Protocol):
 class Channel(ResolveMixin, DependencyMixin, Generic[A]):
     """The artifacts that `producer` publishes under `key` in a run. Resolves to a list of plain artifact dicts."""
 
-    def __init__(self, producer: Producer, key: str, artifact_type: type[A], *, count: int | None = None) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        key: str,
+        artifact_type: type[A],
+        *,
+        count: int | None = None,
+        is_previous: bool = False,
+    ) -> None:
         self.producer = producer
         self.key = key
         self.artifact_type = artifact_type
         self.count = count
+        self.is_previous = is_previous
 
     def __repr__(self) -> str:
-        newest = "" if self.count is None else f".newest({self.count})"
-        return f"{self.producer.task_id}.outputs[{self.key!r}]{newest} ({self.artifact_type.TYPE_NAME})"
+        chosen = ".previous()" if self.is_previous else "" if self.count is None else f".newest({self.count})"
+        return f"{self.producer.task_id}.outputs[{self.key!r}]{chosen} ({self.artifact_type.TYPE_NAME})"
 
     def newest(self, count: int = 1) -> Channel[A]:
         """The last `count` of its artifacts, such as the newest span; fewer where there are fewer.
@@ -65,6 +74,14 @@ class Channel(ResolveMixin, DependencyMixin, Generic[A]):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise PipelineError(f"{self!r}.newest({count!r}): give a whole number, 1 or more")
         return Channel(self.producer, self.key, self.artifact_type, count=count)
+
+    def previous(self) -> Channel[A]:
+        """What the producer published for the span before, in whichever run: to compare a day with the day before.
+
+        For an artifact without a span, it is the one that the producer published before it. An optional input gets
+        None if there is none.
+        """
+        return Channel(self.producer, self.key, self.artifact_type, is_previous=True)
 
     def selected(self, artifacts: Sequence[T]) -> Sequence[T]:
         """The artifacts that this channel passes on, of those that its producer published, which are in order."""
@@ -85,11 +102,12 @@ class Channel(ResolveMixin, DependencyMixin, Generic[A]):
 
     def serialize(self) -> dict[str, str | int]:
         """Deterministic, since Airflow hashes it for the DAG's version."""
-        newest = {} if self.count is None else {"newest": self.count}
+        chosen: dict[str, str | int] = {} if self.count is None else {"newest": self.count}
         return {
             "channel": f"{self.producer.task_id}.{self.key}",
             "artifact_type": self.artifact_type.TYPE_NAME,
-            **newest,
+            **chosen,
+            **({"previous": 1} if self.is_previous else {}),
         }
 
     @property

@@ -39,6 +39,7 @@ from airflow_provider_mlpipe.metadata.hook import MlpipeHook
 from airflow_provider_mlpipe.metadata.store import Claim, MetadataStore
 from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.node import NodeOperator, Published
+from airflow_provider_mlpipe.pipeline.previous import previous
 from airflow_provider_mlpipe.pipeline.spec import Setting, module_beside
 from airflow_provider_mlpipe.proto import mlpipe_pb2 as pb
 from airflow_provider_mlpipe.proto.values import to_map
@@ -135,7 +136,18 @@ class ComponentOperator(NodeOperator):
 
         Raises InvalidInputError when two inputs have several artifacts, but not of the same spans.
         """
-        return parts.by_input(replace(run, external=self.external_inputs(run.resolved)))
+        own = {name: () if name in self.previous_inputs else found for name, found in run.inputs.items()}
+        divided = parts.by_input(replace(run, inputs=own, external=self.external_inputs(run.resolved)))
+        return [self._with_previous(part, run.inputs) for part in divided] if self.previous_inputs else divided
+
+    def _with_previous(self, part: ComponentRun, given: Published) -> ComponentRun:
+        """The part with what was published before its span, of what this run published and the store has."""
+        span = parts.properties_of(part).get(parts.SPAN)
+        found = {
+            name: previous(self.store, given[name], pipeline=part.pipeline, component_id=producer, span=span)
+            for name, producer in self.previous_inputs.items()
+        }
+        return replace(part, inputs={**part.inputs, **{name: [one] if one else [] for name, one in found.items()}})
 
     def decide(self, store: MetadataStore, run: ComponentRun) -> Decision:
         """Hit or miss of a part."""

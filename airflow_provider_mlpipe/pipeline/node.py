@@ -63,6 +63,11 @@ class NodeOperator(WiredOperator):
     def trigger_rule(self, given: TriggerRule) -> None:
         self._trigger_rule = given
 
+    @property
+    def searches_store(self) -> bool:
+        """Whether what it gets depends on what the nodes above it publish in its run."""
+        return self.SEARCHES_STORE or bool(self.previous_inputs)
+
     @functools.cached_property
     def store(self) -> MetadataStore:
         """The metadata store of this operator's connection."""

@@ -43,6 +43,9 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
     as_constructed: Mapping[str, Any]
     """Its attributes then."""
 
+    previous_inputs: dict[str, str]
+    """The inputs that read what was published before (`Channel.previous`), and the ids of their producers."""
+
     ui_color = "#e8f0fe"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -64,6 +67,7 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
         self.pipeline_root = pipeline_root
         self.metadata_conn_id = metadata_conn_id
         self._is_wired = False
+        self.previous_inputs: dict[str, str] = {}
 
     def _hook_apply_defaults(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Airflow calls this before each `__init__` with what it gets: parameters have their declared types there."""
@@ -107,6 +111,9 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
         """
         for name, channel in self.input_channels().items():
             self._check_store(name, channel)
+            if channel.is_previous:
+                self._check_previous(name, channel)
+                self.previous_inputs[name] = channel.producer.task_id
         self._check_parameters()
         super()._set_xcomargs_dependencies()
         declare_params(self.dag, list(self.runtime_parameters()))
@@ -157,6 +164,14 @@ class WiredOperator(BaseOperator, metaclass=AuthoredMeta):
             raise PipelineError(
                 f"{self.task_id}.{name} reads {channel!r}, which has metadata_conn_id {theirs!r}, but {self.task_id} "
                 f"has {self.metadata_conn_id!r}; give both the same"
+            )
+
+    def _check_previous(self, name: str, channel: Channel[Any]) -> None:
+        declared = self.SPEC.inputs[name]
+        if not declared.optional or declared.several:
+            raise PipelineError(
+                f"{self.task_id}.{name} cannot take {channel!r}: the first span has none before it, so only an "
+                "optional input for one artifact takes it"
             )
 
     def _check_parameters(self) -> None:

@@ -286,7 +286,7 @@ def _is_node(task: Any) -> bool:
 
 
 def _searches(task: Any) -> bool:
-    return isinstance(task, NodeOperator) and task.SEARCHES_STORE
+    return isinstance(task, NodeOperator) and task.searches_store
 
 
 def _open(task: Any, verdict: Verdict, reason: str) -> PlannedNode:

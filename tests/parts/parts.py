@@ -98,10 +98,12 @@ class CompareOperator(ComponentOperator):
         *,
         statistics: Input[ExampleStatistics],
         examples: Input[Examples],
+        before: OptionalInput[ExampleStatistics] = None,
         fails: Ignored[str] = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.before = before
         self.statistics = statistics
         self.examples = examples
         self.fails = fails

@@ -67,11 +67,12 @@ def describe(
 
 
 def compare(
-    *, statistics: ExampleStatistics, examples: Examples, fails: str, anomalies: ExampleAnomalies,
-    context: ExecutorContext,
+    *, statistics: ExampleStatistics, examples: Examples, before: ExampleStatistics | None, fails: str,
+    anomalies: ExampleAnomalies, context: ExecutorContext,
 ) -> None:  # fmt: skip
     spans = [artifact.properties.get("span") for artifact in (statistics, examples)]
     Path(anomalies.uri, "spans").write_text(str(spans))
+    Path(anomalies.uri, "before").write_text(Path(before.uri, "a.txt").read_text() if before else "nothing")
 
 
 def join(

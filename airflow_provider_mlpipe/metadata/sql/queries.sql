@@ -504,6 +504,22 @@ WHERE attribution.context_id = (
 ORDER BY attribution.artifact_id DESC
 LIMIT %(limit)s
 
+-- name: spans_before
+-- What a node published for earlier spans, the nearest first. The sort is of one node's artifacts.
+SELECT artifact.*
+FROM mlpipe.attribution JOIN mlpipe.typed_artifact artifact ON artifact.id = attribution.artifact_id
+WHERE attribution.context_id = (
+        SELECT id FROM mlpipe.context
+        WHERE name = %(node)s AND type_id = (SELECT id FROM mlpipe.context_type WHERE name = 'node')
+    )
+    AND artifact.state = 'LIVE'
+    AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+    AND (artifact.properties ->> 'span')::bigint < %(span)s
+ORDER BY
+    (artifact.properties ->> 'span')::bigint DESC, coalesce((artifact.properties ->> 'version')::bigint, 0) DESC,
+    artifact.id DESC
+LIMIT %(limit)s
+
 -- name: latest_blessed_model
 -- A model is blessed if an execution with this model as its input "model" published a ModelBlessing with blessed = 1.
 SELECT artifact.*

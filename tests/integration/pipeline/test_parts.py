@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from named_runs import named_run
 from parts import CompareOperator, DescribeOperator, JoinOperator, ReadOperator
 from planned import Pipeline
 
-from airflow_provider_mlpipe import RunSpan
+from airflow_provider_mlpipe import RunSpan, create_dag
 from airflow_provider_mlpipe.exceptions import (
     AnomaliesFoundError,
     ExecutorDiedError,
@@ -298,6 +299,74 @@ def test_a_gate_fails_with_the_part_that_it_judged(pipeline: Pipeline, data: Pat
     again = pipeline.plan(gated())["Compare"]
     assert again.verdict.value == "fails"
     assert "span 2 has anomalies" in again.reason
+
+
+def compared(pipeline: Pipeline, data: Path, count: int = 3, pattern: str = "span-{SPAN}/*") -> DAG:
+    """Compares each span with the one before it."""
+    spans = {"range_config": {"rolling_range": {"num_spans": count}}} if "SPAN" in pattern else {}
+    config = {"splits": [{"name": "single_split", "pattern": pattern}]}
+    source = ReadOperator(input_base=str(data), input_config=config, **spans)
+    statistics = DescribeOperator(examples=source.outputs["examples"]).outputs["statistics"]
+    operators = [source, statistics.producer]
+    comparison = CompareOperator(
+        statistics=statistics, before=statistics.previous(), examples=source.outputs["examples"]
+    )
+    return pipeline.dag(*operators, comparison)
+
+
+def befores(pipeline: Pipeline, run_id: str) -> list[str]:
+    found = outputs(pipeline, "Compare", "anomalies", run_id)
+    return [(folder_of(artifact) / "before").read_text() for artifact in found]
+
+
+def test_each_span_is_compared_with_the_one_before_it(pipeline: Pipeline, data: Path) -> None:
+    pipeline.run(compared(pipeline, data), "first")
+    assert befores(pipeline, "first") == ["nothing", "text 1", "text 2"]
+    write(data, 4, "text 4")
+    write(data, 5, "text 5")
+    pipeline.run(compared(pipeline, data, count=2), "second")
+    assert befores(pipeline, "second") == ["text 3", "text 4"]  # the first of the window has one outside of it
+    again = pipeline.draft(compared(pipeline, data, count=2))
+    assert {node.component_id: node.verdict.value for node in again.nodes} == dict.fromkeys(
+        ("Read", "Describe", "Compare"), "hit"
+    )
+    write(data, 4, "corrected")
+    pipeline.run(compared(pipeline, data, count=2), "third")
+    assert befores(pipeline, "third") == ["text 3", "corrected"]
+    assert [state for _, state in states(pipeline, "Compare", "third")] == ["COMPLETE", "COMPLETE"]
+
+
+def test_what_was_published_before_is_passed_over_without_its_files(pipeline: Pipeline, data: Path) -> None:
+    pipeline.run(compared(pipeline, data), "first")
+    shutil.rmtree(folder_of(outputs(pipeline, "Describe", "statistics", "first")[1]))
+    write(data, 4, "text 4")
+    pipeline.run(compared(pipeline, data, count=1), "second")
+    assert befores(pipeline, "second") == ["text 3"]
+    shutil.rmtree(folder_of(outputs(pipeline, "Describe", "statistics", "first")[2]))
+    write(data, 5, "text 5")
+    shutil.rmtree(folder_of(outputs(pipeline, "Describe", "statistics", "second")[0]))
+    pipeline.run(compared(pipeline, data, count=1), "third")
+    assert befores(pipeline, "third") == ["text 1"]
+
+
+def test_without_spans_it_is_what_was_published_before(pipeline: Pipeline, data: Path) -> None:
+    def run(text: str, run_id: str) -> list[str]:
+        write(data, 1, text)
+        pipeline.run(compared(pipeline, data, pattern="span-1/*"), run_id)
+        return befores(pipeline, run_id)
+
+    assert run("a", "1") == ["nothing"]
+    assert run("b", "2") == ["a"]
+    assert run("b", "3") == ["a"]
+    assert run("a", "4") == ["nothing"]
+
+
+def test_only_an_optional_input_takes_what_was_published_before(data: Path) -> None:
+    channel = read(data).outputs["examples"].previous()
+    assert channel.serialize()["previous"] == 1
+    assert repr(channel) == "Read.outputs['examples'].previous() (Examples)"
+    with pytest.raises(PipelineError, match="only an optional input for one artifact takes it"):
+        create_dag("d", [channel.producer, DescribeOperator(examples=channel)])  # type: ignore[list-item]
 
 
 def test_a_window_ends_with_the_span_of_the_run(pipeline: Pipeline, data: Path) -> None:
