@@ -24,6 +24,7 @@ from .components.transform.operator import TransformOperator as TransformOperato
 from .components.transform.stats_type import StatsType as StatsType
 from .execution.contract import ExecutorContext as ExecutorContext
 from .execution.contract import Produced as Produced
+from .pipeline.announce_spans import AnnounceSpansOperator as AnnounceSpansOperator
 from .pipeline.channels import Channel as Channel
 from .pipeline.component import ComponentOperator as ComponentOperator
 from .pipeline.dag_factory import create_dag as create_dag
@@ -35,5 +36,6 @@ from .pipeline.spec import Inputs as Inputs
 from .pipeline.spec import OptionalInput as OptionalInput
 from .pipeline.spec import Value as Value
 from .settings import default_pipeline_root as default_pipeline_root
+from .triggers import NewSpanTrigger as NewSpanTrigger
 
 __version__: str

@@ -23,11 +23,11 @@ from airflow_provider_mlpipe.metadata.store import (
     MetadataStore,
     Part,
     Run,
+    Span,
 )
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.artifact_files import Verify, loss
 from airflow_provider_mlpipe.storage.layout import is_below
-from airflow_provider_mlpipe.storage.spans import Span
 
 CacheMode = bool | Literal["refresh"]
 CacheScope = Literal["store", "pipeline"]

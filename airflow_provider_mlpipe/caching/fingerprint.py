@@ -19,11 +19,11 @@ from airflow_provider_mlpipe.caching.address import Address
 from airflow_provider_mlpipe.caching.environment import LIBRARY_DEFAULTS, environment_parts
 from airflow_provider_mlpipe.caching.user_code import Source, executor_source, module_source
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.metadata.store import Span
 from airflow_provider_mlpipe.nested import leaves
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
 from airflow_provider_mlpipe.storage.digests import path_digest, text_digest
 from airflow_provider_mlpipe.storage.disk_errors import translated
-from airflow_provider_mlpipe.storage.spans import Span
 
 HIDDEN = "***"
 """What stands for a secret begins so."""

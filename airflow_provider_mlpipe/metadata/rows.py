@@ -14,6 +14,9 @@ from airflow_provider_mlpipe.forms import from_row
 from airflow_provider_mlpipe.metadata import values
 
 Row = Mapping[str, Any]
+NO_VERSION = -1
+"""In the place of a span's version where data has no versions."""
+
 T = TypeVar("T")
 
 
@@ -100,6 +103,37 @@ class PlannedTask:
     reason: str
     is_skipped: bool
     part_set: str | None
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Span:
+    """A span of data: its number, and the version of it where data has versions."""
+
+    number: int
+    version: int | None = None
+
+    def __str__(self) -> str:
+        version = "" if self.version is None else f", version {self.version}"
+        return f"span {self.number}{version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnouncedSpan:
+    """A span that a task has announced, or was about to announce if it is not confirmed."""
+
+    span: Span
+    pipeline: str
+    run_id: str
+    task_id: str
+    is_confirmed: bool
+    announced_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row) -> AnnouncedSpan:
+        """Make one from a row of the query `announced_spans`."""
+        version = None if row["version"] == NO_VERSION else row["version"]
+        others = {name: row[name] for name in cls.__dataclass_fields__ if name != "span"}
+        return cls(span=Span(number=row["span"], version=version), **others)
 
 
 @dataclass(frozen=True, kw_only=True)

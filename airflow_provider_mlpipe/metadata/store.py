@@ -22,6 +22,8 @@ from airflow_provider_mlpipe.forms import declared_properties, from_row, to_row
 from airflow_provider_mlpipe.metadata import schema, sql
 from airflow_provider_mlpipe.metadata.connection import Address, Connection, Row
 from airflow_provider_mlpipe.metadata.rows import (
+    NO_VERSION,
+    AnnouncedSpan,
     CachedExecution,
     Claim,
     Context,
@@ -36,11 +38,13 @@ from airflow_provider_mlpipe.metadata.rows import (
     Part,
     PlannedTask,
     Run,
+    Span,
     artifacts_by_key,
 )
 from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, printable, to_json
 
 __all__ = [
+    "AnnouncedSpan",
     "CachedExecution",
     "Claim",
     "Context",
@@ -56,6 +60,7 @@ __all__ = [
     "Part",
     "PlannedTask",
     "Run",
+    "Span",
 ]
 
 Outputs = Mapping[str, Sequence[Artifact]]
@@ -282,6 +287,32 @@ class MetadataStore:
                 dry_run=dry_run,
             )
         return [InvalidatedExecution.from_row(row) for row in rows]
+
+    # Announcing data
+
+    def announced_spans(self, asset: str) -> list[AnnouncedSpan]:
+        """Return the spans of an asset that tasks have announced, or were about to announce."""
+        return [AnnouncedSpan.from_row(row) for row in self._run("announced_spans", asset=asset)]
+
+    def announce_spans(
+        self, asset: str, spans: Sequence[Span], *, pipeline: str, run_id: str, task_id: str
+    ) -> list[Span]:
+        """Record that a task is about to announce these spans, and return those that are its own.
+
+        Another task may have recorded some at the same moment.
+        """
+        task = {"pipeline": pipeline, "run_id": run_id, "task_id": task_id}
+        self._run("announce_spans", asset=asset, spans=_span_rows(spans), **task)
+        told = {one.span: one for one in self.announced_spans(asset)}
+        return [span for span in spans if (told[span].pipeline, told[span].run_id) == (pipeline, run_id)]
+
+    def confirm_spans(self, asset: str, spans: Sequence[Span]) -> None:
+        """Record that these spans were announced: their task has succeeded."""
+        self._run("confirm_spans", asset=asset, spans=_span_rows(spans))
+
+    def forget_spans(self, asset: str, spans: Sequence[Span]) -> None:
+        """Forget that a task was about to announce these spans: it has not."""
+        self._run("forget_spans", asset=asset, spans=_span_rows(spans))
 
     # Deciding
 
@@ -747,6 +778,12 @@ def _flat(outputs: Outputs) -> Iterable[tuple[str, int, Artifact]]:
 def _output(key: str, index: int, artifact: Artifact) -> dict[str, Any]:
     where = f"{check_text(key, 'an output key')}[{index}]"
     return {"key": key, "index": index, **to_row(artifact, where)}
+
+
+def _span_rows(spans: Sequence[Span]) -> str:
+    return to_json(
+        [{"span": span.number, "version": NO_VERSION if span.version is None else span.version} for span in spans]
+    )
 
 
 def _first(items: Sequence[T]) -> T | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlpipe.caching.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import PipelineError
+from airflow_provider_mlpipe.metadata.store import Span
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.run_span import RunSpan
 from airflow_provider_mlpipe.pipeline.spec import Config, Setting, Value
@@ -15,7 +16,6 @@ from airflow_provider_mlpipe.pipeline.wiring import misfits
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Output, RangeConfig
 from airflow_provider_mlpipe.storage import spans
 from airflow_provider_mlpipe.storage.layout import path_part_problem
-from airflow_provider_mlpipe.storage.spans import Span
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

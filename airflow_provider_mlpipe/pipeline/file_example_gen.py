@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_mlpipe.caching.driver import ComponentRun
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+from airflow_provider_mlpipe.metadata.store import Span
 from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.example_gen import TRAIN_AND_EVAL, ExampleGenOperator, check_splits, splits_of
 from airflow_provider_mlpipe.pipeline.node import Published
@@ -18,7 +19,6 @@ from airflow_provider_mlpipe.proto.mlpipe_pb2 import Input
 from airflow_provider_mlpipe.storage import sources, spans
 from airflow_provider_mlpipe.storage.digests import file_digest
 from airflow_provider_mlpipe.storage.known_digests import KnownDigests
-from airflow_provider_mlpipe.storage.spans import Span
 
 ONE_SPLIT: dict[str, Any] = {"splits": [{"name": "single_split", "pattern": "*"}]}
 """The default `input_config`."""

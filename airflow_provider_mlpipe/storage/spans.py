@@ -12,11 +12,11 @@ import fnmatch
 import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError, InvalidValueError
+from airflow_provider_mlpipe.metadata.store import Span
 from airflow_provider_mlpipe.storage.sources import folder_with_inputs, no_match
 
 _EPOCH = date(1970, 1, 1)
@@ -24,18 +24,6 @@ _TOKEN = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::([1-9][0-9]?))?\}")
 _MEANT = re.compile(r"\{\s*(SPAN|VERSION|YYYY|MM|DD)\b[^{}]*\}", re.IGNORECASE)
 _DATE = {"YYYY": 4, "MM": 2, "DD": 2}
 _SHOWN = 10
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Span:
-    """A span of data: its number, and the version of it if the pattern has one."""
-
-    number: int
-    version: int | None = None
-
-    def __str__(self) -> str:
-        version = "" if self.version is None else f", version {self.version}"
-        return f"span {self.number}{version}"
 
 
 def has_span(pattern: str) -> bool:

@@ -14,11 +14,11 @@ from airflow_provider_mlpipe.artifacts import Artifact, Examples
 from airflow_provider_mlpipe.caching.driver import CachePolicy, ComponentRun
 from airflow_provider_mlpipe.components.sql_example_gen.database import Database
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
+from airflow_provider_mlpipe.metadata.store import Span
 from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.pipeline.example_gen import TRAIN_AND_EVAL, ExampleGenOperator
 from airflow_provider_mlpipe.pipeline.spec import Ignored, Setting, Value
 from airflow_provider_mlpipe.storage import spans
-from airflow_provider_mlpipe.storage.spans import Span
 
 
 class SqlExampleGenOperator(ExampleGenOperator):

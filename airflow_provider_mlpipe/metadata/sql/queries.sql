@@ -443,6 +443,32 @@ FROM jsonb_to_recordset(%(files)s::jsonb) AS file (path_digest text, stamp text,
 ORDER BY path_digest
 ON CONFLICT (path_digest) DO UPDATE SET stamp = excluded.stamp, digest = excluded.digest
 
+-- name: announced_spans
+-- Which spans of an asset were announced, and by whom.
+SELECT span, version, pipeline, run_id, task_id, is_confirmed, announced_at FROM mlpipe.announced_span
+WHERE asset = %(asset)s
+ORDER BY span, version
+
+-- name: announce_spans
+-- What a task is about to announce. In a fixed order, since two tasks may have found the same spans.
+INSERT INTO mlpipe.announced_span (asset, span, version, pipeline, run_id, task_id)
+SELECT %(asset)s, span, version, %(pipeline)s, %(run_id)s, %(task_id)s
+FROM jsonb_to_recordset(%(spans)s::jsonb) AS new (span bigint, version bigint)
+ORDER BY span, version
+ON CONFLICT (asset, span, version) DO NOTHING
+
+-- name: confirm_spans
+-- Their task has succeeded.
+UPDATE mlpipe.announced_span SET is_confirmed = true
+FROM jsonb_to_recordset(%(spans)s::jsonb) AS known (span bigint, version bigint)
+WHERE announced_span.asset = %(asset)s AND announced_span.span = known.span AND announced_span.version = known.version
+
+-- name: forget_spans
+-- Their task failed before it announced them.
+DELETE FROM mlpipe.announced_span USING jsonb_to_recordset(%(spans)s::jsonb) AS lost (span bigint, version bigint)
+WHERE announced_span.asset = %(asset)s AND announced_span.span = lost.span AND announced_span.version = lost.version
+    AND NOT announced_span.is_confirmed
+
 -- name: mark_artifacts
 -- Changes only LIVE and MISSING artifacts, in a fixed order.
 UPDATE mlpipe.artifact SET state = %(state)s, updated_at = clock_timestamp()

@@ -16,8 +16,8 @@ from code_files import write
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.caching.fingerprint import canonical_json, compute, explain, nearest
 from airflow_provider_mlpipe.caching.libraries import PACKAGE
+from airflow_provider_mlpipe.metadata.store import Span
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import ComponentSpec
-from airflow_provider_mlpipe.storage.spans import Span
 
 CHILD = """
 import json, sys
