@@ -13,14 +13,15 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import wraps
 from itertools import islice
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.cli.simple_table import AirflowConsole
 from airflow.sdk.exceptions import AirflowException
 from airflow.utils.cli import get_bagged_dag
 from sqlalchemy.exc import DatabaseError
 
-from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState
+from airflow_provider_mlpipe.artifacts import Artifact, ArtifactState, Schema
 from airflow_provider_mlpipe.cli.answer import answering, kept_apart
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError
 from airflow_provider_mlpipe.execution import warm
@@ -34,12 +35,16 @@ from airflow_provider_mlpipe.planning import planner
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID
 from airflow_provider_mlpipe.planning.preview import preview_context
 from airflow_provider_mlpipe.settings import airflow_home, default_pipeline_root
-from airflow_provider_mlpipe.storage import artifact_check
+from airflow_provider_mlpipe.storage import artifact_check, disk_errors
 from airflow_provider_mlpipe.storage import orphans as orphan_files
 from airflow_provider_mlpipe.storage.artifact_check import Finding
+from airflow_provider_mlpipe.storage.layout import file_of
 from airflow_provider_mlpipe.storage.orphans import Orphan
 from airflow_provider_mlpipe.terminal import plain
 from airflow_provider_mlpipe.times import from_iso
+
+if TYPE_CHECKING:
+    from airflow_provider_mlpipe.records.schema_diff import Difference
 
 Row = dict[str, object]
 
@@ -163,6 +168,40 @@ def lineage(args: Namespace) -> None:
     _print([_node(node) for node in found.nodes], args.output)
     if found.truncated:
         print(f"Only the nearest {len(found.nodes)} are shown.", file=sys.stderr)
+
+
+@_command
+def schema_diff(args: Namespace) -> None:
+    """`airflow mlpipe schema diff`; the exit code says whether anything differs."""
+    try:
+        from airflow_provider_mlpipe.records.inputs import parse_schema
+        from airflow_provider_mlpipe.records.schema_diff import differences
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        raise InvalidInputError(
+            f"to compare schemas, this machine lacks the library {library}; run: pip install tensorflow-metadata"
+        ) from error
+    paths = [_schema_file(given, args.conn_id) for given in (args.before, args.after)]
+    try:
+        before, after = (parse_schema(path, str(path)) for path in paths)
+    except OSError as error:
+        raise disk_errors.translated(
+            error, f"{error.filename} cannot be read", "Give a file that you can read"
+        ) from error
+    found = differences(before, after)
+    _print_or_say([_difference(each) for each in found], args.output, "The schemas do not differ.")
+    if found:
+        sys.exit(2)
+
+
+def _schema_file(given: str, conn_id: str) -> Path:
+    """The file of a Schema, given by its id or as a path."""
+    if not given.isdecimal() or Path(given).exists():
+        return file_of(Schema(uri=given))
+    artifact = _known_artifact(MlpipeHook(conn_id).store, int(given))
+    if Schema.TYPE_NAME not in artifact.type_names():
+        raise InvalidInputError(f"artifact {given} is no Schema, but of the type {artifact.TYPE_NAME}")
+    return file_of(artifact)
 
 
 @_command
@@ -383,6 +422,15 @@ def _artifact(artifact: Artifact) -> Row:
         "digest": (artifact.digest or "")[:12],
         "properties": ", ".join(f"{key}={value}" for key, value in sorted(artifact.properties.items())),
         "uri": artifact.uri,
+    }
+
+
+def _difference(difference: Difference) -> Row:
+    return {
+        "feature": difference.feature,
+        "what": difference.what,
+        "A": difference.before,
+        "B": difference.after,
     }
 
 

@@ -24,6 +24,7 @@ def get_cli_commands() -> list[CLICommand]:
             help="ML pipelines: the metadata store, its executions and artifacts",
             subcommands=(
                 GroupCommand(name="db", help="The metadata schema", subcommands=_DB),
+                GroupCommand(name="schema", help="Schemas of examples", subcommands=_SCHEMA),
                 GroupCommand(name="cache", help="The results that later runs reuse", subcommands=_CACHE),
                 GroupCommand(
                     name="executor", help="The warm parent: executors are forked from it", subcommands=_EXECUTOR
@@ -151,6 +152,21 @@ _DB = (
     ),
     ActionCommand(
         name="check", help="Check whether the metadata schema is current", func=_impl("db_check"), args=(_CONN_ID,)
+    ),
+)
+_SCHEMA = (
+    ActionCommand(
+        name="diff",
+        help="Show what differs between two schemas, feature by feature",
+        description="Exit code 0: nothing differs; 2: something does; 1: error. It needs the library "
+        "tensorflow-metadata, which the extra `executor` has.",
+        func=_impl("schema_diff"),
+        args=(
+            Arg(("before",), help="the id of a Schema, or the path of a schema.pbtxt or of its folder", metavar="A"),
+            Arg(("after",), help="the same, of the schema to compare with", metavar="B"),
+            ARG_OUTPUT,
+            _CONN_ID,
+        ),
     ),
 )
 _CACHE = (

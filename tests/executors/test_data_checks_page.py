@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from pages import text_of
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
+from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 
 pytestmark = [
     pytest.mark.heavy,
@@ -25,7 +26,8 @@ pytestmark = [
 ]
 
 PAGE = text_of("docs/data_checks.md")
-SQL, DRIFT = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+SQL, DRIFT, CURATED = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+(LOG,) = re.findall(r"^```text\n(from the .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 (SCHEMA,) = re.findall(r"^```text\n(feature .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -36,10 +38,13 @@ class Runs:
         self.empty, self.context = empty, context
         self.done: dict[str, Mapping[str, Artifact]] = {}
 
-    def __call__(self, operator: Any) -> Mapping[str, Artifact]:
+    def __call__(self, operator: ComponentOperator) -> Mapping[str, Artifact]:
         if operator.task_id not in self.done:
             channels = operator.input_channels()
-            above = {name: self(channel.producer).get(channel.key) for name, channel in channels.items()}
+            above = {
+                name: self(cast(ComponentOperator, channel.producer)).get(channel.key)
+                for name, channel in channels.items()
+            }
             given = {name: getattr(operator, name) for name in operator.SPEC.parameters}
             outputs = {key: self.empty(ARTIFACT_TYPES[kind]) for key, kind in operator.SPEC.outputs.items()}
             module, _, function = operator.EXECUTOR.partition(":")
@@ -101,3 +106,13 @@ def test_drift_and_skew(empty: Callable[..., Any], context: Callable[[], Executo
         "eval": ["amount", "plan"],
     }
     assert "not_compared" not in second
+
+
+def test_the_difference_from_a_schema_that_is_kept(run: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "orders.pbtxt").write_text(SCHEMA)
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / "a.csv").write_text("amount,plan\n" + "1.5,basic\n2.5,premium\n" * 50)
+    inferred = operators(CURATED, tmp_path)["inferred"]
+    caplog.set_level("INFO", logger="airflow_provider_mlpipe")  # libraries that are imported change the root's
+    run(inferred)
+    assert LOG.strip() in "\n".join(caplog.messages)

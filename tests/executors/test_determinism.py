@@ -75,7 +75,7 @@ statistics = run(
     statistics_gen,
     examples=examples, schema=None, stats_options=None, exclude_splits=[], sample_rate_by_split={"eval": 0.5},
 )
-schema = run(schema_gen, statistics=statistics, infer_feature_shape=True, exclude_splits=[])
+schema = run(schema_gen, statistics=statistics, curated_schema=None, infer_feature_shape=True, exclude_splits=[])
 run(
     transform,
     examples=examples, schema=schema, module_file=given["module_file"], preprocessing_fn=None, custom_config=None,

@@ -21,6 +21,7 @@ pytestmark = [
 
 SPLITS = {"splits": [{"name": "train", "pattern": "train.csv"}, {"name": "eval", "pattern": "eval.csv"}]}
 DEALT = {"split_config": {"splits": [{"name": "train", "hash_buckets": 1}, {"name": "eval", "hash_buckets": 10_000}]}}
+INFERENCE: dict[str, Any] = {"curated_schema": None, "infer_feature_shape": True, "exclude_splits": []}
 ALL = {"splits": [{"name": "all", "pattern": "train.csv"}]}
 
 
@@ -57,7 +58,7 @@ def chain(tmp_path: Path, empty: Callable[..., Any], context: Callable[..., Any]
             sample_rate_by_split=None,
             **none,
         )
-        schema = made(infer, "schema", Schema, statistics=statistics, infer_feature_shape=True, **none)
+        schema = made(infer, "schema", Schema, statistics=statistics, **INFERENCE)
         made(validate, "anomalies", ExampleAnomalies, statistics=statistics, schema=schema, **DEFAULTS)
         return produced | {"schema": read_schema(schema)}
 

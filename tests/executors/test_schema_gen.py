@@ -50,6 +50,8 @@ def infer(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> 
         schema = empty(Schema)
         given = {"infer_feature_shape": True, "exclude_splits": [], **changed}
         assert call_with_one(executor.run, statistics=statistics, schema=schema, context=context(), **given) == {}
+        given = {"curated_schema": None, "infer_feature_shape": True, "exclude_splits": [], **changed}
+        assert executor.run(statistics=statistics, schema=schema, context=context(), **given) == {}
         return read_schema(schema)
 
     return run
@@ -257,3 +259,27 @@ def test_a_missing_schema_file(tmp_path: Path, context: Callable[[], ExecutorCon
 
     with pytest.raises(InvalidInputError, match=r"schema_file .*none\.pbtxt cannot be read: \[Errno 2\] No such file"):
         import_schema(schema_file=str(tmp_path / "none.pbtxt"), schema=Schema(uri=str(tmp_path)), context=context())
+
+
+def test_the_log_has_the_differences_from_a_curated_schema(
+    statistics: Callable[..., Any],
+    infer: Callable[..., Any],
+    empty: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    curated = empty(Schema)
+    Path(curated.uri, "schema.pbtxt").write_text(
+        'feature { name: "n" type: INT presence { min_fraction: 1 min_count: 1 } shape { dim { size: 1 } } } '
+        'feature { name: "s" type: BYTES presence { min_fraction: 1 min_count: 1 } shape { dim { size: 1 } } '
+        'domain: "s" } string_domain { name: "s" value: "a" value: "b" } feature { name: "gone" type: INT }'
+    )
+    caplog.set_level("INFO")
+    made = statistics({"train": {"n": [1.5, 2.5], "s": ["a", "c"]}})
+    assert infer(made, curated_schema=curated) == infer(made)
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("schema_gen.executor")]
+    assert said[1:5] == [
+        "from the curated schema to the inferred one, 3 differences",
+        "n: type: INT → FLOAT",
+        "s: domain values: b → c",
+        'gone: removed: name: "gone" type: INT',
+    ]
