@@ -343,13 +343,26 @@ def test_examples_that_lack_a_split(validate: Validation, empty: Callable[..., A
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([{"Age": 1, "age": 2}], "feature '[Aa]ge': .* has a column '[Aa]ge' already"),
-        ([{"split": 1}], "feature 'split': .* has a column 'split' already"),
+        (
+            [{"Age": 1, "age": 2}],
+            "feature 'Age': .* cannot tell it from the feature 'age' of the table examples; rename",
+        ),
+        ([{"split": 1}], "feature 'split': .* cannot tell it from the column 'split'"),
     ],
 )
 def test_names_that_sql_cannot_tell_apart(validate: Validation, rows: Rows, says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
         validate({"train": rows}, "FROM examples")
+
+
+def test_a_feature_that_only_later_rows_have(validate: Validation) -> None:
+    """Whatever type the schema has for it."""
+    schema = 'feature { name: "x" type: INT } feature { name: "y" type: FLOAT } feature { name: "z" type: BYTES }'
+    rows = {"train": [{"x": 1}], "eval": [{"y": 2, "z": [1.5, 2.5], "new {}": "a"}]}
+    columns = types(validate, rows, schema=schema)
+    assert columns == {"split": "VARCHAR", "x": "BIGINT", "y": "BIGINT", "z": "FLOAT[]", "new": "{} VARCHAR"}
+    validate(rows, "SELECT * FROM examples WHERE split = 'eval'", schema=schema)
+    assert validate.rows("eval") == [{"split": "eval", "x": None, "y": 2, "z": [1.5, 2.5], "new {}": "a"}]
 
 
 def test_a_feature_with_another_type_in_a_later_split(validate: Validation) -> None:

@@ -99,7 +99,7 @@ def run_checks(
         for check in runs:
             for split, outcome in _found(connection, check, list(statistics)).items():
                 outcomes[split].append(outcome)
-                log.info("SQL check %r, split %s: offending rows: %d", check.name, split, outcome.offending_rows)
+                _log(split, outcome)
     return outcomes
 
 
@@ -127,6 +127,13 @@ def _described(outcome: Outcome) -> str:
     count, rows = outcome.offending_rows, "; ".join(json.dumps(row, ensure_ascii=False) for row in outcome.rows)
     which = f"the first {len(outcome.rows)} of them" if count > len(outcome.rows) else "they are"
     return _shortened(f"{count:,} offending row{'s' * (count != 1)}, {which}: {rows}", _SHOWN_CHARACTERS)
+
+
+def _log(split: str, outcome: Outcome) -> None:
+    if outcome.offending_rows:
+        log.warning("split %s, SQL check %s: %s", split, outcome.name, _described(outcome))
+    else:
+        log.info("split %s, SQL check %s: no offending row", split, outcome.name)
 
 
 def _check(check: SqlCheck, schema: schema_pb2.Schema, *, has_examples: bool) -> None:

@@ -68,15 +68,13 @@ def create_examples(
     A row without a value of a feature has NULL. The column `split` names the row's split. Raises InvalidInputError for
     names that SQL cannot tell apart, a feature with values of two types, and files that cannot be read.
     """
-    table = _ExamplesTable(connection, {feature.name for feature in schema.feature if _has_several(feature)})
+    table = _ExamplesTable(connection, schema)
     connection.execute("BEGIN")
     for split in splits:
         for source in example_sources(examples, split):
             for batch in itertools.chain.from_iterable(chunk.batches() for chunk in source.chunks()):
                 table.insert(split, batch)
-    for feature in schema.feature:
-        if feature.name not in table.columns and feature.type in _OF_SCHEMA:
-            table.add(feature.name, _OF_SCHEMA[feature.type], is_list=False)
+    table.create_if_missing()
     connection.execute("COMMIT")
 
 
@@ -90,20 +88,26 @@ def _has_several(feature: schema_pb2.Feature) -> bool:
 
 
 class _ExamplesTable:
-    """Takes rows, batch by batch. `columns` are the types by the name of the feature."""
+    """Takes rows, batch by batch. The first one creates the table, since each column that is added later takes long."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, lists: set[str]) -> None:
-        self.columns: dict[str, _Column] = {}
+    def __init__(self, connection: duckdb.DuckDBPyConnection, schema: schema_pb2.Schema) -> None:
         self._connection = connection
-        self._lists = lists
-        self._taken = {SPLIT: SPLIT}
-        connection.execute(f"CREATE TABLE {EXAMPLES} ({SPLIT} VARCHAR)")
+        self._lists = {feature.name for feature in schema.feature if _has_several(feature)}
+        self._columns = {
+            feature.name: _Column(_OF_SCHEMA[feature.type], feature.name in self._lists)
+            for feature in schema.feature
+            if feature.type in _OF_SCHEMA
+        }
+        self._unseen = set(self._columns)
+        """Of these the type is the schema's, since no row had a value."""
+        self._is_created = False
 
     def insert(self, split: str, batch: pa.RecordBatch) -> None:
         there = {name: _text_if_valid(column) for name, column in columns_of(batch).items()}
         there = {name: column for name, column in there.items() if not pa.types.is_null(column.type)}
         for name, column in there.items():
             self._widen(split, name, _TYPES[column.type.value_type], is_list=_longest(column) > 1)
+        self.create_if_missing()
         numbered = [pa.nulls(batch.num_rows), *there.values()]  # the first one keeps the number of rows
         rows = pa.Table.from_arrays(numbered, [f"c{place}" for place in range(len(numbered))])
         chosen = [self._chosen(place, name, column) for place, (name, column) in enumerate(there.items(), start=1)]
@@ -112,19 +116,29 @@ class _ExamplesTable:
         self._connection.execute(f"INSERT INTO {EXAMPLES} BY NAME SELECT {selected} FROM {_BATCH}", [split])  # noqa: S608
         self._connection.unregister(_BATCH)
 
-    def add(self, name: str, values: str, *, is_list: bool) -> None:
-        other = self._taken.setdefault(name.lower(), name)
-        if other != name or name == SPLIT:
-            raise InvalidInputError(
-                f"feature {name!r}: the table {EXAMPLES} of sql_checks has a column {other!r} already, and names in "
-                "SQL ignore case; rename the feature"
-            )
-        column = self.columns[name] = _Column(values, is_list or name in self._lists)
-        self._connection.execute(f"ALTER TABLE {EXAMPLES} ADD COLUMN {quoted(name)} {column.sql}")
+    def create_if_missing(self) -> None:
+        if not self._is_created:
+            self._check_names()
+            columns = [f"{quoted(name)} {column.sql}" for name, column in self._columns.items()]
+            self._connection.execute(f"CREATE TABLE {EXAMPLES} ({', '.join([f'{SPLIT} VARCHAR', *columns])})")
+            self._is_created = True
+
+    def _check_names(self) -> None:
+        taken = {SPLIT: f"the column {SPLIT!r}"}
+        for name in self._columns:
+            if name.lower() in taken:
+                raise InvalidInputError(
+                    f"feature {name!r}: names in SQL ignore case, so sql_checks cannot tell it from "
+                    f"{taken[name.lower()]} of the table {EXAMPLES}; rename the feature"
+                )
+            taken[name.lower()] = f"the feature {name!r}"
 
     def _widen(self, split: str, name: str, values: str, *, is_list: bool) -> None:
-        if (old := self.columns.get(name)) is None:
-            self.add(name, values, is_list=is_list)
+        seen = _Column(values, is_list or name in self._lists)
+        old = self._columns.get(name)
+        if old is None or name in self._unseen:
+            self._set(name, seen, "NULL")
+            self._unseen.discard(name)
             return
         kinds = frozenset((old.values, values))
         wider = old.values if len(kinds) == 1 else _WIDER.get(kinds)
@@ -132,16 +146,26 @@ class _ExamplesTable:
             raise InvalidInputError(
                 f"feature {name!r} is {values} in the split {split!r}, but {old.values} before; give it one type"
             )
-        new = _Column(wider, old.is_list or is_list)
-        if new != old:
-            self._connection.execute(
-                f"ALTER TABLE {EXAMPLES} ALTER {quoted(name)} TYPE {new.sql} USING {old.changed(quoted(name), new)}"
-            )
-            self.columns[name] = new
+        new = _Column(wider, old.is_list or seen.is_list)
+        self._set(name, new, old.changed(quoted(name), new))
+
+    def _set(self, name: str, column: _Column, values: str) -> None:
+        """Set the type of a column, also in the table; `values` is what the values that are there become."""
+        is_new = name not in self._columns
+        if column == self._columns.get(name):
+            return
+        self._columns[name] = column
+        if not self._is_created:
+            return
+        self._check_names()
+        change = f"ADD COLUMN {quoted(name)} {column.sql}"
+        if not is_new:
+            change = f"ALTER {quoted(name)} TYPE {column.sql} USING {values}"
+        self._connection.execute(f"ALTER TABLE {EXAMPLES} {change}")
 
     def _chosen(self, place: int, name: str, column: pa.Array) -> str:
         """What of a batch's column goes into the table's; a list without values is no value."""
-        is_list, target = self.columns[name].is_list, self.columns[name]
+        is_list, target = self._columns[name].is_list, self._columns[name]
         given = _Column(_TYPES[column.type.value_type], is_list)
         value = f"CASE WHEN len(c{place}) > 0 THEN c{place} END" if is_list else f"c{place}[1]"
         return f"{value if given == target else given.changed(f'({value})', target)} AS {quoted(name)}"
