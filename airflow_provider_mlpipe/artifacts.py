@@ -239,7 +239,7 @@ class ExampleAnomalies(Artifact):
     """`Split-<name>/SchemaDiff.pb`, a binary tensorflow.metadata.v0.Anomalies each; `blessed` is {split: 0 or 1}.
 
     DistributionValidator's are of pairs of splits, `<test>_<base>`: `SplitPair-<pair>/SchemaDiff.pb`, and `blessed` is
-    {pair: 0, 1, or 2 if there was no baseline}.
+    {pair: 0, 1, or 2 if it was not compared}.
     """
 
     PROPERTIES = _SPLITS | {"span": PropertyType.INT, "blessed": PropertyType.STRUCT}
@@ -250,7 +250,7 @@ class ExampleAnomalies(Artifact):
         found = [split for split, value in blessed.items() if not value]
         if found:
             return f"anomalies in {', '.join(found)}"
-        return "not compared: no baseline" if 2 in blessed.values() else "no anomalies"
+        return "not compared" if 2 in blessed.values() else "no anomalies"
 
 
 class ExamplesDiff(Artifact):

@@ -87,7 +87,7 @@ def test_a_drift_stops_the_run(world: World) -> None:
     assert "split pair train_train, price: ERROR: High approximate Jensen-Shannon divergence" in str(error)
 
     assert world.run("drift", "again") == {}
-    assert world.newest("ExampleAnomalies", "drift").properties["blessed"] == {"train_train": 1, "eval_eval": 1}
+    assert world.newest("ExampleAnomalies", "drift").properties["blessed"] == {"train_train": 2, "eval_eval": 2}
 
 
 def test_serving_skew_stops_the_run(world: World) -> None:

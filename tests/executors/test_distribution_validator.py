@@ -54,14 +54,18 @@ def config(features: Mapping[str, Any], **further: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def validate(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> Validate:
-    def statistics(splits: Mapping[str, Columns]) -> ExampleStatistics:
+    def statistics(splits: ExampleStatistics | Mapping[str, Columns]) -> ExampleStatistics:
+        if isinstance(splits, ExampleStatistics):
+            return splits
         made: ExampleStatistics = empty(ExampleStatistics, properties={"splits": list(splits), "span": 3})
         for split, columns in splits.items():
             write_statistics(made, split, tfdv.generate_statistics_from_dataframe(pd.DataFrame(columns)))
         return made
 
     def run(
-        test: Mapping[str, Columns], base: Mapping[str, Columns] | None, **changed: Any
+        test: ExampleStatistics | Mapping[str, Columns],
+        base: ExampleStatistics | Mapping[str, Columns] | None,
+        **changed: Any,
     ) -> tuple[Produced, ExampleAnomalies]:
         anomalies = empty(ExampleAnomalies)
         produced = executor.run(
@@ -145,7 +149,7 @@ def test_what_cannot_be_compared_is_an_error(validate: Validate, test: Columns, 
     produced, anomalies = validate({"eval": test}, {"eval": base})
     assert produced.properties["blessed"] == {"eval_eval": 0}
     described = produced.custom_properties["anomalies"]["eval_eval"]["text"][-1]
-    assert (described["severity"], described["short"]) == ("ERROR", "Comparison could not be done")
+    assert (described["severity"], described["short"]) == ("ERROR", "Not compared")
     assert says in described["description"]
     assert list(written(anomalies, "eval_eval").anomaly_info) == ["text"]
 
@@ -163,7 +167,8 @@ def test_numbers_are_not_compared_as_categories(validate: Validate, comparators:
 def test_a_name_with_a_dot(validate: Validate) -> None:
     test, base = {"a.b": SHIFTED["text"]}, {"a.b": SAME["text"]}
     produced, anomalies = validate({"eval": test}, {"eval": base}, config=config({"a.b": INFINITY}))
-    assert len(written(anomalies, "eval_eval").anomaly_info) == 1
+    (info,) = written(anomalies, "eval_eval").anomaly_info.values()
+    assert list(info.path.step) == ["a.b"]
     assert produced.properties["blessed"] == {"eval_eval": 0}
 
 
@@ -196,9 +201,21 @@ def test_without_a_baseline(validate: Validate, caplog: pytest.LogCaptureFixture
     assert produced.properties == {"splits": [], "span": 3, "blessed": {"train_train": 2, "eval_eval": 2}}
     assert list(Path(anomalies.uri).iterdir()) == []
     assert "nothing is compared" in caplog.text
-    assert ExampleAnomalies(uri="/x", properties=produced.properties).summary() == "not compared: no baseline"
+    assert ExampleAnomalies(uri="/x", properties=produced.properties).summary() == "not compared"
     given = [["train", "earlier"]]
     assert validate({"train": SAME}, None, include_split_pairs=given)[0].properties["blessed"] == {"train_earlier": 2}
+
+
+def test_a_split_is_not_compared_with_itself(validate: Validate, empty: Callable[..., Any]) -> None:
+    """A Resolver that finds this run's own statistics is no baseline; but other splits of the same run are one."""
+    given: ExampleStatistics = empty(ExampleStatistics, digest="d" * 64, properties={"splits": ["train", "eval"]})
+    for split, columns in {"train": SAME, "eval": SHIFTED}.items():
+        write_statistics(given, split, tfdv.generate_statistics_from_dataframe(pd.DataFrame(columns)))
+    assert validate(given, given)[0].properties["blessed"] == {"train_train": 2, "eval_eval": 2}
+    produced, anomalies = validate(given, given, include_split_pairs=[["eval", "train"], ["eval", "eval"]])
+    assert produced.properties["blessed"] == {"eval_train": 0, "eval_eval": 2}
+    assert produced.properties["splits"] == ["eval_train"]
+    assert [path.name for path in Path(anomalies.uri).iterdir()] == ["SplitPair-eval_train"]
 
 
 def test_fail_on_changes_nothing_that_is_published(validate: Validate) -> None:

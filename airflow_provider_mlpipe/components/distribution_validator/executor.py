@@ -14,10 +14,10 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.anomalies import Described, describe, log_anomalies, write_anomalies
+from airflow_provider_mlpipe.records.anomalies import Described, add_reason, describe, log_anomalies, write_anomalies
 from airflow_provider_mlpipe.records.comparators import why_not_comparable, why_not_compared
 from airflow_provider_mlpipe.records.statistics import check_examples, features_of, overall, read_statistics
-from airflow_provider_mlpipe.storage.split_pairs import select_split_pairs, split_pair_folder
+from airflow_provider_mlpipe.storage.split_pairs import SplitPair, select_split_pairs, split_pair_folder
 
 log = logging.getLogger(__name__)
 
@@ -40,34 +40,53 @@ def run(
 ) -> dict[str, Produced]:
     """Write `SplitPair-<test>_<base>/SchemaDiff.pb` for every pair of splits, and list the anomalies as a property.
 
-    The executor ignores `fail_on`: the task checks it after the anomalies are published. Raises InvalidInputError for
-    an unknown split, statistics that cannot be read, if no split has examples, and for numbers that are compared as
-    categories.
+    Without a baseline nothing is written. The executor ignores `fail_on`: the task checks it after the anomalies are
+    published. Raises InvalidInputError for an unknown split, statistics that cannot be read, if no split has examples,
+    and for numbers that are compared as categories.
     """
     pairs = select_split_pairs(statistics, baseline_statistics, include_split_pairs)
-    properties = {"span": statistics.properties.get("span", 0)}
-    if baseline_statistics is None:
-        log.warning("nothing is compared, since there are no baseline_statistics; they are there in a later run")
-        blessed = {str(pair): NOT_COMPARED for pair in pairs}
-        return {"anomalies": Produced(properties={**properties, "splits": [], "blessed": blessed})}
-    tests = _read(statistics, [pair.test for pair in pairs])
-    bases = _read(baseline_statistics, [pair.base for pair in pairs])
+    described = _described(statistics, baseline_statistics, pairs, config, anomalies) if baseline_statistics else {}
+    blessed = {str(pair): NOT_COMPARED for pair in pairs}
+    blessed |= {pair: NOT_BLESSED if features else BLESSED for pair, features in described.items()}
+    if not baseline_statistics:
+        log.warning("nothing is compared: there are no baseline_statistics; a later run may have them")
+    properties = {"splits": list(described), "span": statistics.properties.get("span", 0), "blessed": blessed}
+    return {"anomalies": Produced(properties=properties, custom_properties={"anomalies": described})}
+
+
+def _described(
+    statistics: ExampleStatistics,
+    baseline: ExampleStatistics,
+    pairs: Sequence[SplitPair],
+    config: Mapping[str, Any],
+    anomalies: ExampleAnomalies,
+) -> dict[str, Described]:
+    """Write the anomalies of each pair, and return them by pair; a split is not compared with itself.
+
+    That goes by the digest, as the cache does: equal inputs give equal outputs, wherever they are.
+    """
+    is_one = statistics.digest is not None and statistics.digest == baseline.digest
+    itself = [pair for pair in pairs if is_one and pair.test == pair.base]
+    for pair in itself:
+        log.warning("split pair %s: not compared: the baseline_statistics are the same as the statistics", pair)
+    compared = [pair for pair in pairs if pair not in itself]
+    tests = _read(statistics, [pair.test for pair in compared])
+    bases = _read(baseline, [pair.base for pair in compared])
     described: dict[str, Described] = {}
-    for pair in pairs:
+    for pair in compared:
         found = _compared(tests[pair.test], bases[pair.base], config, f"split pair {pair}")
         folder = split_pair_folder(anomalies, pair)
         folder.mkdir()
         write_anomalies(folder, found)
         described[str(pair)] = describe(found)
         log_anomalies(f"split pair {pair}", described[str(pair)])
-    blessed = {pair: NOT_BLESSED if features else BLESSED for pair, features in described.items()}
-    properties |= {"splits": list(described), "blessed": blessed}
-    return {"anomalies": Produced(properties=properties, custom_properties={"anomalies": described})}
+    return described
 
 
 def _read(statistics: ExampleStatistics, splits: Sequence[str]) -> dict[str, Statistics]:
     found = {split: read_statistics(statistics, split) for split in splits}
-    check_examples(statistics, found)
+    if found:
+        check_examples(statistics, found)
     return {split: overall(each) for split, each in found.items()}
 
 
@@ -155,11 +174,6 @@ def _keep_comparison_reasons(info: anomalies_pb2.AnomalyInfo) -> None:
 
 def _add_not_compared(found: anomalies_pb2.Anomalies, name: str, problem: str) -> None:
     keys = [key for key, each in found.anomaly_info.items() if list(each.path.step) == [name]]
-    info = found.anomaly_info[keys[0] if keys else name]
-    info.path.step[:] = [name]
-    info.severity = anomalies_pb2.AnomalyInfo.ERROR
-    info.reason.add(
-        type=anomalies_pb2.AnomalyInfo.STATS_NOT_AVAILABLE,
-        short_description="Comparison could not be done",
-        description=f"{problem}.",
-    )
+    key, kind = keys[0] if keys else name, anomalies_pb2.AnomalyInfo.STATS_NOT_AVAILABLE
+    add_reason(found, key, severity="ERROR", kind=kind, short="Not compared", description=f"{problem}.")
+    found.anomaly_info[key].path.step[:] = [name]

@@ -24,7 +24,8 @@ class DistributionValidatorOperator(AnomaliesGateOperator):
     property `anomalies` lists the anomalies by pair and feature. A feature that cannot be compared, because one side
     lacks it or its values, is an anomaly with the severity ERROR.
 
-    Without a baseline, as in a first run, nothing is compared: no file is written, and `blessed` is 2 for each pair.
+    Without a baseline, as in a first run, nothing is compared: no file is written, and `blessed` is 2 for each pair. It
+    is the same for a split whose baseline is itself.
 
     :param statistics: a channel of ExampleStatistics, to be tested
     :param baseline_statistics: a channel of ExampleStatistics to compare with, such as those of a Resolver, which finds

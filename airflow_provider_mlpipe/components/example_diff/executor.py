@@ -165,6 +165,8 @@ class _Pair:
         return greatest
 
     def _check_identifiers(self) -> None:
+        if self._base is self._test:
+            log.warning("split pair %s: %s is compared with itself", self._pair, self._test)
         for table in (self._base, self._test):
             if not table.rows:
                 raise InvalidInputError(
