@@ -259,7 +259,11 @@ class ExamplesDiff(Artifact):
     `pair_counts` is {pair of splits: number of pairs of examples}, `differing_counts` the same of those that differ.
     """
 
-    PROPERTIES = _SPLITS | {"pair_counts": PropertyType.STRUCT, "differing_counts": PropertyType.STRUCT}
+    PROPERTIES = _SPLITS | {
+        "span": PropertyType.INT,
+        "pair_counts": PropertyType.STRUCT,
+        "differing_counts": PropertyType.STRUCT,
+    }
 
     def summary(self) -> str:
         """How many of the pairs of examples differ, for each pair of splits."""

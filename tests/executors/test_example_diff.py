@@ -15,7 +15,9 @@ import pytest
 
 pytest.importorskip("tensorflow")
 import apache_beam as beam
+import stock
 import tensorflow as tf
+from csv_parameters import CSV_PARAMETERS
 from examples import EXAMPLES
 from sources import as_tfx
 from tensorflow_data_validation.skew import feature_skew_detector as detector
@@ -26,7 +28,6 @@ from airflow_provider_mlpipe.components.example_diff import executor
 from airflow_provider_mlpipe.components.example_diff.rounding import rounded
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.beam import pipeline
 from airflow_provider_mlpipe.records.tfrecord import TFRecordWriter
 
 pytestmark = [
@@ -79,29 +80,8 @@ def diff(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> D
 
 
 def tfdvs(folder: Path, test: Records, base: Records, given: Mapping[str, Any]) -> Path:
-    """What TFDV writes for the same comparison, as TFX's executor does."""
-    wanted = given["paired_example_skew"]
-    with pipeline() as run:
-        sides = [
-            run | f"Create{name}" >> beam.Create(records) | f"Parse{name}" >> beam.Map(tf.train.Example.FromString)
-            for name, records in (("Base", base), ("Test", test))
-        ]
-        results = tuple(sides) | detector.DetectFeatureSkewImpl(
-            wanted["identifier_features"],
-            list(wanted.get("ignore_features", [])),
-            wanted.get("skew_sample_size", 0),
-            wanted.get("float_round_ndigits"),
-            wanted.get("allow_duplicate_identifiers", False),
-            [detector.ConfusionConfig(each["feature_name"]) for each in wanted.get("confusion_config", [])],
-        )
-        for key, sink, name in (
-            (detector.SKEW_RESULTS_KEY, detector.skew_results_sink, "skew_stats"),
-            (detector.SKEW_PAIRS_KEY, detector.skew_pair_sink, "sample_pairs"),
-            (detector.MATCH_STATS_KEY, detector.match_stats_sink, "match_stats"),
-            (detector.CONFUSION_KEY, detector.confusion_count_sink, "confusion"),
-        ):
-            if key in results:
-                _ = results[key] | name >> sink(str(folder / name))
+    """What TFDV writes for the same comparison."""
+    stock.write_example_diff(beam.Create(test), beam.Create(base), given["paired_example_skew"], folder)
     return folder
 
 
@@ -224,9 +204,9 @@ def test_the_sidecar_of_csv_examples(diff: Diff, tmp_path: Path, empty: Callable
             input_base=str(tmp_path / name),
             input_config={"splits": [{"name": "single_split", "pattern": "*"}]},
             output_config={"split_config": {"splits": [{"name": "all", "hash_buckets": 1}]}},
-            null_values=[],
             examples=made,
             context=ExecutorContext(component_id="x", execution_id=1, tmp_dir=str(tmp_path)),
+            **CSV_PARAMETERS,
         )
         sides.append(Examples(uri=made.uri, properties=produced["examples"].properties))
         assert list(Path(made.uri).glob("Arrow-all/*.arrow"))
@@ -278,6 +258,7 @@ def test_the_summary_can_be_read_without_tensorflow(diff: Diff) -> None:
     assert found["confusion"]["city"][0] == ["B", "B", 27]
     assert produced.properties == {
         "splits": ["eval_eval"],
+        "span": 0,
         "pair_counts": {"eval_eval": 80},
         "differing_counts": {"eval_eval": 2},
     }

@@ -11,6 +11,7 @@ import apache_beam as beam
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 import tensorflow_transform.beam as tft_beam
+from tensorflow_data_validation.skew import feature_skew_detector as detector
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import csv_decoder
 from tfx_bsl.public.tfxio import TFExampleRecord
@@ -112,3 +113,31 @@ def write_transformed(
             encoded = transformed | f"Encode[{name}]" >> tft_beam.EncodeTransformedDataset()
             prefix = str(output / f"Split-{name}" / "data_tfrecord")
             _ = encoded | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
+
+
+def write_example_diff(
+    read_test: beam.PTransform, read_base: beam.PTransform, config: Mapping[str, Any], folder: Path
+) -> None:
+    """ExampleDiff: its files of one pair of splits, of serialized tf.Examples; `config` is of a PairedExampleSkew."""
+    sinks = {
+        "skew_stats": (detector.SKEW_RESULTS_KEY, detector.skew_results_sink),
+        "sample_pairs": (detector.SKEW_PAIRS_KEY, detector.skew_pair_sink),
+        "match_stats": (detector.MATCH_STATS_KEY, detector.match_stats_sink),
+        "confusion": (detector.CONFUSION_KEY, detector.confusion_count_sink),
+    }
+    with pipeline() as run:
+        sides = [
+            run | f"Read{name}" >> read | f"Parse{name}" >> beam.Map(tf.train.Example.FromString)
+            for name, read in (("Base", read_base), ("Test", read_test))
+        ]
+        results = tuple(sides) | detector.DetectFeatureSkewImpl(
+            config["identifier_features"],
+            list(config.get("ignore_features", [])),
+            config.get("skew_sample_size", 0),
+            config.get("float_round_ndigits"),
+            config.get("allow_duplicate_identifiers", False),
+            [detector.ConfusionConfig(each["feature_name"]) for each in config.get("confusion_config", [])],
+        )
+        for name, (key, sink) in sinks.items():
+            if key in results:
+                _ = results[key] | name >> sink(str(folder / name))

@@ -89,13 +89,13 @@ class ExampleDiffOperator(ComponentOperator):
         if self.max_diff_share is None:
             return
         share = float(self.max_diff_share)  # type: ignore[arg-type]
-        for artifact in outputs.get("example_diff_result", ()):
-            if found := list(_beyond(artifact, share)):
-                raise AnomaliesFoundError(
-                    f"{self.task_id}: more pairs differ than max_diff_share={share:g} allows:\n"
-                    + "\n".join(found)
-                    + f"\nLook for the cause in {artifact.uri}/summary.json, or raise max_diff_share."
-                )
+        artifacts = outputs.get("example_diff_result", ())
+        if found := [line for artifact in artifacts for line in _beyond(artifact, share)]:
+            raise AnomaliesFoundError(
+                f"{self.task_id}: more pairs differ than max_diff_share={share:g} allows:\n"
+                + "\n".join(found)
+                + "\nLook for the cause in the summary.json there, or raise max_diff_share."
+            )
 
     def _check(self, error: type[PermanentError]) -> None:
         with misfits(self.task_id, error):
@@ -110,4 +110,7 @@ def _beyond(artifact: Artifact, most: float) -> Iterator[str]:
         if (share := differing[pair] / count) > most:
             most_different = artifact.custom_properties["most_different"][pair]
             named = ", ".join(f"{feature} ({number:,})" for feature, number in most_different.items())
-            yield f"  split pair {pair}: {differing[pair]:,} of {count:,} pairs differ ({share:.4g}), in {named}"
+            yield (
+                f"  {artifact.uri}, split pair {pair}: {differing[pair]:,} of {count:,} pairs differ ({share:.4g}), in "
+                f"{named}"
+            )
