@@ -208,7 +208,14 @@ def test_schema_gen_infers_one_schema_that_fits_all(
             )["statistics"]
             described.append(ExampleStatistics(uri=statistics.uri, properties=produced.properties))
         schema = empty(Schema)
-        infer(statistics=described, infer_feature_shape=True, exclude_splits=[], schema=schema, context=context())
+        infer(
+            statistics=described,
+            curated_schema=None,
+            infer_feature_shape=True,
+            exclude_splits=[],
+            schema=schema,
+            context=context(),
+        )
         return read_schema(schema)
 
     ours, theirs = schema_of(window), schema_of([whole])
