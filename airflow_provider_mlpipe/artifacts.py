@@ -240,6 +240,7 @@ class ExampleAnomalies(Artifact):
 
     DistributionValidator's are of pairs of splits, `<test>_<base>`: `SplitPair-<pair>/SchemaDiff.pb`, and `blessed` is
     {pair: 0, 1, or 2 if it was not compared}.
+    After SQL checks there is also `Split-<name>/sql_checks.json`.
     """
 
     PROPERTIES = _SPLITS | {"span": PropertyType.INT, "blessed": PropertyType.STRUCT}
