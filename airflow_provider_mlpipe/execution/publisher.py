@@ -89,6 +89,6 @@ def _with_result(artifact: Artifact, output: ExecutorResult.Output) -> Artifact:
         artifact,
         digest=output.digest,
         files=summary_from_message(output.files),
-        properties={**artifact.properties, **from_map(output.properties)},
+        properties={**from_map(output.properties), **artifact.properties},
         custom_properties=from_map(output.custom_properties),
     )

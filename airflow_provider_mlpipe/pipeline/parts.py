@@ -52,18 +52,24 @@ def in_order(artifacts: Sequence[Artifact]) -> list[Artifact]:
 
 
 def properties_of(run: ComponentRun) -> Mapping[str, Any]:
-    """The span and version that the outputs of a part have: its own, or those that all its inputs agree on."""
+    """The span and version that the outputs of a part have: its own, or the newest of its inputs.
+
+    Inputs that take several artifacts do not count, and optional ones only if no other input has a span: what is judged
+    is required, what it is compared with is often optional.
+    """
     if run.span is not None:
         return {SPAN: run.span.number} | ({} if run.span.version is None else {VERSION: run.span.version})
-    found = [
-        {name: artifact.properties[name] for name in (SPAN, VERSION) if name in artifact.properties}
-        for name, artifacts in run.inputs.items()
-        if not run.spec.inputs[name].several
-        for artifact in artifacts
-    ]
-    spans = [one for one in found if SPAN in one]
-    agree = len({one[SPAN] for one in spans}) == 1
-    return max(spans, key=len) if agree else {}
+    for optional in (False, True):
+        found = [
+            {name: artifact.properties[name] for name in (SPAN, VERSION) if name in artifact.properties}
+            for name, artifacts in run.inputs.items()
+            if not run.spec.inputs[name].several and run.spec.inputs[name].optional is optional
+            for artifact in artifacts
+            if SPAN in artifact.properties
+        ]
+        if found:
+            return max(found, key=lambda one: (one[SPAN], one.get(VERSION, -1)))
+    return {}
 
 
 def name_of(run: ComponentRun) -> str:

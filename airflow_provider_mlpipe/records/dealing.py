@@ -89,8 +89,6 @@ def write_examples(
         )
     properties = {
         "splits": list(writers),
-        "span": 0,
-        "version": 0,
         "payload_format": payload_format,
         "file_format": "tfrecords_gzip",
         "record_counts": counts,

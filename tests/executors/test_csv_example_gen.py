@@ -89,8 +89,6 @@ def test_records_by_hand(tmp_path: Path) -> None:
     assert sum(counts.values()) == 2
     assert produced.properties == {
         "splits": ["train", "eval"],
-        "span": 0,
-        "version": 0,
         "payload_format": "FORMAT_TF_EXAMPLE",
         "file_format": "tfrecords_gzip",
         "record_counts": counts,

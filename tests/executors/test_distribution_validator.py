@@ -130,7 +130,7 @@ def test_only_the_comparison_counts(validate: Validate) -> None:
     more["text"] = np.where(np.arange(500) == 0, "new", more["text"])
     produced, anomalies = validate({"eval": more}, {"eval": {**SAME, "gone": SAME["text"]}})
     assert tfdvs(more, SAME, config({"text": INFINITY})).anomaly_info.keys() >= {"new", "text", "int"}
-    assert produced.properties == {"splits": ["eval_eval"], "span": 3, "blessed": {"eval_eval": 1}}
+    assert produced.properties == {"splits": ["eval_eval"], "blessed": {"eval_eval": 1}}
     assert not written(anomalies, "eval_eval").anomaly_info
 
 
@@ -198,7 +198,7 @@ def test_pairs_that_are_not_there(validate: Validate) -> None:
 
 def test_without_a_baseline(validate: Validate, caplog: pytest.LogCaptureFixture) -> None:
     produced, anomalies = validate({"train": SAME, "eval": SAME}, None)
-    assert produced.properties == {"splits": [], "span": 3, "blessed": {"train_train": 2, "eval_eval": 2}}
+    assert produced.properties == {"splits": [], "blessed": {"train_train": 2, "eval_eval": 2}}
     assert list(Path(anomalies.uri).iterdir()) == []
     assert "nothing is compared" in caplog.text
     assert ExampleAnomalies(uri="/x", properties=produced.properties).summary() == "not compared"

@@ -258,7 +258,6 @@ def test_the_summary_can_be_read_without_tensorflow(diff: Diff) -> None:
     assert found["confusion"]["city"][0] == ["B", "B", 27]
     assert produced.properties == {
         "splits": ["eval_eval"],
-        "span": 0,
         "pair_counts": {"eval_eval": 80},
         "differing_counts": {"eval_eval": 2},
     }

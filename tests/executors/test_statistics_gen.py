@@ -60,7 +60,7 @@ def feature(dataset: Any, name: str) -> Any:
 
 def test_every_split_is_counted(generate: Callable[..., Any], penguin_rows: Rows) -> None:
     produced, statistics = generate()
-    assert produced.properties == {"splits": ["train", "eval"], "span": 0}
+    assert produced.properties == {"splits": ["train", "eval"]}
     for split, rows in {"train": [r for i, r in enumerate(penguin_rows) if i % 3], "eval": penguin_rows[::3]}.items():
         dataset = read(statistics, split)
         masses = [float(row["body_mass_g"]) for row in rows if row["body_mass_g"] not in ("", "NA")]

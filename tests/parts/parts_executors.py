@@ -38,7 +38,7 @@ def make(
         barrier(f"executor.inside.{number}")
     if words == ["misspelt"]:
         return {"exampels": Produced()}
-    return {"examples": Produced(properties={"splits": ["train"], "span": 0, "record_counts": {"train": files}})}
+    return {"examples": Produced(properties={"splits": ["train"], "record_counts": {"train": files}})}
 
 
 def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:

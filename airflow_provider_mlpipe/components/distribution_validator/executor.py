@@ -50,7 +50,7 @@ def run(
     blessed |= {pair: NOT_BLESSED if features else BLESSED for pair, features in described.items()}
     if not baseline_statistics:
         log.warning("nothing is compared: there are no baseline_statistics; a later run may have them")
-    properties = {"splits": list(described), "span": statistics.properties.get("span", 0), "blessed": blessed}
+    properties = {"splits": list(described), "blessed": blessed}
     return {"anomalies": Produced(properties=properties, custom_properties={"anomalies": described})}
 
 

@@ -69,14 +69,13 @@ def run(
             summary[str(pair)] = compared.write(folder)
     path = folder_of(example_diff_result) / SUMMARY_FILE
     path.write_text(json.dumps({"split_pairs": summary}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {"example_diff_result": _produced(summary, examples_test.properties.get("span", 0))}
+    return {"example_diff_result": _produced(summary)}
 
 
-def _produced(summary: Mapping[str, Any], span: int) -> Produced:
+def _produced(summary: Mapping[str, Any]) -> Produced:
     return Produced(
         properties={
             "splits": list(summary),
-            "span": span,
             "pair_counts": {pair: found["pairs"] for pair, found in summary.items()},
             "differing_counts": {pair: found["differing_pairs"] for pair, found in summary.items()},
         },

@@ -82,7 +82,6 @@ def run(
     described = {split: describe(each) for split, each in found.items()}
     properties = {
         "splits": splits,
-        "span": statistics.properties.get("span", 0),
         "blessed": {split: int(not features) for split, features in described.items()},
     }
     details: dict[str, Any] = {"anomalies": described}

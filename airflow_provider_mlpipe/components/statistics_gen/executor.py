@@ -55,7 +55,7 @@ def run(
     _look_for(options[splits[0]].feature_allowlist or (), found)
     for split in splits:
         _publish(examples, statistics, split, found[split], rates[split])
-    return {"statistics": Produced(properties={"splits": splits, "span": examples.properties.get("span", 0)})}
+    return {"statistics": Produced(properties={"splits": splits})}
 
 
 def _rates(

@@ -322,6 +322,7 @@ def befores(pipeline: Pipeline, run_id: str) -> list[str]:
 def test_each_span_is_compared_with_the_one_before_it(pipeline: Pipeline, data: Path) -> None:
     pipeline.run(compared(pipeline, data), "first")
     assert befores(pipeline, "first") == ["nothing", "text 1", "text 2"]
+    assert [one.properties["span"] for one in outputs(pipeline, "Compare", "anomalies", "first")] == [1, 2, 3]
     write(data, 4, "text 4")
     write(data, 5, "text 5")
     pipeline.run(compared(pipeline, data, count=2), "second")
