@@ -3,8 +3,9 @@
 import re
 from datetime import timedelta
 
+from query_plans import query_plan
+
 from airflow_provider_mlpipe.artifacts import ArtifactState, Model
-from airflow_provider_mlpipe.metadata import sql
 
 
 def test_the_newest_complete_reusable_execution_with_live_outputs_wins(store, start, run):
@@ -136,24 +137,12 @@ ANALYZE;
 """
 
 
-def _plan(connection, parameters):
-    (row,) = connection.run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql.load()['find_cached']}", parameters)
-    return row["QUERY PLAN"][0]["Plan"]
-
-
-def _nodes(plan):
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
-
-
 def test_the_look_up_is_flat_at_100_000_executions(run, connection):
     run()
     connection.run(_MANY)
     for pipeline in (None, "taxi"):
-        nodes = list(_nodes(_plan(connection, {"fingerprint": "many77", "pipeline": pipeline} | ANY)))
-        assert "execution_cache" in {node.get("Index Name") for node in nodes}
-        large = {"execution", "artifact", "event"}
-        assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large]
-        assert nodes[0]["Actual Rows"] == 1
-        assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < 40
+        plan = query_plan(connection, "find_cached", fingerprint="many77", pipeline=pipeline, **ANY)
+        assert "execution_cache" in plan.indexes
+        assert not plan.scanned
+        assert plan.rows == 1
+        assert plan.blocks < 40
