@@ -312,12 +312,14 @@ class StaticRange(_message.Message):
     def __init__(self, start_span_number: _Optional[int] = ..., end_span_number: _Optional[int] = ...) -> None: ...
 
 class RollingRange(_message.Message):
-    __slots__ = ("start_span_number", "num_spans")
+    __slots__ = ("start_span_number", "num_spans", "skip_num_recent_spans")
     START_SPAN_NUMBER_FIELD_NUMBER: _ClassVar[int]
     NUM_SPANS_FIELD_NUMBER: _ClassVar[int]
+    SKIP_NUM_RECENT_SPANS_FIELD_NUMBER: _ClassVar[int]
     start_span_number: int
     num_spans: int
-    def __init__(self, start_span_number: _Optional[int] = ..., num_spans: _Optional[int] = ...) -> None: ...
+    skip_num_recent_spans: int
+    def __init__(self, start_span_number: _Optional[int] = ..., num_spans: _Optional[int] = ..., skip_num_recent_spans: _Optional[int] = ...) -> None: ...
 
 class FeatureNames(_message.Message):
     __slots__ = ("feature",)

@@ -87,7 +87,7 @@ def in_all_splits(found: Mapping[str, Mapping[int, Span]], numbers: Sequence[int
     for split, spans in found.items():
         if missing := [number for number in numbers if number not in spans]:
             raise InvalidInputError(
-                f"{asked_by}: input split {split!r} has no file of {_spans(missing)}; it has {_spans(sorted(spans))}. "
+                f"{asked_by}: input split {split!r} has no file of {listed(missing)}; it has {listed(sorted(spans))}. "
                 "Add the missing files, or ask for other spans"
             )
     first, *others = found
@@ -185,7 +185,7 @@ def _span(numbers: Mapping[str, str], pattern: str, path: str) -> Span:
     return Span(number=date_span(day), version=version)
 
 
-def _spans(numbers: Sequence[int]) -> str:
+def listed(numbers: Sequence[int]) -> str:
     """Spans as text, such as `spans 1-3, 7`."""
     runs = list(_runs(numbers))
     shown = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs[:_SHOWN])
@@ -204,17 +204,31 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
         first = last = number if number is not None else last
 
 
-def check_range(config: Mapping[str, Mapping[str, int]]) -> None:
-    """Raises InvalidValueError for a range that has no span."""
+def check_range(config: Mapping[str, Mapping[str, int]], *, may_skip: bool = False) -> None:
+    """Raises InvalidValueError for a range that has no span, and for one that skips the newest unless it `may_skip`."""
     if (static := config.get("static_range")) is not None:
         start, end = static.get("start_span_number", 0), static.get("end_span_number", 0)
         if end < start:
             raise InvalidValueError(f"range_config.static_range ends at {end}, before its start {start}")
-    elif (rolling_range := config.get("rolling_range")) is not None:
-        if rolling_range.get("num_spans", 0) < 1:
+    elif (rolling := config.get("rolling_range")) is not None:
+        if rolling.get("num_spans", 0) < 1:
             raise InvalidValueError("range_config.rolling_range needs num_spans, 1 or more")
+        skipped = rolling.get("skip_num_recent_spans", 0)
+        if skipped and not may_skip:
+            raise InvalidValueError(
+                "range_config.rolling_range.skip_num_recent_spans is for a ResolverOperator; leave it out here"
+            )
+        if skipped < 0:
+            raise InvalidValueError(f"range_config.rolling_range.skip_num_recent_spans is {skipped}; give 0 or more")
     else:
         raise InvalidValueError("range_config needs a static_range or a rolling_range")
+
+
+def most_spans(config: Mapping[str, Mapping[str, int]]) -> int:
+    """How many spans a checked range has at most."""
+    if (static := config.get("static_range")) is not None:
+        return static.get("end_span_number", 0) - static.get("start_span_number", 0) + 1
+    return config["rolling_range"]["num_spans"]
 
 
 def in_range(

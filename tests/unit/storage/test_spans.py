@@ -15,6 +15,7 @@ from airflow_provider_mlpipe.storage.spans import (
     find_spans,
     in_all_splits,
     in_range,
+    most_spans,
     of_span,
     pattern_problem,
 )
@@ -139,11 +140,18 @@ def test_a_range_has_no_gaps(tmp_path: Path) -> None:
         ({}, "needs a static_range or a rolling_range"),
         ({"static_range": {"start_span_number": 3, "end_span_number": 2}}, "ends at 2, before its start 3"),
         ({"rolling_range": {"start_span_number": 3}}, "needs num_spans"),
+        ({"rolling_range": {"num_spans": 3, "skip_num_recent_spans": 1}}, "is for a ResolverOperator; leave it out"),
     ],
 )
 def test_ranges_without_a_span(config: dict[str, dict[str, int]], error: str) -> None:
     with pytest.raises(InvalidValueError, match=error):
         check_range(config)
+
+
+def test_how_many_spans_a_range_has_at_most() -> None:
+    assert most_spans({"rolling_range": {"num_spans": 9, "start_span_number": 6}}) == 9
+    assert most_spans({"static_range": {"start_span_number": 3, "end_span_number": 5}}) == 3
+    assert most_spans({"static_range": {}}) == 1
 
 
 def test_many_spans_are_listed_in_short(tmp_path: Path) -> None:
