@@ -405,26 +405,34 @@ class MetadataStore:
         *,
         pipeline: str | None = None,
         component_id: str | None = None,
+        properties: Mapping[str, PropertyValue] | None = None,
         before: int | None = None,
+        without: Collection[int] = (),
         limit: int = 1,
     ) -> list[Artifact]:
         """Return the newest LIVE artifacts of a type: of all pipelines, of one pipeline, or of one of its nodes.
 
-        With `before`, only those before the artifact with that id. Raises InvalidInputError when a `component_id` is
-        given without its pipeline.
+        With `properties`, only those that have these, declared or custom, with these values; with `before`, only those
+        before the artifact with that id. `without` has the ids of artifacts that do not count. Raises InvalidInputError
+        when a `component_id` is given without its pipeline.
         """
+        wanted = {
+            "artifact_type": artifact_type,
+            "properties": encode(properties or {}, "properties"),
+            "before": before,
+            "without": list(without),
+            "limit": limit,
+        }
         if pipeline is None:
             if component_id is not None:
                 raise InvalidInputError(f"component_id {component_id!r} was given without a pipeline; give both")
-            return self._artifacts("latest_artifacts", artifact_type=artifact_type, before=before, limit=limit)
+            return self._artifacts("latest_artifacts", **wanted)
         is_node = component_id is not None
         return self._artifacts(
             "latest_artifacts_of_context",
-            artifact_type=artifact_type,
             context_type="node" if is_node else "pipeline",
             context_name=f"{pipeline}/{component_id}" if is_node else pipeline,
-            before=before,
-            limit=limit,
+            **wanted,
         )
 
     def spans_before(
@@ -435,20 +443,60 @@ class MetadataStore:
             "spans_before", artifact_type=artifact_type, node=f"{pipeline}/{component_id}", span=span, limit=limit
         )
 
+    def newest_of_spans(
+        self,
+        artifact_type: str,
+        *,
+        pipeline: str | None = None,
+        component_id: str | None = None,
+        without: Collection[int] = (),
+    ) -> dict[str, dict[int, int]]:
+        """Return the ids of the LIVE artifacts of a type that have a span: {"pipeline/component id": {span: id}}.
+
+        Of each span, it is the one with the highest version, and of these the last. It counts for the component that
+        was the first to publish it. `pipeline`, `component_id` and `without` are as for `latest_artifacts`.
+        """
+        rows = self._run(
+            "newest_of_spans",
+            artifact_type=artifact_type,
+            pipeline=pipeline,
+            component_id=component_id,
+            without=list(without),
+        )
+        found: dict[str, dict[int, int]] = {}
+        for row in rows:
+            found.setdefault(f"{row['pipeline']}/{row['component_id']}", {})[row["span"]] = row["id"]
+        return found
+
     def latest_blessed_model(
-        self, *, pipeline: str | None = None, other_than: str | None = None, before: int | None = None
+        self,
+        *,
+        pipeline: str | None = None,
+        other_than: str | None = None,
+        before_span: int | None = None,
+        without: Collection[int] = (),
     ) -> Artifact | None:
         """Return the newest LIVE Model that is blessed and whose digest is not `other_than`.
 
-        With `before`, the newest before the artifact with that id.
+        With `before_span`, only models of earlier spans, and those without a span. A model's span is the highest one
+        that an input of its training had. `without` has the ids of models that do not count.
         """
-        found = self._artifacts("latest_blessed_model", pipeline=pipeline, other_than=other_than, before=before)
+        found = self._artifacts(
+            "latest_blessed_model",
+            pipeline=pipeline,
+            other_than=other_than,
+            before_span=before_span,
+            without=list(without),
+        )
         return _first(found)
 
-    def latest_pushed(self, *, destination: str) -> Artifact | None:
-        """Return the PushedModel of the last successful push to a destination."""
-        pushed = encode({"pushed": 1, "destination": destination})
-        return _first(self._artifacts("latest_pushed", properties=pushed))
+    def latest_pushed_model(self, *, destination: str, without: Collection[int] = ()) -> Artifact | None:
+        """Return the Model that the last successful push brought to a destination.
+
+        The destination is the folder that the server watches, without a slash at the end. None if there was no push, or
+        that model is not LIVE or among the ids `without`: an older one is not served any more.
+        """
+        return _first(self._artifacts("latest_pushed_model", destination=destination, without=list(without)))
 
     # Planning
 
@@ -486,6 +534,10 @@ class MetadataStore:
     def artifact(self, artifact_id: int) -> Artifact | None:
         """Return one artifact."""
         return _first(self._artifacts("artifact", artifact_id=artifact_id))
+
+    def artifacts_by_id(self, artifact_ids: Collection[int]) -> list[Artifact]:
+        """Return the artifacts with these ids in order, without the ids that do not exist."""
+        return self._artifacts("artifacts_by_id", artifact_ids=list(artifact_ids))
 
     def execution(self, execution_id: int) -> Execution | None:
         """Return one execution."""

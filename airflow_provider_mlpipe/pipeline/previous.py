@@ -21,13 +21,18 @@ def previous(
     """
     if not given:
         return None
-    node = {"pipeline": pipeline, "component_id": component_id}
     if span is None:
         (current, *_), kind = given, given[0].TYPE_NAME
-        earlier = store.latest_artifacts(kind, **node, before=current.id, limit=_LOOKS_BACK)
+        earlier = store.latest_artifacts(
+            kind, pipeline=pipeline, component_id=component_id, before=current.id, limit=_LOOKS_BACK
+        )
         return _with_files(earlier)
     of_this_run = [one for one in given if one.properties.get("span", span) < span]
-    stored = _with_files(store.spans_before(given[0].TYPE_NAME, **node, span=span, limit=_LOOKS_BACK))
+    stored = _with_files(
+        store.spans_before(
+            given[0].TYPE_NAME, pipeline=pipeline, component_id=component_id, span=span, limit=_LOOKS_BACK
+        )
+    )
     return max([*of_this_run, *([stored] if stored else [])], key=_order, default=None)
 
 

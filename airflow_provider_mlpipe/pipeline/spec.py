@@ -66,6 +66,9 @@ GateInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, req
 """None, or a channel. If a channel is given but has no artifact in this run, the task is skipped: a missing blessing
 does not count as BLESSED."""
 
+GateInputs: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, required_when_wired=True, several=True)]
+"""As GateInput, but takes all artifacts of the channel together."""
+
 IgnoredInput: TypeAlias = Annotated[Channel[A] | None, InputRole(optional=True, ignored=True)]
 """As OptionalInput, but not part of the fingerprint: it saves work and cannot change the output."""
 

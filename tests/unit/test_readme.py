@@ -93,3 +93,11 @@ def test_the_pipeline_with_an_analyzer_cache_is_wired() -> None:
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["dag"].get_task("Transform").upstream_task_ids == {"CsvExampleGen", "ImportSchemaGen", "AnalyzerCache"}
+
+
+def test_the_pipeline_with_resolvers_is_wired() -> None:
+    page = PAGES[CHECKOUT / "docs" / "components.md"]
+    (code,) = (code for code in re.findall(r"```python\n(from .*?)```", page, re.DOTALL) if "SpanRange" in code)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["dag"].get_task("Trainer").upstream_task_ids == {"Window", "Earlier", "SchemaGen"}

@@ -505,18 +505,23 @@ WITH matching AS (
 SELECT * FROM matching ORDER BY id
 
 -- name: latest_artifacts
--- The newest LIVE artifacts of a type.
+-- The newest LIVE artifacts of a type that have these properties, declared or custom.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.state = 'LIVE'
     AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+    AND artifact.id <> ALL (%(without)s::bigint[])
     AND (%(before)s::bigint IS NULL OR artifact.id < %(before)s)
+    AND NOT EXISTS (
+        SELECT FROM jsonb_each(%(properties)s::jsonb) AS wanted
+        WHERE (artifact.properties || artifact.custom_properties) -> wanted.key IS DISTINCT FROM wanted.value
+    )
 ORDER BY artifact.id DESC
 LIMIT %(limit)s
 
 -- name: latest_artifacts_of_context
--- The newest LIVE artifacts of a type in a pipeline or node, read from the newest one on. One statement for this and
--- latest_artifacts would be slow for both.
+-- The same in a pipeline or node, read from the newest one on. One statement for this and latest_artifacts would be slow
+-- for both.
 SELECT artifact.*
 FROM mlpipe.attribution JOIN mlpipe.typed_artifact artifact ON artifact.id = attribution.artifact_id
 WHERE attribution.context_id = (
@@ -526,7 +531,12 @@ WHERE attribution.context_id = (
     )
     AND artifact.state = 'LIVE'
     AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+    AND artifact.id <> ALL (%(without)s::bigint[])
     AND (%(before)s::bigint IS NULL OR attribution.artifact_id < %(before)s)
+    AND NOT EXISTS (
+        SELECT FROM jsonb_each(%(properties)s::jsonb) AS wanted
+        WHERE (artifact.properties || artifact.custom_properties) -> wanted.key IS DISTINCT FROM wanted.value
+    )
 ORDER BY attribution.artifact_id DESC
 LIMIT %(limit)s
 
@@ -546,22 +556,59 @@ ORDER BY
     artifact.id DESC
 LIMIT %(limit)s
 
+-- name: newest_of_spans
+-- For each node, the newest LIVE artifact of each span: the last one of the highest version. An artifact counts for the
+-- node that was the first to publish it; others, such as a Resolver, only found it.
+SELECT DISTINCT ON (publisher.pipeline, publisher.component_id, artifact.properties -> 'span')
+    publisher.pipeline, publisher.component_id, (artifact.properties ->> 'span')::bigint AS span, artifact.id
+FROM mlpipe.artifact
+CROSS JOIN LATERAL (
+    SELECT execution.pipeline, execution.component_id
+    FROM mlpipe.event JOIN mlpipe.execution ON execution.id = event.execution_id
+    WHERE event.artifact_id = artifact.id AND event.type = 'OUTPUT'
+        AND (%(pipeline)s::text IS NULL OR execution.pipeline = %(pipeline)s)
+        AND (%(component_id)s::text IS NULL OR execution.component_id = %(component_id)s)
+    ORDER BY event.execution_id
+    LIMIT 1
+) AS publisher
+WHERE artifact.state = 'LIVE'
+    AND artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = %(artifact_type)s)
+    AND artifact.id <> ALL (%(without)s::bigint[])
+    AND jsonb_typeof(artifact.properties -> 'span') = 'number'
+ORDER BY
+    publisher.pipeline, publisher.component_id, artifact.properties -> 'span',
+    coalesce(artifact.properties -> 'version', '-1') DESC, artifact.id DESC
+
 -- name: latest_blessed_model
--- A model is blessed if an execution with this model as its input "model" published a ModelBlessing with blessed = 1.
+-- A model is blessed if an execution with this model as its input "model" published a ModelBlessing with blessed = 1. Its
+-- span is the highest one of the inputs of the execution that made it. It reads from the newest model on: subqueries
+-- that count cannot become joins, which would read all models.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'Model') AND artifact.state = 'LIVE'
-    AND (%(before)s::bigint IS NULL OR artifact.id < %(before)s)
+    AND artifact.id <> ALL (%(without)s::bigint[])
     AND (%(other_than)s::text IS NULL OR artifact.digest IS DISTINCT FROM %(other_than)s)
-    AND (%(pipeline)s::text IS NULL OR artifact.id IN (
-        SELECT artifact_id FROM mlpipe.attribution WHERE context_id = (
+    AND (%(pipeline)s::text IS NULL OR 0 < (
+        SELECT count(*) FROM mlpipe.attribution
+        WHERE attribution.artifact_id = artifact.id AND attribution.context_id = (
             SELECT id FROM mlpipe.context
             WHERE name = %(pipeline)s
                 AND type_id = (SELECT id FROM mlpipe.context_type WHERE name = 'pipeline')
         )
     ))
-    AND EXISTS (
-        SELECT FROM mlpipe.event used
+    AND (%(before_span)s::bigint IS NULL OR 0 = (
+        SELECT count(*)
+        FROM mlpipe.event used JOIN mlpipe.artifact input ON input.id = used.artifact_id
+        WHERE used.type = 'INPUT'
+            AND used.execution_id = (
+                SELECT min(made.execution_id) FROM mlpipe.event made
+                WHERE made.artifact_id = artifact.id AND made.type = 'OUTPUT'
+            )
+            AND jsonb_typeof(input.properties -> 'span') = 'number'
+            AND input.properties -> 'span' >= to_jsonb(%(before_span)s::bigint)
+    ))
+    AND 0 < (
+        SELECT count(*) FROM mlpipe.event used
         JOIN mlpipe.execution ON execution.id = used.execution_id
         JOIN mlpipe.event gave ON gave.execution_id = execution.id AND gave.type = 'OUTPUT'
         JOIN mlpipe.typed_artifact blessing ON blessing.id = gave.artifact_id
@@ -572,20 +619,37 @@ WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'Mode
 ORDER BY artifact.id DESC
 LIMIT 1
 
--- name: latest_pushed
--- The model that is at a destination now, as far as the store knows.
+-- name: latest_pushed_model
+-- The model that is at a destination now, as far as the store knows: the input "model" of the execution that made the
+-- newest PushedModel there. A push names the folder of the version, which is below the destination.
+WITH pushed AS (
+    SELECT id FROM mlpipe.artifact
+    WHERE type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'PushedModel') AND state = 'LIVE'
+        AND properties @> '{"pushed": 1}'
+        AND properties ->> 'destination' = %(destination)s || '/' || (properties ->> 'version')
+    ORDER BY id DESC
+    LIMIT 1
+)
 SELECT artifact.*
-FROM mlpipe.typed_artifact artifact
-WHERE artifact.type_id = (SELECT id FROM mlpipe.artifact_type WHERE name = 'PushedModel') AND artifact.state = 'LIVE'
-    AND artifact.properties @> %(properties)s::jsonb
-ORDER BY artifact.id DESC
-LIMIT 1
+FROM pushed
+JOIN mlpipe.event used ON used.type = 'INPUT' AND used.key = 'model' AND used.execution_id = (
+    SELECT min(made.execution_id) FROM mlpipe.event made WHERE made.artifact_id = pushed.id AND made.type = 'OUTPUT'
+)
+JOIN mlpipe.typed_artifact artifact ON artifact.id = used.artifact_id
+WHERE artifact.state = 'LIVE' AND artifact.id <> ALL (%(without)s::bigint[])
 
 -- name: artifact
 -- One artifact.
 SELECT artifact.*
 FROM mlpipe.typed_artifact artifact
 WHERE artifact.id = %(artifact_id)s
+
+-- name: artifacts_by_id
+-- Many artifacts at once.
+SELECT artifact.*
+FROM mlpipe.typed_artifact artifact
+WHERE artifact.id = ANY (%(artifact_ids)s::bigint[])
+ORDER BY artifact.id
 
 -- name: artifacts
 -- A page of the artifacts that match the given conditions, newest first.

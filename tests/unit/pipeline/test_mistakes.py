@@ -93,7 +93,8 @@ MISTAKES = {
     ),
     "a word that is none of the known": (
         'ResolverOperator(strategy="Latest")',
-        "Resolver: strategy takes 'LatestArtifact' or 'LatestBlessedModel', but got 'Latest'",
+        "Resolver: strategy takes 'LatestArtifact', 'LatestBlessedModel', 'LatestPushed', 'SpanRange' or "
+        "'ByProperty', but got 'Latest'",
     ),
     "a message of another type": (
         "TrainerOperator(**train, train_args=EvalArgs())",
