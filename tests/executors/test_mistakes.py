@@ -216,12 +216,30 @@ MISTAKES = {
         {"rows.csv": 'a,b\n1,2\n1,"2\n3,4\n'},
     ),
     "not UTF-8": reading(
-        "InvalidInputError: ~/data/rows.csv: line 3: a cell is not valid UTF-8; convert the file to UTF-8",
+        "InvalidInputError: ~/data/rows.csv: line 3: a cell is not valid UTF-8; give CsvExampleGen its "
+        'encoding, such as encoding="cp1252"',
         {"rows.csv": "a,b\n1,2\n1,käse\n".encode("latin-1")},
     ),
     "a gzip": reading(
-        "InvalidInputError: ~/data/rows.csv holds gzip, not text in UTF-8; decompress it first (gunzip)",
+        "InvalidInputError: ~/data/rows.csv holds gzip, not text in UTF-8; let its name end in .gz, or "
+        "decompress it (gunzip)",
         {"rows.csv": gzip.compress(b"a,b\n1,2\n")},
+    ),
+    "half a gzip": reading(
+        "InvalidInputError: ~/data/rows.csv.gz: gzip is cut off or corrupt, somewhere after 0 bytes of text ("
+        "Compressed file ended before the end-of-stream marker was reached); create the file again from its source",
+        {"rows.csv.gz": gzip.compress(b"a,b\n1,2\n")[:-1]},
+    ),
+    "semicolons between the cells": reading(
+        "InvalidInputError: ~/data/rows.csv: line 2: the row has 2 cells, the header has 1; does a semicolon separate "
+        "the cells? Then give CsvExampleGen delimiter=';'",
+        {"rows.csv": "a;b\n1,5;2\n"},
+    ),
+    "another encoding": reading(
+        "InvalidInputError: ~/data/rows.csv: line 2, near byte 7: the text is not valid ascii (ordinal not in "
+        "range(128)); give the encoding that it has",
+        {"rows.csv": "a,b\n1,ä\n"},
+        encoding="ascii",
     ),
     "an Excel workbook": reading(
         "InvalidInputError: ~/data/rows.csv holds a zip archive or an Excel workbook (.xlsx), not text in UTF-8; unzip "

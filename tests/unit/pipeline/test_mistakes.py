@@ -41,6 +41,10 @@ MISTAKES = {
         "Trainer: examples is missing; pass a channel of Examples, such as examples=producer.outputs[...]",
     ),
     "a forgotten parameter": ("CsvExampleGenOperator()", "CsvExampleGen: input_base is missing; it takes a str"),
+    "a delimiter of two characters": (
+        'CsvExampleGenOperator(input_base="/data", delimiter="::")',
+        "CsvExampleGen: delimiter must be one ASCII character and no line break, but it is '::'; a tab is '\\t'",
+    ),
     "a misspelled argument": (
         'TrainerOperator(examples=examples, modul_file="/dags/model.py")',
         "Trainer: there is no argument 'modul_file'; did you mean module_file?",
