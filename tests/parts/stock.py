@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,14 @@ from airflow_provider_mlpipe.records.beam import pipeline
 
 def write_examples(folder: Path, output: Path, buckets: Mapping[str, int]) -> None:
     """CsvExampleGen: `Split-<name>/data_tfrecord-*.gz` of the CSV files, none of which has a quoted newline."""
-    with next(iter(sorted(folder.glob("*.csv")))).open(encoding="utf-8") as file:
+    first = min(folder.glob("*.csv*"))
+    opened = gzip.open if first.suffix == ".gz" else open
+    with opened(first, "rt", encoding="utf-8") as file:
         names = file.readline().rstrip().split(",")
     with pipeline() as run:
         rows = (
             run
-            | beam.io.ReadFromText(str(folder / "*.csv"), skip_header_lines=1)
+            | beam.io.ReadFromText(str(folder / "*.csv*"), skip_header_lines=1)
             | beam.ParDo(csv_decoder.ParseCSVLine(delimiter=","))
             | beam.Keys()
         )
