@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 from pages import text_of
+from taken import call_with_one
 
 from airflow_provider_mlpipe.artifacts import ARTIFACT_TYPES, Artifact
 from airflow_provider_mlpipe.exceptions import AnomaliesFoundError
@@ -32,24 +33,33 @@ SQL, DRIFT, CURATED = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | 
 
 
 class Runs:
-    """Runs operators with what is above them, each once."""
+    """Runs operators with what is above them, each once. `before` is what they published in the run before."""
 
-    def __init__(self, empty: Callable[..., Any], context: Callable[[], ExecutorContext]) -> None:
-        self.empty, self.context = empty, context
+    def __init__(
+        self,
+        empty: Callable[..., Any],
+        context: Callable[[], ExecutorContext],
+        before: Mapping[str, Mapping[str, Artifact]] | None = None,
+    ) -> None:
+        self.empty, self.context, self.before = empty, context, before or {}
         self.done: dict[str, Mapping[str, Artifact]] = {}
 
     def __call__(self, operator: ComponentOperator) -> Mapping[str, Artifact]:
         if operator.task_id not in self.done:
             channels = operator.input_channels()
-            above = {
-                name: self(cast(ComponentOperator, channel.producer)).get(channel.key)
-                for name, channel in channels.items()
-            }
+            above: dict[str, Any] = {}
+            for name, channel in channels.items():
+                found = self(cast(ComponentOperator, channel.producer))
+                if channel.is_previous:
+                    found = self.before.get(channel.producer.task_id, {})
+                above[name] = found.get(channel.key)
             given = {name: getattr(operator, name) for name in operator.SPEC.parameters}
             outputs = {key: self.empty(ARTIFACT_TYPES[kind]) for key, kind in operator.SPEC.outputs.items()}
             module, _, function = operator.EXECUTOR.partition(":")
             run = getattr(import_module(module), function)
-            produced = run(**dict.fromkeys(operator.SPEC.inputs) | above, **given, **outputs, context=self.context())
+            produced = call_with_one(
+                run, **dict.fromkeys(operator.SPEC.inputs) | above, **given, **outputs, context=self.context()
+            )
             self.done[operator.task_id] = {
                 key: replace(output, **asdict(produced.get(key, Produced()))) for key, output in outputs.items()
             }
@@ -84,18 +94,15 @@ def test_the_sql_checks(run: Runs, tmp_path: Path) -> None:
 def test_drift_and_skew(empty: Callable[..., Any], context: Callable[[], ExecutorContext], tmp_path: Path) -> None:
     """Of two runs; the second one's amounts are others, and so are the plans of what is served."""
     (tmp_path / "orders.pbtxt").write_text(SCHEMA)
-    previous: Artifact | None = None
+    run = Runs(empty, context)
     found = []
     for add, plans in ((0, "ab"), (100, "abc")):
         for folder, names in (("orders", "ab"), ("served", plans)):
             (tmp_path / folder).mkdir(exist_ok=True)
             lines = [f"{place % 10 + add}.5,{names[place % len(names)]}" for place in range(600)]
             (tmp_path / folder / "a.csv").write_text("\n".join(["amount,plan", *lines]) + "\n")
-        block = operators(DRIFT, tmp_path)
-        run = Runs(empty, context)
-        run.done["PreviousStatistics"] = {"result": previous} if previous else {}
-        found.append(run(block["validator"])["anomalies"])
-        previous = run(block["statistics_gen"])["statistics"]
+        run = Runs(empty, context, before=run.done)
+        found.append(run(operators(DRIFT, tmp_path)["validator"])["anomalies"])
     first, second = (artifact.custom_properties for artifact in found)
     assert {split: list(anomalies) for split, anomalies in first["anomalies"].items()} == {"train": [], "eval": []}
     assert first["not_compared"]["train"] == [
