@@ -281,7 +281,12 @@ class TransformCache(Artifact):
 
 
 class Model(Artifact):
-    """`Format-Serving/`, a SavedModel, and optionally `Format-TFMA/`."""
+    """`Format-Serving/`, a SavedModel, and optionally `Format-TFMA/`.
+
+    `span` is the newest span that it was trained on.
+    """
+
+    PROPERTIES: ClassVar[Mapping[str, PropertyType]] = {"span": PropertyType.INT}
 
 
 class ModelRun(Artifact):
@@ -333,6 +338,7 @@ class PushedModel(Artifact):
         "version": PropertyType.STRING,
         "reason": PropertyType.STRING,
         "model_digest": PropertyType.STRING,
+        "span": PropertyType.INT,
     }
     DESCRIPTIVE = frozenset({"reason"})
 

@@ -54,8 +54,8 @@ def in_order(artifacts: Sequence[Artifact]) -> list[Artifact]:
 def properties_of(run: ComponentRun) -> Mapping[str, Any]:
     """The span and version that the outputs of a part have: its own, or the newest of its inputs.
 
-    Inputs that take several artifacts do not count, and optional ones only if no other input has a span: what is judged
-    is required, what it is compared with is often optional.
+    Optional inputs count only if no other input has a span: what is judged is required, and what it is compared with,
+    or begins with, is often optional.
     """
     if run.span is not None:
         return {SPAN: run.span.number} | ({} if run.span.version is None else {VERSION: run.span.version})
@@ -63,7 +63,7 @@ def properties_of(run: ComponentRun) -> Mapping[str, Any]:
         found = [
             {name: artifact.properties[name] for name in (SPAN, VERSION) if name in artifact.properties}
             for name, artifacts in run.inputs.items()
-            if not run.spec.inputs[name].several and run.spec.inputs[name].optional is optional
+            if run.spec.inputs[name].optional is optional
             for artifact in artifacts
             if SPAN in artifact.properties
         ]

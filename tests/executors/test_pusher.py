@@ -346,3 +346,40 @@ def test_a_wrong_destination_is_an_error_when_the_dag_is_parsed(destination: dic
     producer = ImporterOperator(task_id="model", source_uri="/model", artifact_type=Model)
     with pytest.raises(PipelineError, match=message):
         PusherOperator(model=producer.outputs["result"], push_destination=destination)
+
+
+def of_span(model: Model, span: int) -> Model:
+    return replace(model, properties={"span": span})
+
+
+def pushed(produced: Produced, span: int) -> PushedModel:
+    """What the store has of a push."""
+    return PushedModel(
+        uri="/p",
+        properties={**produced.properties, "span": span},
+        custom_properties=dict(produced.custom_properties),
+    )
+
+
+def test_an_old_spans_model_does_not_replace_a_newer_ones(model: Model, base: Path, tmp_path: Path) -> None:
+    first = push(of_span(model, 5), base, tmp_path, execution_id=1)
+    newer = push(of_span(model, 7), base, tmp_path, execution_id=2)
+    old = push(of_span(model, 6), base, tmp_path, execution_id=3)
+    assert (first.properties["pushed"], newer.properties["pushed"], old.properties["pushed"]) == (1, 1, 0)
+    assert "the model of span 7 is served" in old.properties["reason"]
+    assert ServingFolder(base).is_current(newer.properties["version"])
+    producer = ImporterOperator(task_id="model", source_uri="/model", artifact_type=Model)
+    operator = PusherOperator(
+        model=producer.outputs["result"], push_destination={"filesystem": {"base_directory": str(base)}}
+    )
+    hit = operator.cached_outputs_problem
+    assert hit({"pushed_model": [pushed(first, 5)]}) is None  # it stays a hit: nothing brings it back
+    assert hit({"pushed_model": [pushed(old, 6)]}) is None
+    assert hit({"pushed_model": [pushed(newer, 7)]}) is None
+    shutil.rmtree(newer.properties["destination"])
+    shutil.rmtree(first.properties["destination"])
+    assert "serves no model of a newer span" in str(hit({"pushed_model": [pushed(old, 6)]}))
+    assert "is gone from" in str(hit({"pushed_model": [pushed(first, 5)]}))
+    assert push(of_span(model, 6), base, tmp_path, execution_id=4).properties["pushed"] == 1
+    assert push(of_span(model, 6), base, tmp_path, execution_id=5).properties["pushed"] == 1  # trained again
+    assert push(model, base, tmp_path, execution_id=6).properties["pushed"] == 1  # of data without spans

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
-from airflow_provider_mlpipe.components.pusher.serving_folder import OvertakenError, Push, ServingFolder
+from airflow_provider_mlpipe.components.pusher.serving_folder import (
+    OLDER_THAN_IN,
+    OlderSpanError,
+    OvertakenError,
+    Push,
+    ServingFolder,
+)
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.configs import parse_config
@@ -45,12 +51,18 @@ def run(
     if refusal:
         log.warning("Not pushed: %s", refusal)
         return _record(pushed_model, {"pushed": 0, "reason": refusal} | _digest_of(model), {})
-    push = Push(store=_store_of(pushed_model), execution_id=context.execution_id)
+    span = model.properties.get("span")
+    push = Push(store=_store_of(pushed_model), execution_id=context.execution_id, span=span)
     try:
         version, content = folder.publish(saved_model, push, check=functools.partial(_refuse_if_changed, model))
     except OvertakenError as error:
         log.warning("Not pushed: %s", error)
         return _record(pushed_model, {"pushed": 0, "reason": str(error)} | _digest_of(model), {"overtaken": True})
+    except OlderSpanError as error:
+        log.warning("Not pushed: %s", error)
+        return _record(
+            pushed_model, {"pushed": 0, "reason": str(error)} | _digest_of(model), {OLDER_THAN_IN: str(folder.base)}
+        )
     log.info("Pushed as %s", version)
     properties = {
         "pushed": 1,

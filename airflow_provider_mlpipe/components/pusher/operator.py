@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow_provider_mlpipe.artifacts import Artifact, InfraBlessing, Model, ModelBlessing, PushedModel
-from airflow_provider_mlpipe.components.pusher.serving_folder import ServingFolder
+from airflow_provider_mlpipe.components.pusher.serving_folder import OLDER_THAN_IN, ServingFolder
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
 from airflow_provider_mlpipe.pipeline.spec import Config, GateInput, Input
@@ -22,9 +22,10 @@ class PusherOperator(ComponentOperator):
     appears in it atomically, as the highest version. Publishes `pushed_model` (PushedModel): `push.json`, which repeats
     the properties `pushed`, `destination`, `version`, `reason` and `model_digest`. A model that is not blessed is not
     an error: `pushed` is then 0, and `reason` says why. The same holds when a newer execution has pushed to the folder
-    while this one waited or stalled.
+    while this one waited or stalled, and while the model of a newer span is served.
 
-    An earlier push is a cache hit only while its version is in the folder, unchanged, and the highest.
+    An earlier push is a cache hit only while its version is in the folder, unchanged, and the highest; or while the
+    model of a newer span is served.
 
     :param model: a channel of the Model to push
     :param push_destination: a `PushDestination` or its dict, such as
@@ -80,13 +81,26 @@ class PusherOperator(ComponentOperator):
 
 
 def _push_problem(pushed_model: Artifact) -> str | None:
+    span = pushed_model.properties.get("span")
     if not pushed_model.properties.get("pushed"):
-        return "a newer execution had pushed before it" if pushed_model.custom_properties.get("overtaken") else None
+        return _refusal_problem(pushed_model.custom_properties, span)
     destination = Path(pushed_model.properties["destination"])
+    if ServingFolder(destination.parent).serves_newer_than(span):
+        return None  # a backfill does not bring an old model back
     if not destination.is_dir():
         return f"the pushed model is gone from {destination}"
     if not ServingFolder(destination.parent).is_current(destination.name):
         return f"{destination.parent} now serves another version than {destination.name}"
     if tree_digest(destination) != pushed_model.custom_properties.get("content_digest"):
         return f"the pushed model at {destination} has been changed"
+    return None
+
+
+def _refusal_problem(why: Mapping[str, Any], span: int | None) -> str | None:
+    """Return why the model may be pushed now although it was not; None while it may not."""
+    if why.get("overtaken"):
+        return "a newer execution had pushed before it"
+    folder = why.get(OLDER_THAN_IN)
+    if folder is not None and not ServingFolder(Path(folder)).serves_newer_than(span):
+        return f"{folder} serves no model of a newer span any more"
     return None

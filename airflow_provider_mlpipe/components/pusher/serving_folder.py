@@ -26,6 +26,9 @@ from airflow_provider_mlpipe.storage import locks
 from airflow_provider_mlpipe.storage.digests import file_digests, files_digest
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
+OLDER_THAN_IN = "older_than_what_is_in"
+"""The custom property of a model that was not pushed: the folder that serves the model of a newer span."""
+
 _LOCK = ".mlpipe-push.lock"
 _LAST = ".mlpipe-push.json"
 _TEMPORARY = ".mlpipe.tmp-"
@@ -36,12 +39,20 @@ class OvertakenError(Exception):
     """A newer execution has pushed already, so this one must not; the message says which."""
 
 
+class OlderSpanError(Exception):
+    """The model of a newer span is served, so an older one must not replace it; the message says which."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """Which execution pushes, and the id of its metadata store, if known; executions of one store are in order."""
+    """Which execution pushes, and the id of its metadata store, if known; executions of one store are in order.
+
+    `span` is the newest span that the model was trained on, if it has one.
+    """
 
     store: str | None
     execution_id: int
+    span: int | None = None
 
     def is_before(self, other: Push) -> bool:
         """Whether the other push is a newer one of the same store."""
@@ -81,8 +92,9 @@ class ServingFolder:
 
         Before the version appears, `check` gets the digests of the copied files, by path, and may raise an error. The
         version is the Unix time in seconds, or the highest version plus one if that is greater. Raises
-        OvertakenError when a newer execution has pushed already, InvalidInputError when the folder cannot be written or
-        has the highest version already, and TransientError when a retry may succeed.
+        OvertakenError when a newer execution has pushed already, OlderSpanError when the model of a newer span is
+        served, InvalidInputError when the folder cannot be written or has the highest version already, and
+        TransientError when a retry may succeed.
         """
         try:
             self.base.mkdir(parents=True, exist_ok=True)
@@ -116,20 +128,40 @@ class ServingFolder:
         _sync(self.base)
         return version, files_digest(copied.items())
 
-    def _refuse_if_overtaken(self, push: Push) -> None:
+    def serves_newer_than(self, span: int | None) -> bool:
+        """Tell whether the model of a newer span is served."""
+        served = self._served_span()
+        return span is not None and served is not None and span < served
+
+    def _served_span(self) -> int | None:
+        last = self._last() if self.versions() else None
+        return None if last is None else last.span
+
+    def _last(self) -> Push | None:
+        """The record of the last push; raises InvalidInputError if it cannot be read."""
         path = self.base / _LAST
         try:
-            last = Push(**json.loads(path.read_text(encoding="utf-8")))
+            return Push(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            return
+            return None
         except (TypeError, ValueError) as error:
             raise InvalidInputError(
                 f"{path}, the record of the last push, cannot be read: {error}; remove it"
             ) from error
+
+    def _refuse_if_overtaken(self, push: Push) -> None:
+        last = self._last()
+        if last is None:
+            return
         if push.is_before(last):
             raise OvertakenError(
                 f"the newer execution {last.execution_id} has pushed to {self.base} already. If the metadata store was "
-                f"restored from a backup, remove {path}"
+                f"restored from a backup, remove {self.base / _LAST}"
+            )
+        if self.serves_newer_than(push.span):
+            raise OlderSpanError(
+                f"the model of span {self._served_span()} is served from {self.base}, and this one is of span "
+                f"{push.span}. To push it all the same, remove {self.base / _LAST}"
             )
 
     def _leave_record(self, push: Push) -> None:
