@@ -53,3 +53,17 @@ EVAL_CONFIG = {
         {"metrics": [{"class_name": "ExampleCount"}], "example_weights": {"unweighted": True}},  # all flights
     ],
 }
+
+
+def by_day_config() -> dict:
+    """The same for a model that is judged on the flights of one day, some three hundred: it must not be worse.
+
+    With so few flights an AUC varies by some hundredths from day to day. So its bound is low, and slices have none.
+    """
+    bounds = {
+        "value_threshold": {"lower_bound": 0.55},
+        "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": 0.0},
+    }
+    auc = {"class_name": "AUC", "threshold": bounds}
+    metrics = [auc, {"class_name": "Calibration"}, {"class_name": "WeightedExampleCount"}]
+    return {**EVAL_CONFIG, "slicing_specs": [ALL, BY_ORIGIN], "metrics_specs": [{"metrics": metrics}]}

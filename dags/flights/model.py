@@ -33,6 +33,16 @@ DEPARTURE_BUCKETS = 48
 WIND = ["wind_north", "wind_east"]
 NUMERIC = [*CLOCK, "distance", *WEATHER, *NONE_MEANS_ZERO, *WIND]
 CATEGORICAL = [*VOCABULARY, *SMALL_INTEGER, "departure_bucket"]
+WIDTHS = {
+    "carrier": 10,
+    "origin": 4,
+    "dest": 16,
+    "month": 8,
+    "day_of_week": 6,
+    "sched_hour": 14,
+    "departure_bucket": 16,
+}
+"""How many numbers an embedding has for each value of a category."""
 
 
 # ---- Transform
@@ -94,7 +104,10 @@ def run_fn(fn_args) -> None:
     evaluation = _load(fn_args, fn_args.eval_files, transform)
 
     steps = fn_args.train_steps or _rows(train) // BATCH_SIZE
-    model = build_model(transform, learning_rate=fn_args.custom_config.get("learning_rate", 2e-3), steps=steps)
+    words = {name: transform.vocabulary_by_name(name) for name in VOCABULARY}
+    model = build_model(words, learning_rate=fn_args.custom_config.get("learning_rate", 2e-3), steps=steps)
+    if fn_args.base_model:
+        start_from(Path(fn_args.base_model), model, words)
     model.fit(
         _shuffled(train),
         epochs=EVALUATIONS,
@@ -109,15 +122,15 @@ def run_fn(fn_args) -> None:
     tf.saved_model.save(served, fn_args.serving_model_dir, signatures={"serving_default": served.__call__})
 
 
-def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: int) -> keras.Model:
-    """A small network over scaled numbers and learned embeddings of the categories."""
-    sizes = {name: transform.vocabulary_size_by_name(name) + 1 for name in VOCABULARY}
+def build_model(words: dict[str, list[bytes]], learning_rate: float = 2e-3, steps: int = 1) -> keras.Model:
+    """A small network over scaled numbers and learned embeddings of the categories; `words` are the vocabularies."""
+    sizes = {name: len(words[name]) + 1 for name in VOCABULARY}  # one more, for words that are not known
     sizes |= SMALL_INTEGER | {"departure_bucket": DEPARTURE_BUCKETS}
 
     numbers = {name: keras.Input((1,), name=name) for name in NUMERIC}
     categories = {name: keras.Input((1,), name=name, dtype="int64") for name in CATEGORICAL}
     embedded = [
-        keras.layers.Flatten()(keras.layers.Embedding(sizes[name], min(16, sizes[name] // 2 + 2))(categories[name]))
+        keras.layers.Flatten()(keras.layers.Embedding(sizes[name], WIDTHS[name], name=f"of_{name}")(categories[name]))
         for name in CATEGORICAL
     ]
     hidden = keras.layers.Concatenate()([*numbers.values(), *embedded])
@@ -133,6 +146,29 @@ def build_model(transform: tft.TFTransformOutput, learning_rate: float, steps: i
         weighted_metrics=[keras.metrics.AUC(name="auc")],
     )
     return model
+
+
+def start_from(base_model: Path, model: keras.Model, words: dict[str, list[bytes]]) -> None:
+    """Gives the model the weights of an earlier one, of which each word has another place in the vocabularies.
+
+    A word that the earlier model did not know begins with random numbers.
+    """
+    earlier = {name: (base_model / "assets" / name).read_bytes().splitlines() for name in VOCABULARY}
+    base = build_model(earlier)
+    weights = tf.train.Checkpoint(model=base).read(f"{base_model}/variables/variables")
+    weights.assert_existing_objects_matched().expect_partial()
+    for layer, before in zip(model.layers, base.layers, strict=True):
+        name = layer.name.removeprefix("of_")
+        if name not in VOCABULARY:
+            layer.set_weights(before.get_weights())
+            continue
+        (new,), (old,) = layer.get_weights(), before.get_weights()
+        places = {word: place for place, word in enumerate(earlier[name])}
+        for place, word in enumerate(words[name]):
+            if word in places:
+                new[place] = old[places[word]]
+        new[-1] = old[-1]  # of the words that are not known
+        layer.set_weights([new])
 
 
 def _load(fn_args, files: list[str], transform: tft.TFTransformOutput) -> dict[str, tf.Tensor]:
