@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/parts"))
 
 ROWS = 100_000
 SIZES = (1, 3, 10)
-MEMORY_MB = 512
+MEMORY_MB = 320
 """Of which the database gets half; what does not fit into it is on disk."""
 CONFIG = {"identifier_features": ["id"], "float_round_ndigits": 3, "confusion_config": [{"feature_name": "text0"}]}
 

@@ -60,21 +60,22 @@ class Comparison:
         self._database = database
         self._pairs, self._differing = f"{name}_pairs", f"{name}_differing"
         self._outcomes, self._sample = f"{name}_outcomes", f"{name}_sample"
+        self._base_ids, self._test_ids = f"{name}_base_ids", f"{name}_test_ids"
         self._base, self._test = base, test
         self._keys = [database.values_of(feature) for feature in sorted(set(identifiers))]
         self._features: list[Sequence[str]] = []
 
     def matching(self) -> Matching:
-        """Count the identifiers of both sides."""
-        grouped = (
-            f"SELECT {', '.join(self._keys)}, count(*) AS n FROM {table.name} WHERE {self._has_keys()} GROUP BY ALL"
-            for table in (self._base, self._test)
-        )
+        """Count the identifiers of both sides, one side after the other: each may need all of the memory."""
+        for table, counted in ((self._base, self._base_ids), (self._test, self._test_ids)):
+            self._database.execute(
+                f"CREATE TABLE {counted} AS SELECT {', '.join(self._keys)}, count(*) AS n "
+                f"FROM {table.name} WHERE {self._has_keys()} GROUP BY ALL"
+            )
         counts = self._database.row(
-            f"WITH b AS ({next(grouped)}), t AS ({next(grouped)}) "
             "SELECT sum(b.n), sum(t.n), count(*), count(*) FILTER (b.n IS NULL), count(*) FILTER (t.n IS NULL), "
             "sum(b.n * t.n), count(*) FILTER (b.n > 1 OR t.n > 1) "
-            f"FROM b FULL JOIN t ON {self._same_keys()}"
+            f"FROM {self._base_ids} b FULL JOIN {self._test_ids} t ON {self._same_keys()}"
         )
         missing = [
             self._database.row(f"SELECT count(*) FROM {table.name} WHERE NOT ({self._has_keys()})")[0]
