@@ -1,4 +1,8 @@
-"""The flights of 2013 by day, as Parquet: `20130105/flights.parquet`. A day appears whole or not at all."""
+"""The flights of 2013 by day, as Parquet: `20130105/flights.parquet`. A day appears whole or not at all.
+
+A column in which a value may be missing has lists of one or no value, so that its feature is there in each row, as the
+schema of the CSV files says.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from flights import data
 
@@ -14,6 +19,7 @@ FIRST = datetime.date(2013, 1, 1)
 PATTERN = "{YYYY}{MM}{DD}/*.parquet"
 TEXT = {"date", "carrier", "tailnum", "origin", "dest"}
 FLOATS = {"temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"}
+MAY_BE_MISSING = {"tailnum", *data.WEATHER}
 
 
 def day(number: int) -> datetime.date:
@@ -45,16 +51,23 @@ def _write(target: Path, rows: list[data.Row]) -> None:
     partial = target.with_name(f".{target.name}")  # a name that no pattern matches
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    columns = {name: pa.array([_value(name, row[name]) for row in rows], _type(name)) for name in data.COLUMNS}
-    pq.write_table(pa.table(columns), partial / "flights.parquet")
+    table = pa.table({name: pa.array([_value(name, row[name]) for row in rows], _type(name)) for name in data.COLUMNS})
+    pq.write_table(table, partial / "flights.parquet")
     os.replace(partial, target)
 
 
-def _type(name: str) -> str:
-    return "string" if name in TEXT else "float64" if name in FLOATS else "int64"
+def _type(name: str) -> Any:
+    import pyarrow as pa
+
+    kind = pa.string() if name in TEXT else pa.float64() if name in FLOATS else pa.int64()
+    return pa.list_(kind) if name in MAY_BE_MISSING else kind
 
 
-def _value(name: str, cell: str) -> str | float | int | None:
-    if not cell:
-        return None
+def _value(name: str, cell: str) -> Any:
+    if name in MAY_BE_MISSING:
+        return [_converted(name, cell)] if cell else []
+    return _converted(name, cell)
+
+
+def _converted(name: str, cell: str) -> str | float | int:
     return cell if name in TEXT else float(cell) if name in FLOATS else int(cell)

@@ -75,8 +75,11 @@ class Comparison:
                 yield from self._check_feature(feature, current, overall(other), found)
 
     def _is_itself(self) -> bool:
-        """A Resolver that looks after StatisticsGen, or in a run that was cleared, finds the new statistics."""
-        return self.given is not None and self.given.uri == self.statistics.uri
+        """A Resolver that looks after StatisticsGen, or in a run that was cleared, finds the new statistics.
+
+        That goes by the digest, as the cache does: equal inputs give equal outputs, wherever they are.
+        """
+        return self.given is not None and self.given.digest is not None and self.given.digest == self.statistics.digest
 
     def _compares(self, feature: schema_pb2.Feature) -> bool:
         is_validated = not feature.deprecated and feature.lifecycle_stage not in _NOT_VALIDATED

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from airflow_provider_mlpipe import ResolverOperator, RuntimeParameter
-from airflow_provider_mlpipe.artifacts import Examples, Model
+from airflow_provider_mlpipe.artifacts import Examples, Model, Schema
 from airflow_provider_mlpipe.components.resolver.strategies import SEARCHES, Strategy
 from airflow_provider_mlpipe.exceptions import InvalidInputError, PipelineError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import RangeConfig, RollingRange
@@ -53,7 +53,7 @@ def test_what_it_publishes(given: dict[str, Any], output: str, artifact_type: An
         ({**LATEST, "min_spans": 1, "properties": {}}, "strategy LatestArtifact does not take min_spans, properties"),
         ({**PUSHED, "pipeline": "other"}, "does not take pipeline; it takes destination"),
         ({**PUSHED, "destination": "srv/models"}, "destination is 'srv/models'; give an absolute path"),
-        ({**SPANS, "artifact_type": Model}, "Model does not declare the property span as an int"),
+        ({**SPANS, "artifact_type": Schema}, "Schema does not declare the property span as an int"),
         ({**SPANS, "artifact_type": "Exampels"}, "unknown artifact_type 'Exampels'; did you mean Examples?"),
         ({**SPANS, "range_config": {}}, "range_config needs a static_range or a rolling_range"),
         ({**SPANS, "range_config": {"rolling_range": {}}}, "range_config.rolling_range needs num_spans"),
