@@ -135,6 +135,15 @@ def serving_model(model: Model) -> Path:
     return folder_of(model) / "Format-Serving"
 
 
+def base_model(model: Model) -> Path:
+    """What a training can start from: the SavedModel to serve, or else what was imported, a folder or its only file."""
+    folder, serving = folder_of(model), serving_model(model)
+    if serving.is_dir() or not folder.is_dir():
+        return serving
+    visible = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    return visible[0] if len(visible) == 1 and visible[0].is_file() else folder
+
+
 def evaluation_model(model: Model) -> Path:
     """The folder of the SavedModel that is used only for evaluation; most models do not have it."""
     return folder_of(model) / "Format-TFMA"

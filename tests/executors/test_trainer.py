@@ -100,11 +100,12 @@ def test_fn_args_hold_what_tfx_modules_read(
     train: Train, penguin_schema: Schema, penguins_transformed: tuple[TransformGraph, Examples], tmp_path: Path
 ) -> None:
     (tmp_path / "hp").mkdir()
+    (tmp_path / "base" / "Format-Serving").mkdir(parents=True)
     (tmp_path / "hp" / "best_hyperparameters.txt").write_text('{"values": {"units": 8}}')
     model, model_run = train(
         module_file=user_module(tmp_path, _REPORT),
         schema=penguin_schema,
-        base_model=Model(uri="/base"),
+        base_model=Model(uri=str(tmp_path / "base")),
         hyperparameters=HyperParameters(uri=str(tmp_path / "hp")),
         custom_config={"epochs": 3},
         train_args={"splits": ["train", "eval"]},
@@ -119,7 +120,7 @@ def test_fn_args_hold_what_tfx_modules_read(
         "transform_graph_path": graph,
         "transform_output": graph,
         "eval_model_dir": f"{model.uri}/Format-TFMA",
-        "base_model": "/base/Format-Serving",
+        "base_model": f"{tmp_path}/base/Format-Serving",
         "hyperparameters": "{'values': {'units': 8}}",
         "custom_config": "{'epochs': 3}",
         "train_steps": "None",

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_provider_mlpipe.records import keras3  # noqa: F401  (before tensorflow)
 from airflow_provider_mlpipe.records.saved_model import settle_uuid
+from airflow_provider_mlpipe.storage import layout
 from airflow_provider_mlpipe.storage.layout import evaluation_model, file_of, folder_of, serving_model, split_folder
 
 # isort: split
@@ -94,7 +95,7 @@ def run(
         serving_model_dir=str(serving_model(model)),
         eval_model_dir=str(evaluation_model(model)),
         model_run_dir=str(folder_of(model_run)),
-        base_model=str(serving_model(base_model)) if base_model else None,
+        base_model=str(layout.base_model(base_model)) if base_model else None,
         hyperparameters=_read_hyperparameters(hyperparameters) if hyperparameters else None,
         custom_config=dict(custom_config or {}),
     )

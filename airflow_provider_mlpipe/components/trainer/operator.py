@@ -34,7 +34,8 @@ class TrainerOperator(ComponentOperator):
     :param examples: a channel of Examples, raw or transformed; of several, the files of all, the oldest span first
     :param transform_graph: a channel of a TransformGraph, for `fn_args.transform_graph_path` (default None)
     :param schema: a channel of a Schema, for `fn_args.schema_path` (default None)
-    :param base_model: a channel of a Model to start from, for `fn_args.base_model` (default None)
+    :param base_model: a channel of a Model to start from (default None). `fn_args.base_model` is its SavedModel to
+        serve, `Format-Serving/`. Of an imported folder without that, it is the folder, or its only file (`.keras`)
     :param hyperparameters: a channel of HyperParameters, read into `fn_args.hyperparameters` (default None)
     :param module_file: a `.py` file that defines `run_fn`, as in TFX. The fingerprint covers its source, the local
         files that it imports and the versions of the libraries, but not its path. A result is not reused if the run

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlpipe.artifacts import Examples, Schema
+from airflow_provider_mlpipe.artifacts import Examples, Model, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.storage.layout import file_of, output_uri, select_splits, sidecar_folder, split_folder
+from airflow_provider_mlpipe.storage.layout import (
+    base_model,
+    file_of,
+    output_uri,
+    select_splits,
+    sidecar_folder,
+    split_folder,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +65,21 @@ def test_other_names_are(name: str) -> None:
     examples = Examples(uri="/root/gen/examples/1")
     assert split_folder(examples, name).parent == Path("/root/gen/examples/1")
     assert sidecar_folder(examples, name).parent == Path("/root/gen/examples/1")
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["Format-Serving/saved_model.pb", "Format-TFMA/saved_model.pb"], "Format-Serving"),
+        (["base.keras"], "base.keras"),
+        (["base.keras", ".DS_Store"], "base.keras"),
+        (["base.keras", "README.md"], ""),
+        (["saved_model.pb", "variables/variables.index"], ""),
+        (["variables/variables.index"], ""),
+    ],
+)
+def test_what_a_training_can_start_from(files: list[str], found: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert base_model(Model(uri=str(tmp_path))) == tmp_path / found
