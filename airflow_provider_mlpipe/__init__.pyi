@@ -17,6 +17,7 @@ from .components.resolver.operator import ResolverOperator as ResolverOperator
 from .components.schema_gen.operator import SchemaGenOperator as SchemaGenOperator
 from .components.sql_example_gen.operator import SqlExampleGenOperator as SqlExampleGenOperator
 from .components.statistics_gen.operator import StatisticsGenOperator as StatisticsGenOperator
+from .components.trainer.checkpoint import training_checkpoint as training_checkpoint
 from .components.trainer.fn_args import DataAccessor as DataAccessor
 from .components.trainer.fn_args import FnArgs as FnArgs
 from .components.trainer.operator import TrainerOperator as TrainerOperator

@@ -24,13 +24,16 @@ from airflow_provider_mlpipe.artifacts import PropertyValue
 class ExecutorContext:
     """Information about the run for the executor.
 
-    `tmp_dir` exists, is empty, and is removed afterwards. `max_memory_mb` is how much memory, in MiB, the executor and
-    the processes that it starts may use together; with None they decide themselves.
+    `tmp_dir` exists, is empty, and is removed afterwards. `checkpoint_dir` is there if the operator declares
+    `KEEPS_CHECKPOINTS`: a folder with the whole checkpoints of the newest failed try of this work, or an empty one. It
+    is removed when the execution is complete (`checkpoints.py` says how to write to it). `max_memory_mb` is how much
+    memory, in MiB, the executor and the processes that it starts may use together; with None they decide themselves.
     """
 
     component_id: str
     execution_id: int
     tmp_dir: str
+    checkpoint_dir: str | None = None
     beam_pipeline_args: tuple[str, ...] = ()
     max_memory_mb: int | None = None
 

@@ -51,8 +51,8 @@ from airflow_provider_mlpipe.storage.layout import folder_of, root_of
 
 _WITHOUT_OUTPUT = Produced()
 _MAX_MESSAGE = 1 << 16
-_NOISE = re.compile(r"Feature %s has .*Setting to ", re.DOTALL)
-"""Messages of tfx-bsl's, up to four lines for each feature whenever it reads a schema."""
+_NOISE = re.compile(r"Feature %s has .*Setting to |Sharding callback duration", re.DOTALL)
+"""Messages of tfx-bsl's, up to four lines for each feature whenever it reads a schema; TensorFlow's of a checkpoint."""
 
 
 def main(request: str, answer: str, connection: str) -> NoReturn:
@@ -99,6 +99,8 @@ def _prepare_and_run(request: str, answer: str) -> NoReturn:
 
 def _watch(invocation: pb.ExecutorInvocation, folder: Path) -> Watch:
     folders = [str(folder_of(one)) for one in _listed([*invocation.inputs.values(), *invocation.outputs.values()])]
+    if invocation.checkpoint_dir:
+        folders.append(invocation.checkpoint_dir)
     watch = Watch(folder / "reads", apart=[str(folder), *folders, *invocation.covered])
     watch.start()
     return watch
@@ -187,6 +189,7 @@ def _context(invocation: pb.ExecutorInvocation) -> ExecutorContext:
         component_id=invocation.component_id,
         execution_id=invocation.execution_id,
         tmp_dir=invocation.tmp_dir,
+        checkpoint_dir=invocation.checkpoint_dir or None,
         beam_pipeline_args=tuple(invocation.beam_pipeline_args),
         max_memory_mb=invocation.max_memory_mb or None,
     )

@@ -343,6 +343,10 @@ class MetadataStore:
         rows = self._run("file_digests", path_digests=list(path_digests))
         return {row["path_digest"]: (row["stamp"], row["digest"]) for row in rows}
 
+    def failed_of_flight(self, flight: str, *, among: Collection[int]) -> list[int]:
+        """Return which of these executions are FAILED or ABANDONED and have this flight, newest first."""
+        return [row["id"] for row in self._run("failed_of_flight", flight=flight, execution_ids=list(among))]
+
     def earlier_parts(self, *, pipeline: str, component_id: str, limit: int = 20) -> list[Mapping[str, str]]:
         """Return the fingerprint parts of the node's last successful executions, newest first."""
         rows = self._run("earlier_parts", pipeline=pipeline, component_id=component_id, limit=limit)

@@ -30,7 +30,7 @@ from airflow_provider_mlpipe.exceptions import (
     PipelineError,
     TransientError,
 )
-from airflow_provider_mlpipe.execution import finished, publisher
+from airflow_provider_mlpipe.execution import checkpoints, finished, publisher
 from airflow_provider_mlpipe.execution.heartbeat import Heartbeat
 from airflow_provider_mlpipe.execution.launcher import Launcher
 from airflow_provider_mlpipe.execution.warm import HEAVY, WarmParent, is_possible
@@ -81,6 +81,9 @@ class ComponentOperator(NodeOperator):
 
     HANDED_OVER: ClassVar[tuple[str, ...]] = ()
     """The executor's further arguments, such as a connection: neither recorded nor part of the fingerprint."""
+
+    KEEPS_CHECKPOINTS: ClassVar[bool] = False
+    """Whether the executor writes checkpoints to `context.checkpoint_dir`, from which the next try goes on."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # A subclass of a component keeps its executor; a base class without outputs has none.
@@ -235,6 +238,8 @@ class ComponentOperator(NodeOperator):
                     finished.keep(place, work)
                 published = publisher.publish(self.store, claim, decision, pending, work)
                 finished.forget(place)
+                if self.KEEPS_CHECKPOINTS:
+                    checkpoints.forget(self.store, self._checkpoints(claim), decision.start.flight)
                 return published
         except BaseException as error:
             self._record_failure(claim, error)
@@ -242,6 +247,10 @@ class ComponentOperator(NodeOperator):
 
     def _work(self, run: ComponentRun, claim: Claim, decision: Decision, pending: Published) -> pb.FinishedWork:
         invocation = self._invocation(run, claim, pending)
+        if self.KEEPS_CHECKPOINTS:
+            place = self._checkpoints(claim)
+            checkpoints.seed(self.store, place, decision.start.flight)
+            invocation.checkpoint_dir = absolute(str(place))
         result = self._launcher.launch(invocation, log=self.log.info, warm=self.warm_parent())
         changed = driver.changed_since(replace(run, external=self.external_inputs(run.resolved)), decision)
         return pb.FinishedWork(result=result, changed=changed)
@@ -271,6 +280,8 @@ class ComponentOperator(NodeOperator):
             for artifacts in outputs.values():
                 for artifact in artifacts:
                     _make(folder_of(artifact), Path(root))
+            if self.KEEPS_CHECKPOINTS:
+                _make(self._checkpoints(claim), Path(root))
         except OSError as error:
             raise translated(
                 error,
@@ -278,6 +289,9 @@ class ComponentOperator(NodeOperator):
                 "Let the Airflow worker's user write there, or give another pipeline_root",
             ) from error
         return outputs
+
+    def _checkpoints(self, claim: Claim) -> Path:
+        return checkpoints.place_of(self._root, self.task_id, claim.execution_id)
 
     def _pending(self, run: ComponentRun, key: str, execution_id: int) -> list[Artifact]:
         """The artifacts of an output before they are made, with the spans that they will have."""

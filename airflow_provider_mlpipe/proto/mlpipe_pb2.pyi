@@ -151,7 +151,7 @@ class Artifact(_message.Message):
     def __init__(self, type: _Optional[str] = ..., uri: _Optional[str] = ..., id: _Optional[int] = ..., digest: _Optional[str] = ..., properties: _Optional[_Union[MapValue, _Mapping]] = ..., custom_properties: _Optional[_Union[MapValue, _Mapping]] = ..., declared: _Optional[_Mapping[str, str]] = ..., files: _Optional[_Union[FileSummary, _Mapping]] = ...) -> None: ...
 
 class ExecutorInvocation(_message.Message):
-    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "beam_pipeline_args", "max_memory_mb", "covered")
+    __slots__ = ("executor", "component_id", "execution_id", "inputs", "parameters", "outputs", "tmp_dir", "checkpoint_dir", "beam_pipeline_args", "max_memory_mb", "covered")
     class Artifacts(_message.Message):
         __slots__ = ("artifacts", "several")
         ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +180,7 @@ class ExecutorInvocation(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     TMP_DIR_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_DIR_FIELD_NUMBER: _ClassVar[int]
     BEAM_PIPELINE_ARGS_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
     COVERED_FIELD_NUMBER: _ClassVar[int]
@@ -190,10 +191,11 @@ class ExecutorInvocation(_message.Message):
     parameters: MapValue
     outputs: _containers.MessageMap[str, ExecutorInvocation.Artifacts]
     tmp_dir: str
+    checkpoint_dir: str
     beam_pipeline_args: _containers.RepeatedScalarFieldContainer[str]
     max_memory_mb: int
     covered: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, ExecutorInvocation.Artifacts]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, ExecutorInvocation.Artifacts]] = ..., tmp_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ..., covered: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, executor: _Optional[str] = ..., component_id: _Optional[str] = ..., execution_id: _Optional[int] = ..., inputs: _Optional[_Mapping[str, ExecutorInvocation.Artifacts]] = ..., parameters: _Optional[_Union[MapValue, _Mapping]] = ..., outputs: _Optional[_Mapping[str, ExecutorInvocation.Artifacts]] = ..., tmp_dir: _Optional[str] = ..., checkpoint_dir: _Optional[str] = ..., beam_pipeline_args: _Optional[_Iterable[str]] = ..., max_memory_mb: _Optional[int] = ..., covered: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExecutorResult(_message.Message):
     __slots__ = ("success", "error", "user_files", "reads", "reads_problem")

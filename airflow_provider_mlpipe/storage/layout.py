@@ -8,6 +8,7 @@
         Format-Serving/       of a Model: the SavedModel to serve
         Format-TFMA/          of a Model: the SavedModel to evaluate, if it is a different one
     <pipeline_root>/<component id>/.finished/<execution id>/         what its task has to publish yet
+    <pipeline_root>/<component id>/.checkpoints/<execution id>/      what its next try goes on from
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ A = TypeVar("A", bound=Artifact)
 
 FINISHED = ".finished"
 """In the place of an output's key: what an executor has finished, until it is published."""
+
+CHECKPOINTS = ".checkpoints"
+"""In the place of an output's key: an executor's checkpoints, until it has finished."""
 
 _SPLIT, _SIDECAR = "Split-", "Arrow-"
 _LONGEST = 200  # bytes; file systems allow 255 for a name, and ours have a prefix or suffix

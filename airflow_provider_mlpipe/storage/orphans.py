@@ -14,7 +14,7 @@ from airflow_provider_mlpipe.exceptions import ForeignRootError, InvalidInputErr
 from airflow_provider_mlpipe.metadata.store import STALE_AFTER, Execution, ExecutionState, MetadataStore
 from airflow_provider_mlpipe.storage import marker as markers
 from airflow_provider_mlpipe.storage import ownership
-from airflow_provider_mlpipe.storage.layout import FINISHED
+from airflow_provider_mlpipe.storage.layout import CHECKPOINTS, FINISHED
 from airflow_provider_mlpipe.storage.marker import Marker
 from airflow_provider_mlpipe.storage.output_folders import OutputFolder, output_folders
 
@@ -100,7 +100,7 @@ def _sort_out(store: MetadataStore, marker: Marker, folders: Sequence[OutputFold
 
 
 def _is_of_no_use(folder: OutputFolder, execution: Execution) -> bool:
-    if folder.path.parent.name == FINISHED:  # its task was killed after it had published the work
+    if folder.path.parent.name in (FINISHED, CHECKPOINTS):  # its task was killed after it had published the work
         return execution.state is not ExecutionState.RUNNING
     return execution.state in UNPUBLISHED
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from airflow_provider_mlpipe import (
     create_dag,
 )
 from airflow_provider_mlpipe.artifacts import Model, ModelRun
+from airflow_provider_mlpipe.execution.contract import ExecutorContext
 
 pytestmark = [
     pytest.mark.heavy,
@@ -97,6 +99,16 @@ def test_a_training_starts_where_its_base_model_ended(train: Train, folder: Path
     assert losses(second)["before"] == pytest.approx(losses(first)["after"], rel=1e-6)
     assert losses(second)["before"] < 0.8 * losses(first)["before"]
     assert losses(second)["after"] < losses(second)["before"]
+
+
+def test_a_training_saves_its_checkpoints(
+    train: Train, folder: Path, context: Callable[[], ExecutorContext], tmp_path: Path
+) -> None:
+    run = replace(context(), checkpoint_dir=str(tmp_path))
+    first, _ = train(module_file=str(folder / "resumed.py"), context=run)
+    (saved,) = tmp_path.iterdir()
+    assert saved.name == "step-240-end"
+    assert Path(first.uri, "Format-Serving", "saved_model.pb").is_file()
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,16 @@ class Bench(Held):
     environment: Mapping[str, str] = field(default_factory=dict)
     parent: Path | None = None
     """The folder of a warm parent to be used."""
+    component: str = "Make"
 
     def start(self, try_number: int, run_id: str = "run", **arguments: Any) -> Task:
         how = {"try_number": try_number, "run_id": run_id}
-        request = {"component": "Make", "arguments": arguments, "how": how, "parent": self.parent and str(self.parent)}
+        request = {
+            "component": self.component,
+            "arguments": arguments,
+            "how": how,
+            "parent": self.parent and str(self.parent),
+        }
         log = self.root.parent / f"try-{try_number}.log"
         environment = {"MLPIPE_BARRIERS": str(self.barriers), **self.environment}
         return Task(log, environment, [self.dsn, str(self.root), json.dumps(request)])

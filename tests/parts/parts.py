@@ -54,6 +54,18 @@ class UseOperator(ComponentOperator):
         self.examples = examples
 
 
+class KeepOperator(ComponentOperator):
+    """Does `steps` steps and keeps a checkpoint after each; says with which it began."""
+
+    EXECUTOR = "parts_executors:keep"
+    OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model}
+    KEEPS_CHECKPOINTS = True
+
+    def __init__(self, *, steps: Value[int] = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.steps = steps
+
+
 class MaybeOperator(ComponentOperator):
     """Says whether it has read anything, with a hint or without."""
 

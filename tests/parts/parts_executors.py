@@ -46,6 +46,20 @@ def use(*, examples: Examples, model: Model, context: ExecutorContext) -> None:
     Path(model.uri, "saved").write_text("\n".join(parts))
 
 
+def keep(*, steps: int, model: Model, context: ExecutorContext) -> None:
+    assert context.checkpoint_dir is not None
+    folder = Path(context.checkpoint_dir)
+    begin = max((int(path.name) for path in folder.glob("[0-9]*")), default=0)
+    for step in range(begin, steps):
+        draft = folder / f".{step + 1}"
+        draft.mkdir()
+        (draft / "state").write_text(str(step))
+        barrier(f"keep.half.{step + 1}")
+        draft.rename(folder / f"{step + 1}")
+        barrier(f"keep.whole.{step + 1}")
+    Path(model.uri, "began").write_text(str(begin))
+
+
 def read(
     *, input_base: str, input_config: dict[str, Any], output_config: dict[str, Any], shuffle_seed: int | None,
     examples: Examples, context: ExecutorContext,

@@ -95,6 +95,7 @@ def run(
         serving_model_dir=str(serving_model(model)),
         eval_model_dir=str(evaluation_model(model)),
         model_run_dir=str(folder_of(model_run)),
+        checkpoint_dir=context.checkpoint_dir,
         base_model=str(layout.base_model(base_model)) if base_model else None,
         hyperparameters=_read_hyperparameters(hyperparameters) if hyperparameters else None,
         custom_config=dict(custom_config or {}),

@@ -27,7 +27,9 @@ class FnArgs:
     """The argument of `run_fn`. Paths are folders or files of this execution; the path of a missing input is None.
 
     If `train_steps` or `eval_steps` is None, `run_fn` should read the data once, to the end. It saves the model as a
-    SavedModel to `serving_model_dir`, and logs and checkpoints to `model_run_dir`. As in TFX, it may set attributes;
+    SavedModel to `serving_model_dir`, and logs and checkpoints to `model_run_dir`. `checkpoint_dir`, which TFX has not,
+    is for checkpoints that outlive a failed try: the task's next try finds them there (`training_checkpoint`). They are
+    deleted when the execution is complete. As in TFX, it may set attributes;
     `schema_file` and `transform_output` are TFX's older names of `schema_path` and `transform_graph_path`.
     """
 
@@ -42,6 +44,7 @@ class FnArgs:
     serving_model_dir: str
     eval_model_dir: str
     model_run_dir: str
+    checkpoint_dir: str | None = None
     base_model: str | None = None
     hyperparameters: dict[str, Any] | None = None
     custom_config: dict[str, Any] = field(default_factory=dict)

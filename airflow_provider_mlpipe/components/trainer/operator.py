@@ -57,6 +57,7 @@ class TrainerOperator(ComponentOperator):
     a Keras layer does not take); and ExecutorFailedError, which is retried, for any other error that `run_fn` raises.
     """
 
+    KEEPS_CHECKPOINTS = True
     OUTPUTS: ClassVar[dict[str, type[Artifact]]] = {"model": Model, "model_run": ModelRun}
 
     def __init__(

@@ -133,6 +133,13 @@ WHERE id = %(execution_id)s AND state = 'RUNNING'
     AND (heartbeat_at >= clock_timestamp() - %(stale_after)s::interval
         OR pg_postmaster_start_time() BETWEEN clock_timestamp() - %(stale_after)s::interval AND clock_timestamp())
 
+-- name: failed_of_flight
+-- Those of the executions that ended without the result which this flight would have. By their ids, which the folders of
+-- their checkpoints have: few, while the failed tries of a flight may be many.
+SELECT id FROM mlpipe.execution
+WHERE id = ANY (%(execution_ids)s::bigint[]) AND state IN ('FAILED', 'ABANDONED') AND flight = %(flight)s
+ORDER BY id DESC
+
 -- name: heartbeat
 -- By the database's clock, and only with the claim's token.
 UPDATE mlpipe.execution SET heartbeat_at = clock_timestamp()
