@@ -84,6 +84,7 @@ def train(folder: str, out: str) -> None:
             train_args={"num_steps": 1200},
             eval_args=None,
             custom_config={"learning_rate": 0.002},
+            check_examples=None,
             model=Model(uri=f"{out}/model"),
             model_run=ModelRun(uri=f"{out}/run"),
             context=ExecutorContext(component_id="Trainer", execution_id=1, tmp_dir=f"{out}/tmp"),

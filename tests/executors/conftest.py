@@ -172,6 +172,7 @@ def train(
             "train_args": {"num_steps": 60},
             "eval_args": {"num_steps": 4},
             "custom_config": None,
+            "check_examples": None,
             "context": context(),
         }
         produced = call_with_one(executor.run, **{**defaults, **outputs, **changed})

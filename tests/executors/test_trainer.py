@@ -178,6 +178,7 @@ def test_equal_models_have_equal_bytes(
             "context": context(),
         }
         others = ("transform_graph", "schema", "base_model", "hyperparameters", "run_fn", "train_args", "eval_args")
+        others += ("check_examples",)
         run_executor("airflow_provider_mlpipe.components.trainer.executor:run", **dict.fromkeys(others), **given)
         folder = Path(given["model"].uri)
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -270,6 +271,52 @@ def test_a_row_that_does_not_fit_the_schema_is_named(sidecar: bool, train: Train
     schema = write_schema(tmp_path / "schema", DENSE_X)
     with pytest.raises(InvalidInputError, match="row 1,201 of the split 'train': feature 'x' has 2 values, but the"):
         train(module_file=user_module(tmp_path, _READ_X), examples=examples, schema=schema)
+
+
+_NOT_CALLED = "def run_fn(fn_args):\n    raise SystemExit('run_fn was called')\n"
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+@pytest.mark.parametrize(("span", "where"), [({}, "train"), ({"span": 31}, "train of span 31")])
+def test_check_examples_names_the_first_row_that_does_not_fit(
+    sidecar: bool, span: dict[str, int], where: str, train: Train, tmp_path: Path
+) -> None:
+    examples = write_shifted(tmp_path / "examples", sidecar=sidecar)
+    examples = Examples(uri=examples.uri, properties={**examples.properties, **span})
+    schema = write_schema(tmp_path / "schema", DENSE_X)
+    with pytest.raises(
+        InvalidInputError,
+        match=f"^check_examples: {where}: .*, row 1,201 of the split 'train': feature 'x' has 2 values, but the schema",
+    ):
+        train(module_file=user_module(tmp_path, _NOT_CALLED), examples=examples, schema=schema, check_examples="schema")
+
+
+def test_check_examples_names_the_span_among_several(train: Train, tmp_path: Path) -> None:
+    good, bad = (write_shifted(tmp_path / name, sidecar=True) for name in ("good", "bad"))
+    schema = write_schema(tmp_path / "schema", 'feature { name: "x" type: FLOAT }')
+    integers = write_schema(tmp_path / "integers", 'feature { name: "x" type: INT }')
+    window = [
+        Examples(uri=one.uri, properties={**one.properties, "span": span}) for span, one in ((30, good), (31, bad))
+    ]
+    module = user_module(tmp_path, _NOT_CALLED)
+    with pytest.raises(InvalidInputError, match=r"^check_examples: train of span 30: .* 'x' is FLOAT, but .* is INT"):
+        train(module_file=module, examples=window, schema=integers, check_examples="schema")
+    with pytest.raises(SystemExit, match="run_fn was called"):
+        train(module_file=module, examples=window, schema=schema, check_examples="schema")
+
+
+def test_transformed_examples_fit_the_schema_of_their_graph(
+    train: Train, penguin_schema: Schema, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    module = user_module(tmp_path, _NOT_CALLED)
+    with pytest.raises(SystemExit, match="run_fn was called"):
+        train(module_file=module, check_examples="transform_graph")
+    assert "all 344 rows fit the schema of transform_graph" in caplog.text
+    with pytest.raises(InvalidInputError, match="feature 'island' has no values, but the schema says 1"):
+        train(module_file=module, schema=penguin_schema, check_examples="schema")
+    with pytest.raises(InvalidInputError, match="check_examples='schema' needs the input schema"):
+        train(module_file=module, check_examples="schema")
 
 
 @pytest.mark.parametrize("file", ["best_hyperparameters.txt", "hyperparameters.txt", "mine.json"])

@@ -15,8 +15,14 @@ import pytest
 from held import Held
 from run_part import component_run
 
-from airflow_provider_mlpipe import CsvExampleGenOperator, TrainerOperator, training_checkpoint
-from airflow_provider_mlpipe.artifacts import Examples
+from airflow_provider_mlpipe import (
+    CsvExampleGenOperator,
+    ImportSchemaGenOperator,
+    TrainerOperator,
+    TransformOperator,
+    training_checkpoint,
+)
+from airflow_provider_mlpipe.artifacts import Artifact, Examples, TransformGraph
 from airflow_provider_mlpipe.exceptions import ExecutorDiedError, InvalidInputError, InvalidValueError
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 
@@ -33,11 +39,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_transform as tft
+from tfx_bsl.public.tfxio import TensorFlowDatasetOptions
 
 from airflow_provider_mlpipe import training_checkpoint
 from airflow_provider_mlpipe.barriers import barrier
 
 EPOCHS, STEPS = 4, 25
+FEATURES = [f"{name}_xf" for name in ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")]
 
 
 class Told(keras.callbacks.Callback):
@@ -72,7 +81,12 @@ def build_model():
     return model
 
 
-def data(style):
+def data(style, fn_args):
+    if style == "factory":
+        schema = tft.TFTransformOutput(fn_args.transform_output).transformed_metadata.schema
+        options = TensorFlowDatasetOptions(batch_size=16, label_key="species_xf")
+        rows = fn_args.data_accessor.tf_dataset_factory(fn_args.train_files, options, schema)
+        return rows.map(lambda row, label: (tf.concat([row[name] for name in FEATURES], axis=1), label)), STEPS
     random = np.random.default_rng(7)
     rows = random.normal(size=(STEPS * 16, 4)).astype("float32")
     labels = rows[:, :3].argmax(axis=1)
@@ -85,11 +99,11 @@ def data(style):
 def run_fn(fn_args):
     config = fn_args.custom_config
     keras.utils.set_random_seed(1)
-    train, steps = data(config["style"])
+    train, steps = data(config["style"], fn_args)
     model = build_model()
     saves = training_checkpoint(fn_args.checkpoint_dir, every_steps=config["every"])
     model.fit(
-        train, epochs=EPOCHS, steps_per_epoch=steps, validation_data=data("once")[0], shuffle=False, verbose=0,
+        train, epochs=EPOCHS, steps_per_epoch=steps, validation_data=data("once", fn_args)[0], shuffle=False, verbose=0,
         callbacks=[Told(config["folder"]), saves],
     )
     barrier("trained")
@@ -105,21 +119,24 @@ class Trainings(Held):
     root: Path
     barriers: Path
     module: Path
-    examples: Examples
+    inputs: dict[str, Artifact]
 
     def run(self, style: str, try_number: int = 1, *, folder: str = "told", every: int = 7) -> Path:
         """Returns the SavedModel."""
         told = self.root.parent / folder
         told.mkdir(exist_ok=True)
-        example_gen = CsvExampleGenOperator(input_base="/data")
+        examples = CsvExampleGenOperator(input_base="/data").outputs["examples"]
+        schema = ImportSchemaGenOperator(schema_file="/data/schema.pbtxt").outputs["schema"]
+        transform = TransformOperator(examples=examples, schema=schema, module_file="/dags/transform.py")
         operator = TrainerOperator(
-            examples=example_gen.outputs["examples"],
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
             module_file=str(self.module),
             custom_config={"folder": str(told), "style": style, "every": every},
             pipeline_root=str(self.root),
         )
         operator.__dict__["store"] = MetadataStore(self.dsn)
-        run = component_run(operator, run_id=folder, try_number=try_number, inputs={"examples": self.examples})
+        run = component_run(operator, run_id=folder, try_number=try_number, inputs=self.inputs)
         return Path(operator.run_node(run)["model"][0].uri, "Format-Serving")
 
     def kill(self, style: str, barrier: str, try_number: int = 1, **how: Any) -> None:
@@ -146,14 +163,23 @@ class Trainings(Held):
 
 
 @pytest.fixture
-def trainings(database: str, tmp_path: Path, penguin_examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Trainings:
+def trainings(
+    database: str,
+    tmp_path: Path,
+    penguins_transformed: tuple[TransformGraph, Examples],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Trainings:
     (tmp_path / "barriers").mkdir()
     monkeypatch.setenv("MLPIPE_BARRIERS", str(tmp_path / "barriers"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     module = tmp_path / "trained.py"
     module.write_text(_MODULE)
-    examples = Examples(uri=penguin_examples.uri, digest="d" * 64, properties=penguin_examples.properties)
-    return Trainings(database, tmp_path / "root", tmp_path / "barriers", module, examples)
+    graph, examples = penguins_transformed
+    inputs: dict[str, Artifact] = {
+        "examples": Examples(uri=examples.uri, digest="d" * 64, properties=examples.properties),
+        "transform_graph": TransformGraph(uri=graph.uri, digest="e" * 64),
+    }
+    return Trainings(database, tmp_path / "root", tmp_path / "barriers", module, inputs)
 
 
 def weights(saved_model: Path) -> list[Any]:
@@ -162,7 +188,7 @@ def weights(saved_model: Path) -> list[Any]:
     return [variable.numpy() for variable in tf.saved_model.load(str(saved_model)).variables]
 
 
-@pytest.mark.parametrize("style", ["endless", "once"])
+@pytest.mark.parametrize("style", ["endless", "once", "factory"])
 def test_a_killed_training_ends_as_one_that_was_not_killed(style: str, trainings: Trainings) -> None:
     import numpy as np
 

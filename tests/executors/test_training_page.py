@@ -82,6 +82,7 @@ def test_the_components_are_wired_as_the_page_says() -> None:
     last, trainer = page["warm_trainer"](
         transform.outputs["transformed_examples"], transform.outputs["transform_graph"]
     )
+    assert page["checked"](examples, schema_gen.outputs["schema"]).check_examples == "schema"
     dag = create_dag("warm", [example_gen, schema_gen, transform, last, trainer])
     assert dag.get_task("Trainer").upstream_task_ids >= {"LastModel", "Transform"}
     assert page["backbone"].outputs["result"]

@@ -194,6 +194,7 @@ def test_forks_train_and_evaluate_side_by_side(
             train_args={"num_steps": steps},
             eval_args={"num_steps": 4},
             custom_config=None,
+            check_examples=None,
         )
 
     with ThreadPoolExecutor(2) as pool:

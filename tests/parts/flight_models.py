@@ -80,6 +80,7 @@ def make(folder: Path, csv_folder: str, buckets: Mapping[str, int], steps: Mappi
             train_args={"num_steps": steps[name]},
             eval_args=None,
             custom_config={"learning_rate": 0.002},
+            check_examples=None,
             model=model,
             model_run=ModelRun(uri=made(folder / f"{name}-run")),
         )

@@ -25,6 +25,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import RecordBatchesOptions, TensorFlowDatasetOptions, TFExampleRecord
 
 from airflow_provider_mlpipe.artifacts import Examples, HyperParameters, Model, ModelRun, Schema, TransformGraph
+from airflow_provider_mlpipe.components.trainer.examples_fit import check_fit
 from airflow_provider_mlpipe.components.trainer.fn_args import DataAccessor, FnArgs
 from airflow_provider_mlpipe.components.trainer.variable_order import order_variables
 from airflow_provider_mlpipe.exceptions import InvalidInputError, MlpipeError, UserCodeError
@@ -34,7 +35,7 @@ from airflow_provider_mlpipe.execution.user_errors import explained, users_frame
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
 from airflow_provider_mlpipe.records.dataset import check_rows, dataset
-from airflow_provider_mlpipe.records.pieces import pieces_of
+from airflow_provider_mlpipe.records.pieces import Piece, pieces_of
 from airflow_provider_mlpipe.spelling import did_you_mean
 from airflow_provider_mlpipe.storage.disk_errors import translated
 
@@ -69,24 +70,31 @@ def run(
     train_args: Mapping[str, Any] | None,
     eval_args: Mapping[str, Any] | None,
     custom_config: Mapping[str, Any] | None,
+    check_examples: str | None,
     model: Model,
     model_run: ModelRun,
     context: ExecutorContext,
 ) -> dict[str, Produced]:
     """Call `run_fn`; the model is what it saves to `fn_args.serving_model_dir`.
 
-    Raises InvalidInputError for an unknown split, UserCodeError for a run_fn that is missing, does not take fn_args,
-    fails as it always would, or saves no model, and every other error of run_fn.
+    Raises InvalidInputError for an unknown split, and, with `check_examples`, for a row that does not fit;
+    UserCodeError for a run_fn that is missing, does not take fn_args, fails as it always would, or saves no model; and
+    every other error of run_fn.
     """
     function = load_function(module_file, run_fn, "run_fn")
     check_takes(function, "fn_args")
     train = parse_config(TrainArgs, train_args, parameter="train_args")
     evaluation = parse_config(EvalArgs, eval_args, parameter="eval_args")
+    train_pieces = pieces_of(examples, train.splits or ["train"], parameter="train_args.splits")
+    eval_pieces = pieces_of(examples, evaluation.splits or ["eval"], parameter="eval_args.splits")
+    if check_examples is not None:
+        pieces = list({(id(piece.examples), piece.split): piece for piece in [*train_pieces, *eval_pieces]}.values())
+        check_fit(pieces, check_examples, schema=schema, transform_graph=transform_graph)
     reader = Reader()
     fn_args = FnArgs(
         working_dir=context.tmp_dir,
-        train_files=_patterns(examples, train.splits or ["train"], "train_args.splits"),
-        eval_files=_patterns(examples, evaluation.splits or ["eval"], "eval_args.splits"),
+        train_files=_patterns(train_pieces),
+        eval_files=_patterns(eval_pieces),
         train_steps=train.num_steps or None,
         eval_steps=evaluation.num_steps or None,
         schema_path=str(file_of(schema)) if schema else None,
@@ -200,8 +208,7 @@ def _as_list(file_pattern: str | Sequence[str]) -> list[str]:
     return [file_pattern] if isinstance(file_pattern, str) else list(file_pattern)
 
 
-def _patterns(examples: Sequence[Examples], splits: Sequence[str], parameter: str) -> list[str]:
-    pieces = pieces_of(examples, splits, parameter=parameter)
+def _patterns(pieces: Sequence[Piece]) -> list[str]:
     return [f"{_escaped(split_folder(piece.examples, piece.split))}/*.gz" for piece in pieces]
 
 

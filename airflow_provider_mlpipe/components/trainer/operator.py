@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from airflow_provider_mlpipe.artifacts import (
     Artifact,
@@ -16,8 +16,10 @@ from airflow_provider_mlpipe.artifacts import (
 )
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.pipeline.component import ComponentOperator
-from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, Inputs, OptionalInput
+from airflow_provider_mlpipe.pipeline.spec import Config, Content, Function, Inputs, OptionalInput, Value
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import EvalArgs, TrainArgs
+
+CheckedAgainst = Literal["schema", "transform_graph"]
 
 
 class TrainerOperator(ComponentOperator):
@@ -47,10 +49,14 @@ class TrainerOperator(ComponentOperator):
     :param eval_args: an `EvalArgs` or its dict, with `splits` (default `eval`) and `num_steps` (default:
         `fn_args.eval_steps` is None)
     :param custom_config: a dict, for `fn_args.custom_config` (default None: an empty dict)
+    :param check_examples: "schema" or "transform_graph": before `run_fn` is called, read all rows of the splits once,
+        and fail for the first that does not fit the schema of that input. For raw examples it is "schema", for
+        transformed ones "transform_graph" (default None: not checked)
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time when neither or both of `module_file` and `run_fn` are given, a config does
-    not match its message type, or an input is not a channel of its type. The task raises InvalidInputError for an
+    not match its message type, an input is not a channel of its type, or `check_examples` names an input that is not
+    given. The task raises InvalidInputError for an
     unknown split, for hyperparameters that cannot be read, and for the first row that does not fit the schema, if
     `data_accessor` read it; UserCodeError when `run_fn` is missing, cannot be
     imported, saves no model, or fails as it always would (such as by a NameError, an unknown feature, or an input that
@@ -73,11 +79,15 @@ class TrainerOperator(ComponentOperator):
         train_args: Config[TrainArgs | Mapping[str, Any] | None] = None,
         eval_args: Config[EvalArgs | Mapping[str, Any] | None] = None,
         custom_config: Config[Mapping[str, Any] | None] = None,
+        check_examples: Value[CheckedAgainst | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if (module_file is None) == (run_fn is None):
             raise PipelineError(f"{self.task_id}: give either module_file or run_fn")
+        for name, given in (("schema", schema), ("transform_graph", transform_graph)):
+            if check_examples == name and given is None:
+                raise PipelineError(f"{self.task_id}: check_examples={name!r} needs the input {name}")
         self.examples = examples
         self.transform_graph = transform_graph
         self.schema = schema
@@ -88,3 +98,4 @@ class TrainerOperator(ComponentOperator):
         self.train_args = train_args
         self.eval_args = eval_args
         self.custom_config = custom_config
+        self.check_examples = check_examples

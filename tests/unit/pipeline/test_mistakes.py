@@ -70,6 +70,10 @@ MISTAKES = {
         "channel of ExampleStatistics",
     ),
     "no user code": ("TrainerOperator(examples=examples)", "Trainer: give either module_file or run_fn"),
+    "no schema to check with": (
+        'TrainerOperator(**train, check_examples="schema")',
+        "Trainer: check_examples='schema' needs the input schema",
+    ),
     "a function in place of its name": (
         "TrainerOperator(examples=examples, run_fn=print)",
         "Trainer: run_fn takes a str or None, but got <built-in function print>; give its dotted name, "
