@@ -159,7 +159,7 @@ def start_from(base_model: Path, model: keras.Model, words: dict[str, list[bytes
     weights.assert_existing_objects_matched().expect_partial()
     for layer, before in zip(model.layers, base.layers, strict=True):
         name = layer.name.removeprefix("of_")
-        if name not in VOCABULARY:
+        if layer.name == name or name not in VOCABULARY:
             layer.set_weights(before.get_weights())
             continue
         (new,), (old,) = layer.get_weights(), before.get_weights()
