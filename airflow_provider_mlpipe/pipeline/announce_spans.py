@@ -80,7 +80,9 @@ class AnnounceSpansOperator(BaseOperator):
         if not new:
             raise AirflowSkipException(f"none of the {len(there)} spans is new")
         keys = [self._key(span) for span in new]
-        context["outlet_events"][self.asset].add_partitions(keys)
+        events: Any = context["outlet_events"][self.asset]
+        events.add_partitions(keys)
+        events.partition_keys = dict.fromkeys(keys)  # Airflow iterates over a set, whose order is random
         self.log.info("announces %s", ", ".join(map(str, new)))
         return keys
 

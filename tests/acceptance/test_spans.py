@@ -154,6 +154,8 @@ def test_days_that_arrive_together_have_a_run_each(place: Place) -> None:
         place.arrive(day(number))
     place.all_end_well(*map(day, range(3, 6)))
     assert len(place.runs("by_day")) == before + 3
+    runs = sorted(place.runs("by_day"), key=lambda run: run["start_date"])
+    assert [run["partition_key"] for run in runs] == [day(number).isoformat() for number in range(6)]
     assert max(place.spans_read().values()) == 1
 
 
