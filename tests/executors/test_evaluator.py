@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fresh import in_fresh_process
+from taken import call_with_one
 
 from airflow_provider_mlpipe.artifacts import Examples, Model, ModelBlessing, ModelEvaluation, Schema
 from airflow_provider_mlpipe.exceptions import InvalidInputError, UserCodeError
@@ -57,6 +58,7 @@ def evaluate(
             "module_file": None,
         }
         produced = in_fresh_process(
+            call_with_one,
             executor.run,
             **{**defaults, **changed},
             model=model,
