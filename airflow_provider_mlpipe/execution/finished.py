@@ -60,6 +60,7 @@ def take_up(
         work = _read(earlier / _FILE)
         if work is not None and not _is_outdated(work.result, decision) and _link_outputs(earlier, work, pending):
             earlier.rename(place)
+            os.utime(place)  # what is older than its execution would not count as its own
             log.info("the executor does not run again: execution %s had finished this work", earlier.name)
             return work
     return None
@@ -100,6 +101,7 @@ def _link_outputs(earlier: Path, work: FinishedWork, pending: Mapping[str, Seque
     try:
         for folder, before, _ in outputs:
             shutil.copytree(before, folder, copy_function=_link, dirs_exist_ok=True)
+            os.utime(folder)  # the copy has the other folder's time
         now = [tree_summary(folder) for folder, _, _ in outputs]
         if all(found.digest == files.digest for found, (_, _, files) in zip(now, outputs, strict=True)):
             for found, (_, _, files) in zip(now, outputs, strict=True):

@@ -24,6 +24,8 @@ _TOKEN = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::([1-9][0-9]?))?\}")
 _MEANT = re.compile(r"\{\s*(SPAN|VERSION|YYYY|MM|DD)\b[^{}]*\}", re.IGNORECASE)
 _DATE = {"YYYY": 4, "MM": 2, "DD": 2}
 _SHOWN = 10
+_MOST = 100_000
+"""How many spans a range may have: each is an execution."""
 
 
 def has_span(pattern: str) -> bool:
@@ -210,9 +212,13 @@ def check_range(config: Mapping[str, Mapping[str, int]], *, may_skip: bool = Fal
         start, end = static.get("start_span_number", 0), static.get("end_span_number", 0)
         if end < start:
             raise InvalidValueError(f"range_config.static_range ends at {end}, before its start {start}")
+        if end - start >= _MOST:
+            raise InvalidValueError(
+                f"range_config.static_range has {end - start + 1:,} spans; ask for {_MOST:,} at most"
+            )
     elif (rolling := config.get("rolling_range")) is not None:
-        if rolling.get("num_spans", 0) < 1:
-            raise InvalidValueError("range_config.rolling_range needs num_spans, 1 or more")
+        if not 1 <= rolling.get("num_spans", 0) <= _MOST:
+            raise InvalidValueError(f"range_config.rolling_range needs num_spans, from 1 to {_MOST:,}")
         skipped = rolling.get("skip_num_recent_spans", 0)
         if skipped and not may_skip:
             raise InvalidValueError(

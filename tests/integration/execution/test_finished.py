@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -56,6 +58,20 @@ def test_a_try_that_takes_it_up_may_be_killed_too(bench: Bench) -> None:
     bench.succeed(3)
     assert executors(bench) == 1
     bench.assert_sound()
+
+
+def test_what_a_killed_try_took_up_is_its_own_and_can_be_deleted(bench: Bench) -> None:
+    kill_before_publication(bench, 1)
+    an_hour_ago = time.time() - 3600
+    for folder in (bench.root / "Make" / ".finished" / "1", bench.root / "Make" / "examples" / "1"):
+        os.utime(folder, (an_hour_ago, an_hour_ago))
+    kill_before_publication(bench, 2)
+    bench.store.abandon_stale(timedelta(seconds=-1))
+    found = orphans.find(bench.store, [str(bench.root)])
+    assert {orphan.path for orphan in found.orphans if orphan.execution_id == 2} == {
+        bench.root / "Make" / ".finished" / "2",
+        bench.root / "Make" / "examples" / "2",
+    }
 
 
 def test_its_files_do_not_depend_on_those_of_the_failed_try(bench: Bench) -> None:

@@ -226,6 +226,7 @@ def _start_of(component_id):
 
 def as_of_version_6(connection):
     """Takes the changes of later versions back."""
+    connection.run("DROP TABLE mlpipe.announced_span")
     connection.run("DROP TABLE mlpipe.file_digest")
     connection.run("DROP VIEW mlpipe.complete_set")
     connection.run("ALTER TABLE mlpipe.execution DROP COLUMN part_set, DROP COLUMN part, DROP COLUMN parts")

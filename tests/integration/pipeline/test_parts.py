@@ -109,7 +109,7 @@ def test_each_span_is_an_execution_and_an_artifact_of_its_own(pipeline: Pipeline
         assert (folder_of(artifact) / "spans").read_text() == str([artifact.properties["span"]] * 2)
     (model,) = outputs(pipeline, "Join", "model", "first")
     assert (folder_of(model) / "saved").read_text() == "text 1 text 2 text 3"
-    assert "span" not in model.properties
+    assert model.properties == {"span": 3}  # the newest that it is of
 
 
 def test_only_the_new_span_of_a_window_runs(pipeline: Pipeline, data: Path) -> None:

@@ -139,7 +139,9 @@ def test_a_range_has_no_gaps(tmp_path: Path) -> None:
     [
         ({}, "needs a static_range or a rolling_range"),
         ({"static_range": {"start_span_number": 3, "end_span_number": 2}}, "ends at 2, before its start 3"),
-        ({"rolling_range": {"start_span_number": 3}}, "needs num_spans"),
+        ({"static_range": {"end_span_number": 2_000_000_000}}, "has 2,000,000,001 spans; ask for 100,000 at most"),
+        ({"rolling_range": {"start_span_number": 3}}, "needs num_spans, from 1 to 100,000"),
+        ({"rolling_range": {"num_spans": 100_001}}, "needs num_spans, from 1 to 100,000"),
         ({"rolling_range": {"num_spans": 3, "skip_num_recent_spans": 1}}, "is for a ResolverOperator; leave it out"),
     ],
 )
