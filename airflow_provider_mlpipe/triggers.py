@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
@@ -70,7 +70,7 @@ class NewSpanTrigger(BaseEventTrigger):
     :param asset: the name of the asset that the operator announces spans of
     :param input_base: the folder, as for an ExampleGen
     :param pattern: the glob of the files, with a span, as for an ExampleGen
-    :param start_span: the first span that counts (default: all that there are)
+    :param start_span: the first span that counts, a number or a date (default: all that there are)
     :param poll_seconds: how often it looks
     :param metadata_conn_id: Airflow connection of type `mlpipe`
     """
@@ -81,7 +81,7 @@ class NewSpanTrigger(BaseEventTrigger):
         asset: str,
         input_base: str,
         pattern: str,
-        start_span: int | None = None,
+        start_span: int | date | None = None,
         poll_seconds: float = 30.0,
         metadata_conn_id: str = MlpipeHook.default_conn_name,
     ) -> None:
@@ -89,7 +89,7 @@ class NewSpanTrigger(BaseEventTrigger):
         self.asset = asset
         self.input_base = input_base
         self.pattern = pattern
-        self.start_span = start_span
+        self.start_span = spans.as_number(start_span)
         self.poll_seconds = poll_seconds
         self.metadata_conn_id = metadata_conn_id
 

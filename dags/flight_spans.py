@@ -59,14 +59,19 @@ DRIFT = {
     }
 }
 
-trigger = NewSpanTrigger(asset="flight_days", input_base=DATA, pattern=days.PATTERN, poll_seconds=POLL_SECONDS)
+ARRIVALS: dict[str, Any] = {
+    "input_base": DATA,
+    "pattern": days.PATTERN,
+    "start_span": days.day(WINDOW),  # the days of the first window need no runs of their own
+}
+trigger = NewSpanTrigger(asset="flight_days", poll_seconds=POLL_SECONDS, **ARRIVALS)
 files = Asset("flight_files", watchers=[AssetWatcher(name="flight_files", trigger=trigger)])
 flight_days = Asset("flight_days")
 
 with DAG(
     "flight_arrivals", schedule=[files], max_active_runs=1, tags=["mlpipe", "example"], doc_md=__doc__
 ) as arrivals:
-    AnnounceSpansOperator(task_id="announce", asset=flight_days, input_base=DATA, pattern=days.PATTERN, retries=3)
+    AnnounceSpansOperator(task_id="announce", asset=flight_days, retries=3, **ARRIVALS)
 
 
 @task

@@ -81,6 +81,14 @@ class AirflowClient:
         run = self._call("POST", f"dags/{_quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
         return str(run["dag_run_id"])
 
+    def unpause_file_of(self, dag_id: str) -> None:
+        """Unpause all DAGs of the file that a DAG is in."""
+        dags = self._all("dags?", "dags")
+        (file,) = [dag["fileloc"] for dag in dags if dag["dag_id"] == dag_id]
+        for dag in dags:
+            if dag["fileloc"] == file:
+                self._call("PATCH", f"dags/{_quote(dag['dag_id'])}?update_mask=is_paused", {"is_paused": False})
+
     def wait_for_dag(self, dag_id: str) -> None:
         """Wait until this Airflow has parsed the DAG's file; raises what `trigger` raises."""
         self.wait_until(

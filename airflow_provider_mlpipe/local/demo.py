@@ -1,7 +1,7 @@
 """The demo: runs an example DAG through a real Airflow, and shows its progress, its metrics and where the model is.
 
 `make demo`, `airflow mlpipe demo`, or `python -m airflow_provider_mlpipe.local.demo`. Its state is kept: in a second
-run every component is cached.
+run every component is cached. If there is a DAG `<id>_play` beside the DAG, it lets new data arrive after the run.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from airflow_provider_mlpipe.terminal import plain
 DAG_ID = "flight_delays"
 CHECKOUT = PACKAGE_ROOT.parent
 _TIMEOUT = 3600.0
+_PLAYED = 5
 
 
 def run_demo(
@@ -75,20 +76,46 @@ def run_demo(
 def _run(airflow: LocalAirflow, dag_id: str, out: TextIO) -> int:
     airflow.cancel_runs(dag_id)  # a demo that was killed may have left runs
     with closing(MetadataStore(airflow.mlpipe_dsn)) as store:
-        run_id = airflow.trigger(dag_id)
-        order = airflow.task_order(dag_id)
-        print(f"\n{dag_id}, {run_id}", file=out)
-        view = Table(out) if out.isatty() else Lines(out)
-        try:
-            for tasks in airflow.watch(dag_id, run_id, _TIMEOUT):
-                view.show(in_order(steps(tasks, store, dag_id, run_id), order))
-        except KeyboardInterrupt:
-            airflow.cancel_runs(dag_id)
-            raise
-        state = airflow.state(dag_id, run_id)
-        for line in report(state, airflow, store, dag_id, run_id):
-            print(plain(line), file=out, flush=True)
+        earlier = set(airflow.runs(dag_id))
+        status = _show(airflow, store, dag_id, airflow.trigger(dag_id), out)
+        if status == 0 and airflow.is_parsed(f"{dag_id}_play"):
+            return _play(airflow, store, dag_id, {*earlier, *airflow.runs(dag_id)}, out)
+    return status
+
+
+def _show(airflow: LocalAirflow, store: MetadataStore, dag_id: str, run_id: str, out: TextIO) -> int:
+    """Show a run until it has ended, then the report."""
+    order = airflow.task_order(dag_id)
+    print(f"\n{dag_id}, {run_id}", file=out)
+    view = Table(out) if out.isatty() else Lines(out)
+    try:
+        for tasks in airflow.watch(dag_id, run_id, _TIMEOUT):
+            view.show(in_order(steps(tasks, store, dag_id, run_id), order))
+    except KeyboardInterrupt:
+        airflow.cancel_runs(dag_id)
+        raise
+    state = airflow.state(dag_id, run_id)
+    for line in report(state, airflow, store, dag_id, run_id):
+        print(plain(line), file=out, flush=True)
     return 0 if state == "success" else 1
+
+
+def _play(airflow: LocalAirflow, store: MetadataStore, dag_id: str, shown: set[str], out: TextIO) -> int:
+    """Let data arrive by the DAG's `<id>_play`, and show the runs that the data starts."""
+    airflow.unpause_file_of(dag_id)
+    print(f"\n{dag_id}_play lets {_PLAYED} spans of data arrive, each of which starts a run of {dag_id}", file=out)
+    airflow.trigger(f"{dag_id}_play", {"days": _PLAYED})
+    statuses = []
+    for _ in range(_PLAYED):
+        airflow.wait_until(lambda: bool(_new_runs(airflow, dag_id, shown)), f"no new run of {dag_id} began")
+        run_id = _new_runs(airflow, dag_id, shown)[0]
+        statuses.append(_show(airflow, store, dag_id, run_id, out))
+        shown.add(run_id)
+    return max(statuses)
+
+
+def _new_runs(airflow: LocalAirflow, dag_id: str, shown: set[str]) -> list[str]:
+    return [run_id for run_id in airflow.runs(dag_id) if run_id not in shown]
 
 
 def default_state_dir() -> Path:

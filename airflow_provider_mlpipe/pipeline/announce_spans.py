@@ -8,6 +8,7 @@ announces it. The store keeps who announced what.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -37,7 +38,7 @@ class AnnounceSpansOperator(BaseOperator):
     :param asset: the Asset of the spans; nobody else sends events of it
     :param input_base: the folder, as for an ExampleGen
     :param pattern: the glob of the files, with a span, as for an ExampleGen
-    :param start_span: the first span to announce (default: all that there are)
+    :param start_span: the first span to announce, a number or a date (default: all that there are)
     :param metadata_conn_id: Airflow connection of type `mlpipe` (default `mlpipe_default`)
     :param kwargs: all arguments of BaseOperator
 
@@ -55,7 +56,7 @@ class AnnounceSpansOperator(BaseOperator):
         asset: Asset,
         input_base: str,
         pattern: str,
-        start_span: int | None = None,
+        start_span: int | date | None = None,
         metadata_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -65,7 +66,7 @@ class AnnounceSpansOperator(BaseOperator):
         self.asset = asset
         self.input_base = input_base
         self.pattern = pattern
-        self.start_span = start_span
+        self.start_span = spans.as_number(start_span)
         self.metadata_conn_id = metadata_conn_id
 
     def execute(self, context: Context) -> list[str]:

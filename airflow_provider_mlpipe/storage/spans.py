@@ -43,6 +43,11 @@ def date_span(day: date) -> int:
     return (day - _EPOCH).days
 
 
+def as_number(span: int | date | None) -> int | None:
+    """The number of a span that may be given as a date."""
+    return date_span(span) if isinstance(span, date) else span
+
+
 def span_date(number: int) -> date:
     """The date of a span."""
     return _EPOCH + timedelta(days=number)
