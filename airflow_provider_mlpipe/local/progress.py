@@ -79,7 +79,7 @@ def _step(store: MetadataStore, task: TaskInstance, parts: Sequence[Execution]) 
     if not step.is_over or any(part.state not in PUBLISHED for part in parts):
         return replace(step, seconds=seconds)
     outputs = store.execution_artifacts(parts[-1].id, "OUTPUT").values()
-    produced = "; ".join(filter(None, (artifact.summary() for group in outputs for artifact in group)))
+    produced = "; ".join(filter(None, (group[-1].summary() for group in outputs)))  # of several, of the newest
     cached = sum(part.state is ExecutionState.CACHED for part in parts)
     how = PUBLISHED[ExecutionState.CACHED if cached == len(parts) else ExecutionState.COMPLETE]
     return replace(

@@ -64,6 +64,6 @@ def by_day_config() -> dict:
         "value_threshold": {"lower_bound": 0.55},
         "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": 0.0},
     }
-    auc = {"class_name": "AUC", "threshold": bounds}
+    auc = {"class_name": "AUC", "per_slice_thresholds": [{"slicing_specs": [ALL], "threshold": bounds}]}
     metrics = [auc, {"class_name": "Calibration"}, {"class_name": "WeightedExampleCount"}]
     return {**EVAL_CONFIG, "slicing_specs": [ALL, BY_ORIGIN], "metrics_specs": [{"metrics": metrics}]}
