@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ class ComponentRun:
 
     `shown` are the parameters with digests in the place of secrets: what is stored, logged and printed. `resolved` are
     the parameters as the executor gets them: those of an ExampleGen name the files of one `span`. The operator's
-    `parts_of` divides a try into parts.
+    `parts_of` divides a try into parts. They share `how` they work, which is computed once.
     """
 
     spec: ComponentSpec
@@ -80,6 +80,7 @@ class ComponentRun:
     cache: CachePolicy
     span: Span | None = None
     part: Part = field(default_factory=Part)
+    how: Fingerprint | None = None
 
     @property
     def pipeline(self) -> str:
@@ -160,19 +161,22 @@ def decide(
 
 def changed_since(run: ComponentRun, decision: Decision) -> str | None:
     """What has changed since the decision, as text, or None. The executor may have read the old or the new state."""
-    now = fingerprint(run)
+    now = fingerprint(replace(run, how=None))
     return fingerprints.explain(decision.start.fingerprint_parts, now.parts, run.shown) or None
 
 
 def fingerprint(run: ComponentRun) -> Fingerprint:
-    """The fingerprint of this try."""
-    return fingerprints.compute(
+    """The fingerprint of this part of the try."""
+    how = run.how or work(run)
+    return fingerprints.with_data(how, run.spec, inputs=run.inputs, external=run.external, span=run.span)
+
+
+def work(run: ComponentRun) -> Fingerprint:
+    """What the fingerprints of all parts of a try have in common."""
+    return fingerprints.of_work(
         run.spec,
-        inputs=run.inputs,
         parameters=run.parameters,
         shown=run.shown,
-        external=run.external,
-        span=run.span,
         cache_files=run.cache.files,
         cache_env=run.cache.env,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,19 @@ def compute(
     `external_inputs`. Raises InvalidInputError or UserCodeError when a file cannot be read or a library is missing, and
     TransientError when its disk does not answer.
     """
+    how = of_work(spec, parameters=parameters, shown=shown, cache_files=cache_files, cache_env=cache_env)
+    return with_data(how, spec, inputs=inputs, external=external, span=span)
+
+
+def of_work(
+    spec: ComponentSpec,
+    *,
+    parameters: Mapping[str, Any],
+    shown: Mapping[str, Any] | None = None,
+    cache_files: Sequence[str] = (),
+    cache_env: Sequence[str] = (),
+) -> Fingerprint:
+    """What all parts of a try have in common: code, libraries, parameters. Its parts are those of `compute`."""
     parts = {"component": spec.component_type}
     sources: list[Source] = []
     users: dict[str, Source] = {}
@@ -82,12 +95,6 @@ def compute(
         parts |= {f"output {key}": artifact_type for key, artifact_type in spec.outputs.items()}
         parts |= {f"executor file {name}": digest for name, digest in executor.files.items()}
         parts |= {f"library {name}": version for name, version in executor.libraries.items()}
-    ignored = {key for key, declared in spec.inputs.items() if declared.ignored}
-    for key in inputs.keys() - ignored:
-        parts |= _input_parts(key, inputs[key])
-    if span is not None:
-        parts |= {_SPAN: str(span.number)} | ({} if span.version is None else {"version": str(span.version)})
-    parts |= {f"{_CONTENT}{name}": digest for name, digest in external.items()}
     parts |= {
         f"file {number} {Path(path).name}": _path_digest("cache_files", path) for number, path in enumerate(cache_files)
     }
@@ -107,6 +114,25 @@ def compute(
         folders={f"{name} {file}": path for name, user in users.items() for file, path in user.folders.items()},
         unknown=() if cache_env else tuple(_unknown(sources)),
     )
+
+
+def with_data(
+    how: Fingerprint,
+    spec: ComponentSpec,
+    *,
+    inputs: Mapping[str, Sequence[Artifact]],
+    external: Mapping[str, str],
+    span: Span | None = None,
+) -> Fingerprint:
+    """The fingerprint of what `of_work` gave, with the data of one part."""
+    parts = dict(how.parts)
+    ignored = {key for key, declared in spec.inputs.items() if declared.ignored}
+    for key in inputs.keys() - ignored:
+        parts |= _input_parts(key, inputs[key])
+    if span is not None:
+        parts |= {_SPAN: str(span.number)} | ({} if span.version is None else {"version": str(span.version)})
+    parts |= {f"{_CONTENT}{name}": digest for name, digest in external.items()}
+    return replace(how, parts=parts)
 
 
 def _environment(sources: Sequence[Source], cache_env: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_mlpipe.artifacts import Artifact
+from airflow_provider_mlpipe.caching import driver
 from airflow_provider_mlpipe.caching.driver import ComponentRun, Decision
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.metadata.store import Part
@@ -41,9 +42,12 @@ def by_input(run: ComponentRun) -> list[ComponentRun]:
 
 
 def numbered(runs: Sequence[ComponentRun]) -> list[ComponentRun]:
-    """The runs as the parts of one set."""
-    part_set = Part().set
-    return [replace(run, part=Part(set=part_set, number=number, count=len(runs))) for number, run in enumerate(runs)]
+    """The runs as the parts of one set. What their fingerprints have in common is computed once."""
+    part_set, how = Part().set, driver.work(runs[0]) if len(runs) > 1 else None
+    return [
+        replace(run, part=Part(set=part_set, number=number, count=len(runs)), how=how)
+        for number, run in enumerate(runs)
+    ]
 
 
 def in_order(artifacts: Sequence[Artifact]) -> list[Artifact]:

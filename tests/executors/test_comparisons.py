@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def validate(empty: Callable[..., Any], context: Callable[[], ExecutorContext]) 
         made: ExampleStatistics = empty(ExampleStatistics, properties={"splits": list(splits)})
         for split, columns in splits.items():
             write_statistics(made, split, counted(columns))
-        return made
+        return replace(made, digest=f"of {made.uri}")  # each has its own, so that equal ones are compared, too
 
     def run(
         text: str,
