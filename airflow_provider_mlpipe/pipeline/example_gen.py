@@ -36,7 +36,9 @@ class ExampleGenOperator(ComponentOperator):
 
     :param output_config: an `Output` message or its dict: divides the one input split into output splits in proportion
         to their `hash_buckets`, by a hash of each record, or of its feature `partition_feature_name` (default:
-        train:eval = 2:1). Not allowed with several input splits, which are published under their own names
+        train:eval = 2:1). In place of `hash_buckets`, splits can have `values` or a `before` of that feature; a record
+        goes to the first split that takes it, and a last split with only a name takes the rest. Not allowed with
+        several input splits, which are published under their own names
     :param shuffle_seed: a number for a random order of the records of each output split, the same for the same number
         and rows; None (default) keeps the order of the rows
     :param span: the span to read: a number, or `RunSpan()` for the one that belongs to the run (default: the newest)
@@ -46,7 +48,7 @@ class ExampleGenOperator(ComponentOperator):
     :param kwargs: everything that ComponentOperator and BaseOperator take
 
     Raises PipelineError at DAG parse time for a config that does not match its message type, an output split without a
-    name or bucket, and a `span` or `range_config` for data without spans.
+    name or rule, and a `span` or `range_config` for data without spans.
     """
 
     def __init__(
@@ -78,9 +80,29 @@ class ExampleGenOperator(ComponentOperator):
     def check_outputs(self) -> None:
         """Raises PipelineError for output splits that lack something, and for a partition feature without splits."""
         deal = self.output_config.get("split_config", {})
-        if not splits_of(deal) and deal.get("partition_feature_name"):
+        splits = splits_of(deal)
+        if not splits and deal.get("partition_feature_name"):
             raise PipelineError(f"{self.task_id}: partition_feature_name needs output splits; list some")
-        check_splits(self.task_id, "output_config", splits_of(deal), "hash_buckets")
+        by_value = any(split.get("values") or split.get("before") for split in splits)
+        check_splits(self.task_id, "output_config", splits, None if by_value else "hash_buckets")
+        if by_value:
+            self._check_values(splits, deal.get("partition_feature_name"))
+
+    def _check_values(self, splits: list[Mapping[str, Any]], feature: str | None) -> None:
+        if not feature:
+            raise PipelineError(f"{self.task_id}: splits with values or before need a partition_feature_name")
+        for split in splits:
+            if split.get("hash_buckets"):
+                raise PipelineError(
+                    f"{self.task_id}: output_config split {split['name']!r} has hash_buckets, but another has values "
+                    "or before; divide either by hash or by value"
+                )
+        for split in splits[:-1]:
+            if not split.get("values") and not split.get("before"):
+                raise PipelineError(
+                    f"{self.task_id}: output_config split {split['name']!r} takes all the rest, so it must be the "
+                    "last; or give it values or before"
+                )
 
     def _check_range(self) -> None:
         if self.range_config is None:
@@ -96,13 +118,14 @@ def splits_of(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(config.get("splits", ()))
 
 
-def check_splits(task_id: str, parameter: str, splits: list[Mapping[str, Any]], field: str) -> None:
+def check_splits(task_id: str, parameter: str, splits: list[Mapping[str, Any]], field: str | None) -> None:
     """Raises PipelineError for a split without a name or `field`, or whose name is taken or cannot be a folder's."""
     names = [split.get("name") for split in splits]
+    needed = ["name"] if field is None else ["name", field]
     for place, split in enumerate(splits):
-        if not split.get("name") or not split.get(field):
+        if not all(split.get(each) for each in needed):
             raise PipelineError(
-                f"{task_id}: {parameter} split {place + 1} needs a name and a {field}, but it has {dict(split)}"
+                f"{task_id}: {parameter} split {place + 1} needs a {' and a '.join(needed)}, but it has {dict(split)}"
             )
         if problem := path_part_problem(split["name"]):
             raise PipelineError(f"{task_id}: {parameter} names a split {split['name']!r}, which {problem}")

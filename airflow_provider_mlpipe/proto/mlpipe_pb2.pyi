@@ -279,12 +279,16 @@ class Input(_message.Message):
 class SplitConfig(_message.Message):
     __slots__ = ("splits", "partition_feature_name")
     class Split(_message.Message):
-        __slots__ = ("name", "hash_buckets")
+        __slots__ = ("name", "hash_buckets", "values", "before")
         NAME_FIELD_NUMBER: _ClassVar[int]
         HASH_BUCKETS_FIELD_NUMBER: _ClassVar[int]
+        VALUES_FIELD_NUMBER: _ClassVar[int]
+        BEFORE_FIELD_NUMBER: _ClassVar[int]
         name: str
         hash_buckets: int
-        def __init__(self, name: _Optional[str] = ..., hash_buckets: _Optional[int] = ...) -> None: ...
+        values: _containers.RepeatedScalarFieldContainer[str]
+        before: str
+        def __init__(self, name: _Optional[str] = ..., hash_buckets: _Optional[int] = ..., values: _Optional[_Iterable[str]] = ..., before: _Optional[str] = ...) -> None: ...
     SPLITS_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FEATURE_NAME_FIELD_NUMBER: _ClassVar[int]
     splits: _containers.RepeatedCompositeFieldContainer[SplitConfig.Split]

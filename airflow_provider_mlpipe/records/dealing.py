@@ -22,7 +22,7 @@ from airflow_provider_mlpipe.records.inputs import PAYLOAD_FORMAT
 from airflow_provider_mlpipe.records.shuffle import Writer, shuffled
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
-from airflow_provider_mlpipe.records.splits import HashSplit
+from airflow_provider_mlpipe.records.splits import Splitter, splitter
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _pass_through(name: str) -> SplitConfig:
 def _write(
     split: InputSplit, deal: SplitConfig, examples: Examples, context: ExecutorContext, shuffle_seed: int | None
 ) -> dict[str, SplitWriter]:
-    places = HashSplit({output.name: output.hash_buckets for output in deal.splits})
+    places = splitter(deal)
     work = _Deal(split.encode, places, deal.partition_feature_name)
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(SplitWriter(examples, name)) for name in places.names}
@@ -142,7 +142,7 @@ class _Deal:
     """Encodes the rows of a chunk and assigns them to the output splits."""
 
     encode: Callable[[Any, str], Encoded]
-    split: HashSplit
+    split: Splitter
     partition_feature: str
 
     def __call__(self, chunk: Any) -> dict[str, _Dealt]:

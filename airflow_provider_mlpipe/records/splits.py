@@ -1,15 +1,36 @@
-"""Assigns records to output splits, by TFX's hash rule."""
+"""Assigns records to output splits, by TFX's hash rule or by a feature's value."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from tensorflow.core.example.feature_pb2 import Feature  # protos only: this process forks
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitConfig
+
+
+class Splitter(Protocol):
+    """Assigns records to the output splits `names`."""
+
+    names: list[str]
+
+    def assign(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
+        """Return the place in `names` of each key's split."""
+        ...
+
+
+def splitter(deal: SplitConfig) -> Splitter:
+    """Return what assigns records as `deal` says."""
+    if any(split.values or split.before for split in deal.splits):
+        return ValueSplit(deal)
+    return HashSplit({split.name: split.hash_buckets for split in deal.splits})
 
 
 class HashSplit:
@@ -35,3 +56,74 @@ class HashSplit:
         for word in words.T:  # most significant first; below 2**64, because there are fewer than 2**32 buckets
             buckets = ((buckets << np.uint64(32)) + word) % np.uint64(self._bounds[-1])
         return np.searchsorted(self._bounds, buckets, side="right")
+
+
+class ValueSplit:
+    """Assigns each record to the first split that takes the value of the feature `partition_feature_name`.
+
+    A split takes its `values`, or values smaller than `before`: whole numbers by size, other values by their bytes,
+    which is the order of dates like 2013-10-01. A split with neither takes the rest. A key is a serialized Feature.
+    """
+
+    def __init__(self, deal: SplitConfig) -> None:
+        self.names = [split.name for split in deal.splits]
+        self._deal = deal
+
+    def assign(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
+        """Return the place in `names` of each key's split.
+
+        Raises InvalidInputError for a record with no value, with several, or with one that no split takes, and for a
+        `values` or `before` that is no whole number where the feature's values are.
+        """
+        values = {key: self._value(key) for key in set(keys)}
+        rules = {
+            kind: [self._rule(split, kind) for split in self._deal.splits] for kind in set(map(type, values.values()))
+        }
+        places = {key: self._place(value, rules[type(value)]) for key, value in values.items()}
+        return np.fromiter((places[key] for key in keys), np.intp, len(keys))
+
+    def _value(self, key: bytes) -> Any:
+        """The key's value: an int, or bytes."""
+        feature = Feature.FromString(key)
+        values: Sequence[int | bytes] = feature.int64_list.value or feature.bytes_list.value
+        if len(values) != 1:
+            raise InvalidInputError(
+                f"a record has {len(values)} values of the partition feature {self._deal.partition_feature_name!r}; "
+                "a split by value needs exactly one in each"
+            )
+        return values[0]
+
+    def _rule(self, split: SplitConfig.Split, kind: type) -> _Rule:
+        def typed(text: str) -> Any:
+            try:
+                return int(text) if kind is int else text.encode()
+            except ValueError:
+                raise InvalidInputError(
+                    f"output split {split.name!r} has {text!r}, but {self._deal.partition_feature_name!r} holds whole "
+                    "numbers; give one (for a column of dates, the days since 1970-01-01)"
+                ) from None
+
+        values = frozenset(map(typed, split.values))
+        return _Rule(values=values, before=typed(split.before) if split.before else None)
+
+    def _place(self, value: Any, rules: Sequence[_Rule]) -> int:
+        for place, rule in enumerate(rules):
+            if rule.takes(value):
+                return place
+        shown = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+        raise InvalidInputError(
+            f"no output split takes records whose {self._deal.partition_feature_name!r} is {shown!r}; name the value "
+            "in a split's values, or add a last split that has only a name, for the rest"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What a split takes, in the type of the feature: int or bytes."""
+
+    values: frozenset[Any]
+    before: Any
+
+    def takes(self, value: Any) -> bool:
+        is_rest = not self.values and self.before is None
+        return is_rest or value in self.values or (self.before is not None and value < self.before)

@@ -321,6 +321,22 @@ def test_a_partition_feature_keeps_its_values_together(tmp_path: Path) -> None:
         assert groups == expected
 
 
+def test_rows_are_dealt_by_the_values_of_a_feature(tmp_path: Path) -> None:
+    splits = [{"name": "eval", "values": ["CH", "AT"]}, {"name": "train"}]
+    config = {"split_config": {"splits": splits, "partition_feature_name": "country"}}
+    rows = "".join(f"{number},{('CH', 'DE', 'AT', 'FR')[number % 4]}\n" for number in range(40))
+    base = csv_folder(tmp_path, x="i,country\n" + rows)
+    _, records = generate(base, tmp_path / "out", output_config=config)
+    places = {
+        name: [tf.train.Example.FromString(record).features.feature["i"].int64_list.value[0] for record in found]
+        for name, found in records.items()
+    }
+    assert places == {"eval": list(range(0, 40, 2)), "train": list(range(1, 40, 2))}
+    (base / "x.csv").write_text("i,country\n1,CH\n2,\n")
+    with pytest.raises(InvalidInputError, match="a record has 0 values of the partition feature 'country'"):
+        generate(base, tmp_path / "out2", output_config=config)
+
+
 @pytest.mark.parametrize(
     ("feature", "says"),
     [("other", "is not a column; the columns are i, f, e"), ("f", "holds floats"), ("e", "has no values")],

@@ -44,6 +44,16 @@ def parquet(path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), path)
 
 
+def payments(path: Path) -> None:
+    days = (f"2026-{place % 12 + 1:02}-01" for place in range(len(ROWS)))
+    path.write_text("day\n" + "\n".join(days) + "\n")
+
+
+def visitors(path: Path) -> None:
+    countries = [("CH", "AT", "DE")[place % 3] for place in range(len(ROWS))]
+    pq.write_table(pa.table({"country": countries}), path)
+
+
 def avro(path: Path) -> None:
     fields = [{"name": "customer", "type": "long"}, {"name": "amount", "type": "double"}]
     with path.open("wb") as file:
@@ -68,6 +78,8 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
     "clicks": {"a.avro": avro},
     "images": {"a.gz": records},
     "orders": {"a.parquet": parquet},
+    "payments": {"a.csv": payments},
+    "visitors": {"a.parquet": visitors},
     "visits": {"a.parquet": parquet},
     "reviews": {"train/a.parquet": parquet, "test/a.parquet": parquet},
 }

@@ -148,6 +148,17 @@ def test_rows_are_dealt_by_a_feature(kind: Kind, base: Path, tmp_path: Path) -> 
     assert not keys["train"] & keys["eval"]
 
 
+def test_rows_are_dealt_by_time(kind: Kind, base: Path, tmp_path: Path) -> None:
+    days = [dt.date(2026, month, day) for month in range(1, 13) for day in (1, 28)]
+    kind.write(base / "a", [{"day": day.isoformat(), "place": place} for place, day in enumerate(days)], 5)
+    splits = [{"name": "train", "before": "2026-06-01"}, {"name": "eval", "before": "2026-09-01"}, {"name": "test"}]
+    config = {"split_config": {"splits": splits, "partition_feature_name": "day"}}
+    produced, records = generate(kind.run, base, tmp_path / "out", output_config=config)
+    assert produced.properties["record_counts"] == {"train": 10, "eval": 6, "test": 8}
+    places = [decoded_row(record)["place"] for name in ("train", "eval", "test") for record in records[name]]
+    assert places == list(range(24))
+
+
 def decoded_row(record: bytes) -> Row:
     return {name: values[0] for name, values in decode([record]).to_pylist()[0].items()}
 
@@ -170,6 +181,11 @@ FAULTS: dict[str, tuple[list[list[Row]], dict[str, Any], str]] = {
         [[{"a": 1}] * 3, [{"a": 1}, {"a": None}]],
         {"partition_feature_name": "a"},
         "1.file, row 2: partition_feature_name 'a' has no value",
+    ),
+    "a value of no split": (
+        [[{"a": "x"}, {"a": "y"}]],
+        {"partition_feature_name": "a", "splits": [{"name": "train", "values": ["x"]}]},
+        "no output split takes records whose 'a' is 'y'",
     ),
 }
 

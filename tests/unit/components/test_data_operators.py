@@ -58,6 +58,12 @@ def test_configs_as_messages_or_dicts() -> None:
     assert one.output_config == {"split_config": {"splits": [{"name": "x", "hash_buckets": 3}]}}
 
 
+def by_value(*splits: Mapping[str, Any], feature: str | None = "x") -> Mapping[str, Any]:
+    named = [{"name": f"s{place}", **split} for place, split in enumerate(splits)]
+    deal = {"splits": named} if feature is None else {"splits": named, "partition_feature_name": feature}
+    return {"output_config": {"split_config": deal}}
+
+
 @pytest.mark.parametrize(
     ("configs", "says"),
     [
@@ -83,11 +89,20 @@ def test_configs_as_messages_or_dicts() -> None:
             {"output_config": {"split_config": {"partition_feature_name": "x"}}},
             "partition_feature_name needs output splits",
         ),
+        (by_value({"before": "2013-10-01"}, {}, feature=None), "with values or before need a partition_feature_name"),
+        (by_value({"values": ["a"]}, {"hash_buckets": 1}), "split 's1' has hash_buckets, but another has values"),
+        (by_value({}, {"before": "b"}), "split 's0' takes all the rest, so it must be the last"),
+        (by_value({"values": ["a"], "name": ""}), "output_config split 1 needs a name, but it has"),
     ],
 )
 def test_configs_that_do_not_fit(configs: Mapping[str, Any], says: str) -> None:
     with pytest.raises(PipelineError, match=says):
         CsvExampleGenOperator(input_base="/data", **configs)
+
+
+def test_splits_by_value_with_a_rest_and_without() -> None:
+    for splits in ([{"before": "2013-10-01"}, {}], [{"values": ["a"]}, {"values": ["b", "c"]}]):
+        CsvExampleGenOperator(input_base="/data", **by_value(*splits))
 
 
 def test_how_csv_files_are_written_is_checked_when_the_dag_file_is_parsed() -> None:

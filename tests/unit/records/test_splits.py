@@ -1,4 +1,4 @@
-"""TFX's hash rule, with memberships worked out from hashlib's digests."""
+"""TFX's hash rule, with memberships worked out from hashlib's digests; and splits by a feature's value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import hashlib
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
-from airflow_provider_mlpipe.records.splits import HashSplit
+from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitConfig
+from airflow_provider_mlpipe.records.splits import HashSplit, ValueSplit, splitter
 
 # {"a": Int64List [1]}: Example{1: Features{1: entry{1: "a", 2: Feature{3: Int64List{1: packed 01}}}}}
 ONE = bytes.fromhex("0a0c 0a0a 0a0161 1205 1a03 0a0101")
@@ -56,3 +57,56 @@ def test_no_key() -> None:
 def test_a_split_needs_a_bucket(buckets: int) -> None:
     with pytest.raises(InvalidInputError, match="'eval' has hash_buckets"):
         HashSplit({"train": 2, "eval": buckets})
+
+
+def int_key(*values: int) -> bytes:
+    """Feature{3: Int64List{1: packed varints}}; the values are below 128."""
+    return b"\x1a" + bytes([len(values) + 2]) + b"\x0a" + bytes([len(values), *values])
+
+
+def text_key(text: str) -> bytes:
+    """Feature{1: BytesList{1: text}}."""
+    return b"\x0a" + bytes([len(text) + 2]) + b"\x0a" + bytes([len(text)]) + text.encode()
+
+
+def by_value(**splits: list[str] | str | None) -> ValueSplit:
+    """A list is `values`, a text is `before`, None takes the rest."""
+    deal = SplitConfig(partition_feature_name="f")
+    for name, rule in splits.items():
+        values, before = (rule, None) if isinstance(rule, list) else (None, rule)
+        deal.splits.add(name=name, values=values, before=before)
+    found = splitter(deal)
+    assert isinstance(found, ValueSplit)
+    return found
+
+
+def test_dates_before_one_and_the_rest() -> None:
+    split = by_value(train="2013-10-01", eval="2013-12-01", test=None)
+    days = ["2013-09-30", "2013-10-01", "2013-12-01", "2013-02-28", "2013-11-30"]
+    assert split.names == ["train", "eval", "test"]
+    assert split.assign([text_key(day) for day in days]).tolist() == [0, 1, 2, 0, 1]
+
+
+def test_whole_numbers_are_compared_by_size() -> None:
+    assert by_value(small="10", large=None).assign([int_key(9), int_key(10), int_key(100)]).tolist() == [0, 1, 1]
+    assert by_value(few=["9", "010"], rest=None).assign([int_key(9), int_key(10), int_key(11)]).tolist() == [0, 0, 1]
+
+
+def test_a_value_belongs_to_the_first_split_that_takes_it() -> None:
+    split = by_value(test=["b"], train="c", eval=["b", "c"])
+    assert split.assign([text_key(text) for text in "abc"]).tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        (text_key("z"), "no output split takes records whose 'f' is 'z'"),
+        (b"\x0a\x03\x0a\x01\xff", r"whose 'f' is '\\\\xff'"),
+        (int_key(1), "output split 'train' has 'a', but 'f' holds whole numbers"),
+        (int_key(1, 2), "a record has 2 values of the partition feature 'f'"),
+        (b"", "a record has 0 values of the partition feature 'f'"),
+    ],
+)
+def test_a_record_that_no_split_takes(key: bytes, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        by_value(train=["a"], eval="b").assign([text_key("a"), key])
