@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import Output, SplitConfig
-from airflow_provider_mlpipe.records.batches import taken
+from airflow_provider_mlpipe.records.batches import columns_of, taken
 from airflow_provider_mlpipe.records.binary import bytes_list
 from airflow_provider_mlpipe.records.engine import Source, map_chunks
 from airflow_provider_mlpipe.records.inputs import PAYLOAD_FORMAT
 from airflow_provider_mlpipe.records.shuffle import Writer, shuffled
 from airflow_provider_mlpipe.records.sidecar import stored
 from airflow_provider_mlpipe.records.split_writer import SplitWriter
-from airflow_provider_mlpipe.records.splits import Splitter, splitter
+from airflow_provider_mlpipe.records.splits import HashSplit, ValueSplit, splitter
 from airflow_provider_mlpipe.records.tfrecord import examples_digest, frame
 
 log = logging.getLogger(__name__)
@@ -142,16 +143,22 @@ class _Deal:
     """Encodes the rows of a chunk and assigns them to the output splits."""
 
     encode: Callable[[Any, str], Encoded]
-    split: Splitter
+    split: HashSplit | ValueSplit
     partition_feature: str
 
     def __call__(self, chunk: Any) -> dict[str, _Dealt]:
         some = self.encode(chunk, self.partition_feature)
         values = bytes_list(some.records)
         frames = frame(some.records, values)
-        places = self.split.assign(values if some.keys is None else bytes_list(some.keys))
+        places = self._places(some, values)
         dealt = {}
         for place, name in enumerate(self.split.names):
             those = pa.array(np.flatnonzero(places == place))
             dealt[name] = _Dealt(frames.take(those), None if some.rows is None else stored(taken(some.rows, those)))
         return dealt
+
+    def _places(self, some: Encoded, records: Sequence[bytes]) -> npt.NDArray[np.intp]:
+        if isinstance(self.split, HashSplit):
+            return self.split.assign(records if some.keys is None else bytes_list(some.keys))
+        assert some.rows is not None  # only tf.Examples and tables, which have rows, can name a partition feature
+        return self.split.assign(columns_of(some.rows)[self.partition_feature])

@@ -6,27 +6,18 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tensorflow.core.example.feature_pb2 import Feature  # protos only: this process forks
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SplitConfig
 
 
-class Splitter(Protocol):
-    """Assigns records to the output splits `names`."""
-
-    names: list[str]
-
-    def assign(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
-        """Return the place in `names` of each key's split."""
-        ...
-
-
-def splitter(deal: SplitConfig) -> Splitter:
+def splitter(deal: SplitConfig) -> HashSplit | ValueSplit:
     """Return what assigns records as `deal` says."""
     if any(split.values or split.before for split in deal.splits):
         return ValueSplit(deal)
@@ -62,41 +53,41 @@ class ValueSplit:
     """Assigns each record to the first split that takes the value of the feature `partition_feature_name`.
 
     A split takes its `values`, or values smaller than `before`: whole numbers by size, other values by their bytes,
-    which is the order of dates like 2013-10-01. A split with neither takes the rest. A key is a serialized Feature.
+    which is the order of dates like 2013-10-01. A split with neither takes the rest.
     """
 
     def __init__(self, deal: SplitConfig) -> None:
         self.names = [split.name for split in deal.splits]
         self._deal = deal
 
-    def assign(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
-        """Return the place in `names` of each key's split.
+    def assign(self, column: pa.Array) -> npt.NDArray[np.intp]:
+        """Return the place in `names` of each row's split; `column` is the feature's, flat or of lists.
 
-        Raises InvalidInputError for a record with no value, with several, or with one that no split takes, and for a
+        Raises InvalidInputError for a row with no value, with several, or with one that no split takes, and for a
         `values` or `before` that is no whole number where the feature's values are.
         """
-        values = {key: self._value(key) for key in set(keys)}
-        rules = {
-            kind: [self._rule(split, kind) for split in self._deal.splits] for kind in set(map(type, values.values()))
-        }
-        places = {key: self._place(value, rules[type(value)]) for key, value in values.items()}
-        return np.fromiter((places[key] for key in keys), np.intp, len(keys))
+        values = self._values(column).dictionary_encode()
+        rules = [self._rule(split, pa.types.is_integer(values.type.value_type)) for split in self._deal.splits]
+        places = [self._place(value, rules) for value in values.dictionary.to_pylist()]
+        rows: npt.NDArray[np.intp] = np.array(places, np.intp)[values.indices.to_numpy()]
+        return rows
 
-    def _value(self, key: bytes) -> Any:
-        """The key's value: an int, or bytes."""
-        feature = Feature.FromString(key)
-        values: Sequence[int | bytes] = feature.int64_list.value or feature.bytes_list.value
-        if len(values) != 1:
+    def _values(self, column: pa.Array) -> pa.Array:
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        of_lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+        counts = pc.fill_null(pc.list_value_length(column), 0) if of_lists else pc.cast(column.is_valid(), pa.int64())
+        if wrong := [count for count in pc.unique(counts).to_pylist() if count != 1]:
             raise InvalidInputError(
-                f"a record has {len(values)} values of the partition feature {self._deal.partition_feature_name!r}; "
-                "a split by value needs exactly one in each"
+                f"a record has {wrong[0]} values of the partition feature {self._deal.partition_feature_name!r}; a "
+                "split by value needs exactly one in each"
             )
-        return values[0]
+        return column.flatten() if of_lists else column
 
-    def _rule(self, split: SplitConfig.Split, kind: type) -> _Rule:
+    def _rule(self, split: SplitConfig.Split, is_integer: bool) -> _Rule:
         def typed(text: str) -> Any:
             try:
-                return int(text) if kind is int else text.encode()
+                return int(text) if is_integer else text.encode()
             except ValueError:
                 raise InvalidInputError(
                     f"output split {split.name!r} has {text!r}, but {self._deal.partition_feature_name!r} holds whole "
@@ -106,7 +97,8 @@ class ValueSplit:
         values = frozenset(map(typed, split.values))
         return _Rule(values=values, before=typed(split.before) if split.before else None)
 
-    def _place(self, value: Any, rules: Sequence[_Rule]) -> int:
+    def _place(self, value: int | str | bytes, rules: Sequence[_Rule]) -> int:
+        value = value.encode() if isinstance(value, str) else value
         for place, rule in enumerate(rules):
             if rule.takes(value):
                 return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pyarrow as pa
 import pytest
 
 from airflow_provider_mlpipe.exceptions import InvalidInputError
@@ -59,16 +60,6 @@ def test_a_split_needs_a_bucket(buckets: int) -> None:
         HashSplit({"train": 2, "eval": buckets})
 
 
-def int_key(*values: int) -> bytes:
-    """Feature{3: Int64List{1: packed varints}}; the values are below 128."""
-    return b"\x1a" + bytes([len(values) + 2]) + b"\x0a" + bytes([len(values), *values])
-
-
-def text_key(text: str) -> bytes:
-    """Feature{1: BytesList{1: text}}."""
-    return b"\x0a" + bytes([len(text) + 2]) + b"\x0a" + bytes([len(text)]) + text.encode()
-
-
 def by_value(**splits: list[str] | str | None) -> ValueSplit:
     """A list is `values`, a text is `before`, None takes the rest."""
     deal = SplitConfig(partition_feature_name="f")
@@ -84,29 +75,42 @@ def test_dates_before_one_and_the_rest() -> None:
     split = by_value(train="2013-10-01", eval="2013-12-01", test=None)
     days = ["2013-09-30", "2013-10-01", "2013-12-01", "2013-02-28", "2013-11-30"]
     assert split.names == ["train", "eval", "test"]
-    assert split.assign([text_key(day) for day in days]).tolist() == [0, 1, 2, 0, 1]
+    flat, lists = pa.array(days), pa.array([[day.encode()] for day in days], pa.large_list(pa.large_binary()))
+    for column in (flat, flat.dictionary_encode(), lists, lists[1:], flat[1:]):
+        assert split.assign(column).tolist() == [0, 1, 2, 0, 1][-len(column) :]
 
 
 def test_whole_numbers_are_compared_by_size() -> None:
-    assert by_value(small="10", large=None).assign([int_key(9), int_key(10), int_key(100)]).tolist() == [0, 1, 1]
-    assert by_value(few=["9", "010"], rest=None).assign([int_key(9), int_key(10), int_key(11)]).tolist() == [0, 0, 1]
+    assert by_value(small="10", large=None).assign(pa.array([9, 10, 100])).tolist() == [0, 1, 1]
+    assert by_value(few=["9", "010"], rest=None).assign(pa.array([[9], [10], [11]])).tolist() == [0, 0, 1]
 
 
 def test_a_value_belongs_to_the_first_split_that_takes_it() -> None:
     split = by_value(test=["b"], train="c", eval=["b", "c"])
-    assert split.assign([text_key(text) for text in "abc"]).tolist() == [1, 0, 2]
+    assert split.assign(pa.array(["a", "b", "c"])).tolist() == [1, 0, 2]
+
+
+def test_no_row() -> None:
+    assert by_value(test=["b"]).assign(pa.array([], pa.string())).tolist() == []
+
+
+def test_a_value_that_only_other_rows_have_does_not_count() -> None:
+    column = pa.DictionaryArray.from_arrays([1, 1], ["elsewhere", "a"])
+    assert by_value(train=["a"]).assign(column).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
-    ("key", "says"),
+    ("column", "says"),
     [
-        (text_key("z"), "no output split takes records whose 'f' is 'z'"),
-        (b"\x0a\x03\x0a\x01\xff", r"whose 'f' is '\\\\xff'"),
-        (int_key(1), "output split 'train' has 'a', but 'f' holds whole numbers"),
-        (int_key(1, 2), "a record has 2 values of the partition feature 'f'"),
-        (b"", "a record has 0 values of the partition feature 'f'"),
+        (["a", "z"], "no output split takes records whose 'f' is 'z'"),
+        ([b"a", b"\xff"], r"whose 'f' is '\\\\xff'"),
+        ([5], "output split 'train' has 'a', but 'f' holds whole numbers"),
+        ([["a"], ["a", "b"]], "a record has 2 values of the partition feature 'f'"),
+        ([["a"], None], "a record has 0 values of the partition feature 'f'"),
+        ([["a"], []], "a record has 0 values of the partition feature 'f'"),
+        (["a", None], "a record has 0 values of the partition feature 'f'"),
     ],
 )
-def test_a_record_that_no_split_takes(key: bytes, says: str) -> None:
+def test_a_record_that_no_split_takes(column: list[object], says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
-        by_value(train=["a"], eval="b").assign([text_key("a"), key])
+        by_value(train=["a"], eval="b").assign(pa.array(column))
