@@ -144,6 +144,13 @@ def test_operators_import_nothing_heavy(module: str) -> None:
     assert not {name: names for name, names in heavy.items() if names}
 
 
+@pytest.mark.parametrize("component", ["avro_example_gen", "csv_example_gen", "parquet_example_gen", "sql_example_gen"])
+def test_tables_are_converted_without_tensorflow(component: str) -> None:
+    """It takes seconds to load, and these executors fork."""
+    heavy = {name: names & HEAVY for name, names in reached(f"components.{component}.executor").items()}
+    assert not {name: names for name, names in heavy.items() if names}
+
+
 def test_the_rules_bite(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(
