@@ -116,14 +116,14 @@ class NewSpanTrigger(BaseEventTrigger):
     def _new(self, store: MetadataStore) -> set[Span]:
         """The spans that are there and were not announced."""
         try:
-            (found,) = spans.find_spans(self.input_base, {"": self.pattern}).values()
+            there = spans.spans_from(self.input_base, self.pattern, self.start_span)
             told = {one.span for one in store.announced_spans(self.asset) if _counts(one)}
         except (InvalidInputError, TransientError) as error:
             self.log.warning("%s: %s", self.asset, error)
             return set()
         finally:
             store.close()  # each thread has its own connection, and the next call may use another thread
-        return {span for number, span in found.items() if number >= (self.start_span or number)} - told
+        return set(there) - told
 
 
 def _counts(one: AnnouncedSpan) -> bool:

@@ -128,6 +128,11 @@ class AnnouncedSpan:
     is_confirmed: bool
     announced_at: datetime
 
+    @property
+    def task(self) -> tuple[str, str, str]:
+        """The task's pipeline, run and id."""
+        return self.pipeline, self.run_id, self.task_id
+
     @classmethod
     def from_row(cls, row: Row) -> AnnouncedSpan:
         """Make one from a row of the query `announced_spans`."""

@@ -7,7 +7,7 @@ announces it. The store keeps who announced what.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_mlpipe.barriers import barrier
 from airflow_provider_mlpipe.exceptions import PipelineError
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
-from airflow_provider_mlpipe.metadata.store import AnnouncedSpan, MetadataStore, Span
+from airflow_provider_mlpipe.metadata.store import MetadataStore, Span
 from airflow_provider_mlpipe.pipeline.authoring import names_its_line
 from airflow_provider_mlpipe.pipeline.task_errors import as_airflow_errors
 from airflow_provider_mlpipe.storage import spans
@@ -25,7 +25,8 @@ from airflow_provider_mlpipe.storage import spans
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_ENDED_WITHOUT_EVENTS = {"failed", "upstream_failed", "skipped", "removed"}
+_NO_EVENTS = {None, "failed", "upstream_failed", "skipped", "removed"}
+"""The states of tasks that have ended without sending events; None is that of a task that Airflow does not know."""
 
 
 class AnnounceSpansOperator(BaseOperator):
@@ -73,7 +74,7 @@ class AnnounceSpansOperator(BaseOperator):
         """Announces what is new; returns the partition keys. Raises AirflowSkipException when nothing is new."""
         store = MlpipeHook(self.metadata_conn_id or MlpipeHook.default_conn_name).store
         with as_airflow_errors():
-            there = self._spans()
+            there = spans.spans_from(self.input_base, self.pattern, self.start_span)
             earlier = self._earlier(context, store)
             found = [span for span in there if span not in earlier]
             new = store.announce_spans(self.asset.name, found, **self._task(context))
@@ -90,21 +91,17 @@ class AnnounceSpansOperator(BaseOperator):
     def _task(self, context: Context) -> dict[str, str]:
         return {"pipeline": context["ti"].dag_id, "run_id": context["ti"].run_id, "task_id": self.task_id}
 
-    def _spans(self) -> list[Span]:
-        (found,) = spans.find_spans(self.input_base, {"": self.pattern}).values()
-        return [found[number] for number in sorted(found) if self.start_span is None or number >= self.start_span]
-
     def _earlier(self, context: Context, store: MetadataStore) -> Collection[Span]:
         """The spans that other runs have announced, or are about to announce. What a failed task has, is forgotten."""
         mine = (context["ti"].dag_id, context["ti"].run_id)
         told = store.announced_spans(self.asset.name)
-        others = [one for one in told if not one.is_confirmed and (one.pipeline, one.run_id) != mine]
-        states = {task: _state(context, *task) for task in {(one.pipeline, one.run_id, one.task_id) for one in others}}
-        of_tasks: Mapping[str | None, list[AnnouncedSpan]] = _by_state(others, states)
-        store.confirm_spans(self.asset.name, [one.span for one in of_tasks.get("success", [])])
-        lost = [one.span for state in (None, *_ENDED_WITHOUT_EVENTS) for one in of_tasks.get(state, [])]
+        confirmed = {one.span for one in told if one.is_confirmed}
+        others = [one for one in told if not one.is_confirmed and one.task[:2] != mine]
+        states = {task: _state(context, *task) for task in {one.task for one in others}}
+        store.confirm_spans(self.asset.name, [one.span for one in others if states[one.task] == "success"])
+        lost = [one.span for one in others if states[one.task] in _NO_EVENTS]
         store.forget_spans(self.asset.name, lost)
-        return {one.span for one in told if (one.pipeline, one.run_id) != mine or one.is_confirmed} - set(lost)
+        return confirmed | {one.span for one in others} - set(lost)
 
     def _key(self, span: Span) -> str:
         return spans.span_date(span.number).isoformat() if spans.has_date(self.pattern) else str(span.number)
@@ -114,13 +111,4 @@ def _state(context: Context, dag_id: str, run_id: str, task_id: str) -> str | No
     """The state of a task of any run; None if Airflow does not know it any more."""
     states = context["ti"].get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=[run_id])
     found: str | None = states.get(run_id, {}).get(task_id)
-    return found
-
-
-def _by_state(
-    announced: Sequence[AnnouncedSpan], states: Mapping[tuple[str, str, str], str | None]
-) -> dict[str | None, list[AnnouncedSpan]]:
-    found: dict[str | None, list[AnnouncedSpan]] = {}
-    for one in announced:
-        found.setdefault(states[one.pipeline, one.run_id, one.task_id], []).append(one)
     return found

@@ -9,6 +9,7 @@ four digits with zeros before it. Names that have no number there are not part o
 from __future__ import annotations
 
 import fnmatch
+import functools
 import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,6 +90,12 @@ def find_spans(input_base: str, patterns: Mapping[str, str]) -> dict[str, dict[i
     return {split: _spans_of(base, input_base, pattern) for split, pattern in patterns.items()}
 
 
+def spans_from(input_base: str, pattern: str, start: int | None) -> list[Span]:
+    """The spans of one pattern in their order, from the number `start` on; raises what `find_spans` raises."""
+    (found,) = find_spans(input_base, {"": pattern}).values()
+    return [found[number] for number in sorted(found) if start is None or number >= start]
+
+
 def in_all_splits(found: Mapping[str, Mapping[int, Span]], numbers: Sequence[int], asked_by: str) -> list[Span]:
     """The spans with these numbers; raises InvalidInputError unless every split has each, in the same version."""
     for split, spans in found.items():
@@ -151,6 +158,7 @@ def _numbers(pattern: str, match: str) -> dict[str, str] | None:
     return found
 
 
+@functools.cache
 def _regex(part: str) -> re.Pattern[str]:
     """The regular expression of a folder's or file's pattern, with a group for each token.
 

@@ -18,6 +18,7 @@ from airflow_provider_mlpipe.storage.spans import (
     most_spans,
     of_span,
     pattern_problem,
+    spans_from,
 )
 
 
@@ -107,6 +108,12 @@ def test_patterns_whose_spans_cannot_be_told(pattern: str, problem: str) -> None
 )
 def test_patterns_that_are_fine(pattern: str) -> None:
     assert pattern_problem(pattern) is None
+
+
+def test_the_spans_from_a_first_one_on(tmp_path: Path) -> None:
+    base = folder(tmp_path, "19691231/a", "19700101/a", "19700102/a")
+    for start, numbers in ((None, [-1, 0, 1]), (-1, [-1, 0, 1]), (0, [0, 1]), (2, [])):
+        assert [span.number for span in spans_from(base, "{YYYY}{MM}{DD}/*", start)] == numbers
 
 
 def test_a_span_must_be_in_all_splits_in_the_same_version(tmp_path: Path) -> None:
