@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapter, TensorFlowDatasetOptions, TFExampleRecord
 
 from airflow_provider_mlpipe.records.chunks import RecordFile, SidecarChunk
+from airflow_provider_mlpipe.records.engine import batches_of
 from airflow_provider_mlpipe.records.sidecar import sidecar_of, starts
 
 log = logging.getLogger(__name__)
@@ -61,9 +62,8 @@ def dataset(
 def check_rows(patterns: Sequence[str], schema: schema_pb2.Schema) -> None:
     """Read all rows; raises InvalidInputError for the first that does not fit the schema."""
     for path in _files(patterns):
-        for chunk in RecordFile(path=path, schema=schema.SerializeToString()).chunks():
-            for _ in chunk.batches():
-                pass
+        for _ in batches_of(RecordFile(path=path, schema=schema.SerializeToString())):
+            pass
 
 
 def _files(patterns: Sequence[str]) -> list[Path]:

@@ -81,6 +81,12 @@ class Source(Protocol[C_co]):
         ...
 
 
+def batches_of(source: Source[Chunk]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a source in order."""
+    for chunk in source.chunks():
+        yield from chunk.batches()
+
+
 class Kernel(Protocol[A, R_co]):
     """What a data component does with its rows. It knows no files. It is picklable, and so are its accumulators.
 

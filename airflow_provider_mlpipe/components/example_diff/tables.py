@@ -29,7 +29,7 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import memory_mb, process_count
+from airflow_provider_mlpipe.records.engine import batches_of, memory_mb, process_count
 from airflow_provider_mlpipe.records.mixed_types import NAMES, mixed_types_of
 
 _LISTS = {"INT": "BIGINT[]", "FLOAT": "INTEGER[]", "BYTES": "BLOB[]"}
@@ -104,9 +104,8 @@ class Database:
     def _loaded(self, table: Table) -> Table:
         self.execute(f'CREATE TABLE {table.name} ("row" BIGINT)')
         for source in example_sources(table.examples, table.split):
-            for chunk in source.chunks():
-                for batch in chunk.batches():
-                    self._append(table, batch)
+            for batch in batches_of(source):
+                self._append(table, batch)
         return table
 
     def _append(self, table: Table, batch: pa.RecordBatch) -> None:

@@ -8,7 +8,6 @@ changed when a batch needs a wider one.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.records.batches import columns_of
 from airflow_provider_mlpipe.records.chunks import example_sources
+from airflow_provider_mlpipe.records.engine import batches_of
 from airflow_provider_mlpipe.records.statistics import features_of
 
 EXAMPLES, STATISTICS = "examples", "statistics"
@@ -72,7 +72,7 @@ def create_examples(
     connection.execute("BEGIN")
     for split in splits:
         for source in example_sources(examples, split):
-            for batch in itertools.chain.from_iterable(chunk.batches() for chunk in source.chunks()):
+            for batch in batches_of(source):
                 table.insert(split, batch)
     table.create_if_missing()
     connection.execute("COMMIT")

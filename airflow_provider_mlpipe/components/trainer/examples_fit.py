@@ -9,6 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from airflow_provider_mlpipe.artifacts import Schema, TransformGraph
 from airflow_provider_mlpipe.exceptions import InvalidInputError
+from airflow_provider_mlpipe.records.engine import batches_of
 from airflow_provider_mlpipe.records.inputs import parse_schema, read_schema
 from airflow_provider_mlpipe.records.pieces import Piece
 from airflow_provider_mlpipe.storage.disk_errors import translated
@@ -31,8 +32,7 @@ def check_fit(
 
 def _check(piece: Piece, schema: bytes) -> int:
     try:
-        chunks = (chunk for source in piece.sources(schema=schema) for chunk in source.chunks())
-        return sum(batch.num_rows for chunk in chunks for batch in chunk.batches())
+        return sum(batch.num_rows for source in piece.sources(schema=schema) for batch in batches_of(source))
     except InvalidInputError as error:
         raise InvalidInputError(f"check_examples: {_name(piece)}: {error}") from error
 

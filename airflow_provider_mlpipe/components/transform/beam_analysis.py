@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from airflow_provider_mlpipe.records.beam import pipeline
-from airflow_provider_mlpipe.records.engine import Chunk, Source
+from airflow_provider_mlpipe.records.engine import Chunk, Source, batches_of
 
 
 def analyze_on_beam(
@@ -28,11 +27,6 @@ def analyze_on_beam(
     `folder` is for temporary files. Without a runner in `beam_pipeline_args`, Beam runs in this process.
     """
     with pipeline(beam_pipeline_args) as run, tft_beam.Context(temp_dir=folder):
-        batches = run | beam.Create(list(sources)) | beam.Reshuffle() | beam.FlatMap(_batches)
+        batches = run | beam.Create(list(sources)) | beam.Reshuffle() | beam.FlatMap(batches_of)
         transform_fn = (batches, adapter_config) | tft_beam.AnalyzeDataset(function)
         _ = transform_fn | tft_beam.WriteTransformFn(str(output))
-
-
-def _batches(source: Source[Chunk]) -> Iterator[pa.RecordBatch]:
-    for chunk in source.chunks():
-        yield from chunk.batches()
