@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -27,14 +26,14 @@ from airflow_provider_mlpipe.artifacts import Examples
 from airflow_provider_mlpipe.components.example_diff.rounding import rounded
 from airflow_provider_mlpipe.exceptions import InvalidInputError, TransientError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
+from airflow_provider_mlpipe.records import duckdb_file
 from airflow_provider_mlpipe.records.batches import columns_of, of_columns
 from airflow_provider_mlpipe.records.chunks import example_sources
-from airflow_provider_mlpipe.records.engine import batches_of, memory_mb, process_count
+from airflow_provider_mlpipe.records.engine import batches_of, process_count
 from airflow_provider_mlpipe.records.mixed_types import NAMES, mixed_types_of
 
 _LISTS = {"INT": "BIGINT[]", "FLOAT": "INTEGER[]", "BYTES": "BLOB[]"}
 _FINGERPRINT = "UBIGINT"
-_SHARE_OF_MEMORY = 0.5  # the rest is for Arrow's batches and the libraries
 
 
 @dataclass(kw_only=True)
@@ -168,21 +167,12 @@ def opened(context: ExecutorContext, **how: Any) -> Iterator[Database]:
 
     Raises TransientError when its memory or the disk is too small for a query.
     """
-    folder = Path(context.tmp_dir)
-    limits: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{int(memory_mb(context) * _SHARE_OF_MEMORY)}MiB",
-        "threads": process_count(context),
-        "temp_directory": str(folder / "spilled"),
-        "preserve_insertion_order": False,
-        "autoinstall_known_extensions": False,
-    }
-    connection = duckdb.connect(str(folder / "rows.duckdb"), config=limits)
+    settings = {"threads": process_count(context), "preserve_insertion_order": False}
     try:
-        yield Database(connection, **how)
+        with duckdb_file.opened(context, **settings) as connection:
+            yield Database(connection, **how)
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise TransientError(
             f"the comparison of the examples ran out of memory or disk: {error}. Raise [mlpipe] max_memory_mb, or give "
-            f"{folder} more space"
+            f"{context.tmp_dir} more space"
         ) from error
-    finally:
-        connection.close()

@@ -39,8 +39,8 @@ from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext
 from airflow_provider_mlpipe.proto.configs import parse_config
 from airflow_provider_mlpipe.proto.mlpipe_pb2 import SqlCheck
+from airflow_provider_mlpipe.records import duckdb_file
 from airflow_provider_mlpipe.records.anomalies import add_reason
-from airflow_provider_mlpipe.records.engine import memory_mb
 from airflow_provider_mlpipe.records.inputs import named_splits
 
 log = logging.getLogger(__name__)
@@ -153,15 +153,12 @@ def _error(check: SqlCheck, problem: str) -> InvalidInputError:
 
 @contextlib.contextmanager
 def _database(context: ExecutorContext) -> Iterator[duckdb.DuckDBPyConnection]:
-    settings: dict[str, str | bool | int | float | list[str]] = {
+    settings = {
         "threads": 1,  # then the order of rows and the last digit of a sum do not depend on the machine
-        "memory_limit": f"{memory_mb(context) // 2}MiB",  # this process needs the rest
-        "temp_directory": str(Path(context.tmp_dir, "duckdb")),
-        "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
     }
-    with duckdb.connect(str(Path(context.tmp_dir, "checks.duckdb")), config=settings) as connection:
+    with duckdb_file.opened(context, **settings) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
 
