@@ -39,6 +39,15 @@ def add_reason(
     info.description = " ".join(reason.description.strip() for reason in info.reason)
 
 
+def add_not_compared(found: anomalies_pb2.Anomalies, feature: str | None, problem: str) -> None:
+    """Add the anomaly that a feature, or for None all examples together, could not be compared."""
+    keys = (key for key, each in found.anomaly_info.items() if list(each.path.step) == [feature])
+    key, kind = next(keys, feature), anomalies_pb2.AnomalyInfo.STATS_NOT_AVAILABLE
+    add_reason(found, key, severity="ERROR", kind=kind, short="Not compared", description=f"{problem}.")
+    if key is not None and feature is not None:
+        found.anomaly_info[key].path.step[:] = [feature]
+
+
 def describe(anomalies: anomalies_pb2.Anomalies) -> Described:
     """Return the anomalies by feature, in the order of their names; that of the whole split comes last."""
     described = {feature: _reasons(anomalies.anomaly_info[feature]) for feature in sorted(anomalies.anomaly_info)}

@@ -35,6 +35,14 @@ def read_statistics(statistics: ExampleStatistics, split: str) -> statistics_pb2
     return found
 
 
+def are_the_same(one: ExampleStatistics, other: ExampleStatistics) -> bool:
+    """Whether both have the same content.
+
+    That goes by the digest, as the cache does: equal inputs give equal outputs, wherever they are.
+    """
+    return one.digest is not None and one.digest == other.digest
+
+
 def has_examples(found: statistics_pb2.DatasetFeatureStatisticsList) -> bool:
     """Whether the statistics are of any example at all."""
     return any(dataset.num_examples for dataset in found.datasets)

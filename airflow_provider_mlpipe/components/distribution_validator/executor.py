@@ -14,9 +14,21 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from airflow_provider_mlpipe.artifacts import ExampleAnomalies, ExampleStatistics
 from airflow_provider_mlpipe.exceptions import InvalidInputError
 from airflow_provider_mlpipe.execution.contract import ExecutorContext, Produced
-from airflow_provider_mlpipe.records.anomalies import Described, add_reason, describe, log_anomalies, write_anomalies
+from airflow_provider_mlpipe.records.anomalies import (
+    Described,
+    add_not_compared,
+    describe,
+    log_anomalies,
+    write_anomalies,
+)
 from airflow_provider_mlpipe.records.comparators import why_not_comparable, why_not_compared
-from airflow_provider_mlpipe.records.statistics import check_examples, features_of, overall, read_statistics
+from airflow_provider_mlpipe.records.statistics import (
+    are_the_same,
+    check_examples,
+    features_of,
+    overall,
+    read_statistics,
+)
 from airflow_provider_mlpipe.storage.split_pairs import SplitPair, select_split_pairs, split_pair_folder
 
 log = logging.getLogger(__name__)
@@ -61,11 +73,8 @@ def _described(
     config: Mapping[str, Any],
     anomalies: ExampleAnomalies,
 ) -> dict[str, Described]:
-    """Write the anomalies of each pair, and return them by pair; a split is not compared with itself.
-
-    That goes by the digest, as the cache does: equal inputs give equal outputs, wherever they are.
-    """
-    is_one = statistics.digest is not None and statistics.digest == baseline.digest
+    """Write the anomalies of each pair, and return them by pair; a split is not compared with itself."""
+    is_one = are_the_same(statistics, baseline)
     itself = [pair for pair in pairs if is_one and pair.test == pair.base]
     for pair in itself:
         log.warning("split pair %s: not compared: the baseline_statistics are the same as the statistics", pair)
@@ -109,9 +118,9 @@ def _compared(test: Statistics, base: Statistics, config: Mapping[str, Any], whe
     compared = {info.path.step[0] for info in found.drift_skew_info}
     for name, comparator in comparators.items():
         if problem := why_not_compared(test, base, name, comparator):
-            _add_not_compared(found, name, problem)
+            add_not_compared(found, name, problem)
         elif name not in compared:
-            _add_not_compared(found, name, "TFDV has no distance for these statistics")
+            add_not_compared(found, name, "TFDV has no distance for these statistics")
     return found
 
 
@@ -170,10 +179,3 @@ def _keep_comparison_reasons(info: anomalies_pb2.AnomalyInfo) -> None:
     for field in ("description", "short_description", "diff_regions", "reason"):
         info.ClearField(field)
     info.reason.extend(kept)
-
-
-def _add_not_compared(found: anomalies_pb2.Anomalies, name: str, problem: str) -> None:
-    keys = [key for key, each in found.anomaly_info.items() if list(each.path.step) == [name]]
-    key, kind = keys[0] if keys else name, anomalies_pb2.AnomalyInfo.STATS_NOT_AVAILABLE
-    add_reason(found, key, severity="ERROR", kind=kind, short="Not compared", description=f"{problem}.")
-    found.anomaly_info[key].path.step[:] = [name]

@@ -14,9 +14,15 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics, DatasetFeatureStatisticsList
 
 from airflow_provider_mlpipe.artifacts import ExampleStatistics
-from airflow_provider_mlpipe.records.anomalies import add_reason
+from airflow_provider_mlpipe.records.anomalies import add_not_compared
 from airflow_provider_mlpipe.records.comparators import set_comparators, why_not_compared
-from airflow_provider_mlpipe.records.statistics import features_of, overall, read_statistics, value_examples
+from airflow_provider_mlpipe.records.statistics import (
+    are_the_same,
+    features_of,
+    overall,
+    read_statistics,
+    value_examples,
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,17 +75,14 @@ class Comparison:
         elif other is None:
             known = ", ".join(self.given.properties.get("splits", ())) or "none"
             problem = f"{what}: the {self.input} have no split {split!r}; they have: {known}"
-            _add(found, None, problem)
+            add_not_compared(found, None, problem)
         else:
             for feature in wanted:
                 yield from self._check_feature(feature, current, overall(other), found)
 
     def _is_itself(self) -> bool:
-        """A Resolver that looks after StatisticsGen, or in a run that was cleared, finds the new statistics.
-
-        That goes by the digest, as the cache does: equal inputs give equal outputs, wherever they are.
-        """
-        return self.given is not None and self.given.digest is not None and self.given.digest == self.statistics.digest
+        """A Resolver that looks after StatisticsGen, or in a run that was cleared, finds the new statistics."""
+        return self.given is not None and are_the_same(self.given, self.statistics)
 
     def _compares(self, feature: schema_pb2.Feature) -> bool:
         is_validated = not feature.deprecated and feature.lifecycle_stage not in _NOT_VALIDATED
@@ -105,7 +108,7 @@ class Comparison:
         elif name in features_of(other):  # else TFDV says that it is missing
             problem = why_not_compared(current, other, name, getattr(feature, self.comparator))
             if problem:
-                _add(found, name, f"{self.comparator}: {problem}")
+                add_not_compared(found, name, f"{self.comparator}: {problem}")
 
 
 def version_note(schema: schema_pb2.Schema) -> list[str]:
@@ -133,10 +136,3 @@ def log_distances(split: str, found: anomalies_pb2.Anomalies) -> None:
 def _has_values(dataset: DatasetFeatureStatistics, name: str) -> bool:
     feature = features_of(dataset).get(name)
     return feature is not None and value_examples(feature) > 0
-
-
-def _add(found: anomalies_pb2.Anomalies, feature: str | None, problem: str) -> None:
-    kind = anomalies_pb2.AnomalyInfo.STATS_NOT_AVAILABLE
-    add_reason(found, feature, severity="ERROR", kind=kind, short="Not compared", description=f"{problem}.")
-    if feature is not None and not found.anomaly_info[feature].HasField("path"):
-        found.anomaly_info[feature].path.step.append(feature)
