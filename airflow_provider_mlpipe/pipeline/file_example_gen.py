@@ -71,9 +71,13 @@ class FileExampleGenOperator(ExampleGenOperator):
     def run_node(self, run: ComponentRun) -> Published:
         """As every component; the digests of the files are remembered for later runs."""
         published = super().run_node(run)
+        self.remember()
+        return published
+
+    def remember(self) -> None:
+        """Stores the digests of the files."""
         if self._digests is not None:
             self._digests.remember()
-        return published
 
     def external_inputs(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return a digest per input split: of the content of its files, in the order in which they are read."""

@@ -146,6 +146,12 @@ class NodeOperator(WiredOperator):
         A plan calls it, for a copy of this node with rendered templates. By default nothing is checked.
         """
 
+    def remember(self) -> None:
+        """Stores what it has found out about data outside the store, so that later runs need not; by default, nothing.
+
+        A plan calls it after it is recorded, for a copy of this node with rendered templates.
+        """
+
     def component_run(self, context: Context) -> ComponentRun:
         """This try, with its inputs and parameters resolved; raises AirflowSkipException when an input is absent."""
         ti = context["ti"]

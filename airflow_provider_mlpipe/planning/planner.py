@@ -117,6 +117,7 @@ class Plan:
         self._selection = partial_run.select(dag, store, context)
         self._ended = self._above(plan_task_id) | {plan_task_id}
         self._nodes: dict[str, PlannedNode] = {}
+        self._copies: dict[str, NodeOperator] = {}
         for task_id, task in self._tasks.items():
             if task_id not in self._ended and _is_node(task):
                 self._decide(task)
@@ -133,7 +134,10 @@ class Plan:
 
     def commit(self, *, clear: int) -> bool:
         """Records every outcome and the plan itself in one transaction; False if another process did it first."""
-        return self._store.commit_plan(current_run(self._context), clear=clear, record=self.record)
+        is_first = self._store.commit_plan(current_run(self._context), clear=clear, record=self.record)
+        for copy in self._copies.values():
+            copy.remember()
+        return is_first
 
     def record(self) -> list[PlannedTask]:
         """Records every outcome, and returns the plan; call it in a transaction."""
@@ -224,6 +228,7 @@ class Plan:
         given = {name: self._given(channel) for name, channel in task.input_channels().items()}
         copy = task.rendered(self._context, given)
         copy.store = self._store  # whose key the digests of secrets have
+        self._copies[task.task_id] = copy
         runs = copy.parts_of(replace(copy.component_run(self._context), try_number=0))
         return _gated(copy, _with_outcome(task, runs, [copy.decide(self._store, run) for run in runs]))
 

@@ -155,6 +155,22 @@ def test_a_task_remembers_the_digests_of_its_files_and_a_preview_does_not(
     connection.close()
 
 
+def test_a_plan_that_is_recorded_remembers_the_digests_too(
+    pipeline: Pipeline, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that it skips does not."""
+    monkeypatch.setattr("airflow_provider_mlpipe.storage.known_digests._SETTLED_NS", 0)
+    connection = Connection(pipeline.dsn)
+    pipeline.run(whole(pipeline, data), "first")
+    connection.run("DELETE FROM mlpipe.file_digest")
+    draft = pipeline.draft(whole(pipeline, data))
+    assert draft.nodes[0].is_skipped
+    assert connection.run("SELECT count(*) AS files FROM mlpipe.file_digest") == [{"files": 0}]
+    assert draft.commit(clear=0)
+    assert connection.run("SELECT count(*) AS files FROM mlpipe.file_digest") == [{"files": 3}]
+    connection.close()
+
+
 def test_a_plan_records_the_hits_of_all_parts_and_skips_the_task(pipeline: Pipeline, data: Path) -> None:
     pipeline.run(whole(pipeline, data), "first")
     draft = pipeline.draft(whole(pipeline, data))
