@@ -52,7 +52,12 @@ def numbered(runs: Sequence[ComponentRun]) -> list[ComponentRun]:
 
 def in_order(artifacts: Sequence[Artifact]) -> list[Artifact]:
     """Artifacts by span, version and id; those without a span stay before the others, in their order."""
-    return sorted(artifacts, key=lambda one: tuple(one.properties.get(name, -1) for name in (SPAN, VERSION)))
+    return sorted(artifacts, key=lambda one: order(one.properties))
+
+
+def order(properties: Mapping[str, Any]) -> tuple[int, ...]:
+    """What artifacts with these properties are sorted by: their span, then its version."""
+    return tuple(properties.get(name, -1) for name in (SPAN, VERSION))
 
 
 def properties_of(run: ComponentRun) -> Mapping[str, Any]:
@@ -72,7 +77,7 @@ def properties_of(run: ComponentRun) -> Mapping[str, Any]:
             if SPAN in artifact.properties
         ]
         if found:
-            return max(found, key=lambda one: (one[SPAN], one.get(VERSION, -1)))
+            return max(found, key=order)
     return {}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from airflow_provider_mlpipe.artifacts import Artifact
 from airflow_provider_mlpipe.metadata.store import MetadataStore
+from airflow_provider_mlpipe.pipeline import parts
 from airflow_provider_mlpipe.storage.artifact_files import loss
 
 _LOOKS_BACK = 10
@@ -27,18 +28,14 @@ def previous(
             kind, pipeline=pipeline, component_id=component_id, before=current.id, limit=_LOOKS_BACK
         )
         return _with_files(earlier)
-    of_this_run = [one for one in given if one.properties.get("span", span) < span]
+    of_this_run = [one for one in given if one.properties.get(parts.SPAN, span) < span]
     stored = _with_files(
         store.spans_before(
             given[0].TYPE_NAME, pipeline=pipeline, component_id=component_id, span=span, limit=_LOOKS_BACK
         )
     )
-    return max([*of_this_run, *([stored] if stored else [])], key=_order, default=None)
+    return max([*of_this_run, *([stored] if stored else [])], key=lambda one: parts.order(one.properties), default=None)
 
 
 def _with_files(artifacts: Sequence[Artifact]) -> Artifact | None:
     return next((artifact for artifact in artifacts if loss(artifact, "exists") is None), None)
-
-
-def _order(artifact: Artifact) -> tuple[int, int]:
-    return artifact.properties["span"], artifact.properties.get("version", 0)
