@@ -130,12 +130,14 @@ class ServingFolder:
 
     def serves_newer_than(self, span: int | None) -> bool:
         """Tell whether the model of a newer span is served."""
-        served = self._served_span()
-        return span is not None and served is not None and span < served
+        return self._newer_span(span) is not None
 
-    def _served_span(self) -> int | None:
+    def _newer_span(self, span: int | None) -> int | None:
+        """The span of the model that is served, if it is newer."""
         last = self._last() if self.versions() else None
-        return None if last is None else last.span
+        if span is None or last is None or last.span is None or last.span <= span:
+            return None
+        return last.span
 
     def _last(self) -> Push | None:
         """The record of the last push; raises InvalidInputError if it cannot be read."""
@@ -158,9 +160,9 @@ class ServingFolder:
                 f"the newer execution {last.execution_id} has pushed to {self.base} already. If the metadata store was "
                 f"restored from a backup, remove {self.base / _LAST}"
             )
-        if self.serves_newer_than(push.span):
+        if (newer := self._newer_span(push.span)) is not None:
             raise OlderSpanError(
-                f"the model of span {self._served_span()} is served from {self.base}, and this one is of span "
+                f"the model of span {newer} is served from {self.base}, and this one is of span "
                 f"{push.span}. To push it all the same, remove {self.base / _LAST}"
             )
 
