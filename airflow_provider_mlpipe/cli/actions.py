@@ -29,7 +29,13 @@ from airflow_provider_mlpipe.local import demo as demos
 from airflow_provider_mlpipe.metadata import schema
 from airflow_provider_mlpipe.metadata.connection import create_database
 from airflow_provider_mlpipe.metadata.hook import MlpipeHook
-from airflow_provider_mlpipe.metadata.store import Execution, InvalidatedExecution, LineageNode, MetadataStore
+from airflow_provider_mlpipe.metadata.store import (
+    Execution,
+    InvalidatedExecution,
+    LineageNode,
+    MetadataStore,
+    all_items,
+)
 from airflow_provider_mlpipe.metadata.values import printable
 from airflow_provider_mlpipe.planning import planner
 from airflow_provider_mlpipe.planning.plan_task import PLAN_TASK_ID
@@ -151,12 +157,7 @@ def _chosen_artifacts(store: MetadataStore, args: Namespace) -> Iterator[Artifac
         yield _known_artifact(store, args.artifact_id)
         return
     context_id = None if args.dag_id is None else _context_id(store, args.dag_id)
-    cursor = None
-    while True:
-        page = store.artifacts(artifact_type=args.type, context_id=context_id, cursor=cursor)
-        yield from page.items
-        if (cursor := page.cursor) is None:
-            return
+    yield from all_items(lambda cursor: store.artifacts(artifact_type=args.type, context_id=context_id, cursor=cursor))
 
 
 @_command

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TextIO
 
 from airflow_provider_mlpipe.local.client import TaskInstance
-from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore
+from airflow_provider_mlpipe.metadata.store import Execution, ExecutionState, MetadataStore, all_items
 from airflow_provider_mlpipe.terminal import plain
 
 PUBLISHED = {ExecutionState.COMPLETE: "run", ExecutionState.CACHED: "cached"}
@@ -54,20 +54,12 @@ def in_order(shown: Sequence[Step], order: Sequence[str]) -> list[Step]:
 def newest_parts(store: MetadataStore, dag_id: str, run_id: str) -> dict[str, list[Execution]]:
     """The executions of each component's newest set in a run, in the order of its parts."""
     found: dict[str, list[Execution]] = {}
-    for execution in _executions(store, dag_id, run_id):
+    executions = all_items(lambda cursor: store.executions(pipeline=dag_id, run_id=run_id, limit=1000, cursor=cursor))
+    for execution in executions:
         parts = found.setdefault(execution.component_id, [])
         if not parts or execution.part_set == parts[0].part_set:
             parts.append(execution)
     return {component_id: sorted(parts, key=lambda one: one.part) for component_id, parts in found.items()}
-
-
-def _executions(store: MetadataStore, dag_id: str, run_id: str) -> Iterator[Execution]:
-    """All executions of a run, newest first."""
-    page = store.executions(pipeline=dag_id, run_id=run_id, limit=1000)
-    yield from page.items
-    while page.cursor is not None:
-        page = store.executions(pipeline=dag_id, run_id=run_id, limit=1000, cursor=page.cursor)
-        yield from page.items
 
 
 def _step(store: MetadataStore, task: TaskInstance, parts: Sequence[Execution]) -> Step:

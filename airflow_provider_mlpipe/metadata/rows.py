@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -222,6 +222,16 @@ class Page(Generic[T]):
 
     items: list[T]
     cursor: int | None
+
+
+def all_items(read: Callable[[int | None], Page[T]]) -> Iterator[T]:
+    """Yield the items of all pages; `read` returns the page of a cursor, the first one for None."""
+    cursor = None
+    while True:
+        page = read(cursor)
+        yield from page.items
+        if (cursor := page.cursor) is None:
+            return
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ from airflow_provider_mlpipe.metadata.rows import (
     PlannedTask,
     Run,
     Span,
+    all_items,
     artifacts_by_key,
 )
 from airflow_provider_mlpipe.metadata.values import check_text, decode, encode, printable, to_json
@@ -61,6 +62,7 @@ __all__ = [
     "PlannedTask",
     "Run",
     "Span",
+    "all_items",
 ]
 
 Outputs = Mapping[str, Sequence[Artifact]]
