@@ -1,4 +1,4 @@
-"""A bench for tries that are killed, starved or held, and a way to plan and run DAGs."""
+"""A store over a real database, a bench for tries that are killed, starved or held, and a way to plan and run DAGs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 from bench import Bench
 from planned import Pipeline
+
+from airflow_provider_mlpipe.metadata.store import MetadataStore
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[MetadataStore]:
+    store = MetadataStore(database)
+    yield store
+    store.close()
 
 
 @pytest.fixture

@@ -32,13 +32,6 @@ def _quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(database: str) -> Iterator[MetadataStore]:
-    store = MetadataStore(database)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def operator(database: str, tmp_path: Path) -> Any:
     return component("Make", database, str(tmp_path / "root"))
 

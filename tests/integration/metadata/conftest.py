@@ -25,13 +25,6 @@ class RecordingConnection(Connection):
 
 
 @pytest.fixture
-def store(database: str) -> Iterator[MetadataStore]:
-    store = MetadataStore(database)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def connection(database: str) -> Iterator[Connection]:
     """Another session, to look and to meddle."""
     connection = Connection(database)

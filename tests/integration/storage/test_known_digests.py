@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,6 @@ import pytest
 from airflow_provider_mlpipe.metadata.store import MetadataStore
 from airflow_provider_mlpipe.storage.digests import file_digest
 from airflow_provider_mlpipe.storage.known_digests import KnownDigests
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[MetadataStore]:
-    store = MetadataStore(database)
-    yield store
-    store.close()
 
 
 @pytest.fixture
